@@ -1,0 +1,10 @@
+# SERE on DINO, ViT-S/16, 100 epochs on ImageNet-1k.
+# Paper:    SERE: Exploring Feature Self-relation for Self-supervised Transformer, TPAMI 2023, arXiv 2206.05184.
+#           The base's weight, 2.3, follows the rule (m + 2 - alpha - beta) / m with m = 1 loss term: our reading.
+# Command:  bash tools/dist_train.sh configs/sere/dino-sere_vit-small-p16_8xb64-amp-coslr-100e_in1k.py 8
+# Hardware: 8 GPUs, 64 images each (batch 512).
+# Expected: no published figure known; not yet measured by this project.
+_base_ = ["../dino/dino_vit-small-p16_8xb64-amp-coslr-100e_in1k.py"]
+
+model = dict(_delete_=True, type="mmrel.SERE", base=_base_.model, alpha=0.2, beta=0.5)
+optim_wrapper = dict(paramwise_cfg=dict(decay_rule="sere"))

@@ -1,0 +1,156 @@
+"""The vision transformer that mmrel pretrains: mmpretrain's, with what self-distillation needs.
+
+Follows DINO (Caron et al., ICCV 2021, arXiv 2104.14294) and, for the mask token, iBOT (Zhou et al., ICLR
+2022, arXiv 2111.07832). Added to mmpretrain's class: DINO's initialisation, crops of several sizes
+with a choice of position interpolation, a mask token, and patch tokens before the final norm. The
+parameter names are mmpretrain's, so every host library can load the weights.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from mmcv.cnn.bricks import DropPath
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones import VisionTransformer
+from torch import Tensor, nn
+
+from mmrel.ops.position import resize_position_embedding
+from mmrel.registry import MODELS
+from mmrel.structures import TokenViews
+
+INTERPOLATIONS = ("dino", "size")
+
+
+def check_arch(arch: str | dict[str, int]) -> None:
+    """Raise ``ValueError`` for an architecture that mmpretrain's ViT does not know.
+
+    Args:
+        arch: a name such as ``'deit-small'``, or a dict with the four sizes.
+    """
+    if isinstance(arch, str) and arch.lower() not in VisionTransformer.arch_zoo:
+        raise ValueError(
+            f"unknown ViT architecture {arch!r}; known names: {sorted(VisionTransformer.arch_zoo)}, or "
+            "give a dict with embed_dims, num_layers, num_heads and feedforward_channels. (ViT-S is 'deit-small')"
+        )
+
+
+@MODELS.register_module()
+class ViT(VisionTransformer):
+    """Vision transformer whose forward returns tokens.
+
+    Args:
+        arch: name or dict as in mmpretrain; ViT-T/S/B are ``'deit-tiny'``, ``'deit-small'``, ``'deit-base'``.
+        img_size: side in pixels that the position embedding is made for.
+        patch_size: side of a patch in pixels.
+        drop_path_rate: stochastic depth of the last block; it grows linearly over depth.
+        mask_token: whether the network has a mask token (iBOT's student; zero-initialised).
+        pos_interpolation: how the position embedding is resized for other crop sizes: ``'dino'``
+            (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``.
+        **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, int] = "deit-small",
+        img_size: int = 224,
+        patch_size: int = 16,
+        drop_path_rate: float = 0.0,
+        mask_token: bool = False,
+        pos_interpolation: str = "dino",
+        **kwargs: Any,
+    ) -> None:
+        check_arch(arch)
+        if pos_interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"pos_interpolation is {pos_interpolation!r}; choose from {INTERPOLATIONS}"
+            )
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            drop_path_rate=drop_path_rate,
+            **kwargs,
+        )
+        self.patch_size = patch_size
+        self.pos_interpolation = pos_interpolation
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if mask_token else None
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads per block."""
+        return self.arch_settings["num_heads"]
+
+    def init_weights(self) -> None:
+        """Initialise as DINO does: truncated normal of std 0.02 for linear layers, class token and positions."""
+        super().init_weights()
+        if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
+            return
+        trunc_normal_(self.cls_token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, crops: Tensor, masks: Tensor | None = None) -> TokenViews:
+        """Tokens of a group of same-size crops.
+
+        Args:
+            crops: ``(n, 3, H, W)``, H and W multiples of the patch size.
+            masks: bool ``(n, N)``; where true, the patch embedding is replaced by the mask token.
+
+        Returns:
+            The tokens before and after the final norm.
+
+        Raises:
+            ValueError: sizes do not divide, or masks without a mask token.
+        """
+        self._check_size(crops)
+        tokens, grid = self.patch_embed(crops)
+        if masks is not None:
+            tokens = self._hide(tokens, masks)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = self.drop_after_pos(tokens + self._positions(grid))
+        for layer in self.layers:
+            tokens = layer(tokens)
+        normed = self.ln1(tokens)
+        return TokenViews(normed[:, 0], normed[:, 1:], tokens[:, 1:], tuple(grid))
+
+    def teacher_copy(self) -> "ViT":
+        """A deep copy without mask token and with stochastic depth off."""
+        teacher = copy.deepcopy(self)
+        teacher.mask_token = None
+        for module in teacher.modules():
+            if isinstance(module, DropPath):
+                module.drop_prob = 0.0
+        return teacher
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        return resize_position_embedding(
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            num_extra_tokens=self.num_extra_tokens,
+            method=self.pos_interpolation,
+        )
+
+    def _hide(self, tokens: Tensor, masks: Tensor) -> Tensor:
+        if self.mask_token is None:
+            raise ValueError(
+                "masks were given to a ViT without a mask token; build it with mask_token=True"
+            )
+        if masks.shape != tokens.shape[:2]:
+            raise ValueError(
+                f"masks have shape {tuple(masks.shape)}, but the crops give {tuple(tokens.shape[:2])} patches; "
+                "draw the masks on the grid of the global crops"
+            )
+        return torch.where(masks[..., None], self.mask_token.to(tokens.dtype), tokens)
+
+    def _check_size(self, crops: Tensor) -> None:
+        height, width = crops.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"a crop of {height}x{width} pixels is not a whole number of {self.patch_size}-pixel patches; "
+                "choose crop sizes that are multiples of the patch size"
+            )

@@ -1,0 +1,49 @@
+"""What the distillation heads over prototypes share: temperatures and the centre."""
+
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmrel.models.heads.center import RunningCenter
+from mmrel.models.heads.temperature import TemperatureSchedule
+
+
+class PrototypeHead(BaseModule):
+    """A head that compares distributions over prototypes.
+
+    Args:
+        out_channels: K, the number of prototypes.
+        student_temperature: tau_s.
+        teacher_temperature: tau_t: a number, or ``dict(start, end, warmup_epochs, delay=0)``.
+        center_momentum: momentum of the centre.
+        neck: name of the neck whose outputs this head reads.
+        loss_weight: factor of the loss in the total.
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        student_temperature: float = 0.1,
+        teacher_temperature: float | dict = 0.04,
+        center_momentum: float = 0.9,
+        neck: str = "projection",
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if student_temperature <= 0:
+            raise ValueError(
+                f"student_temperature is {student_temperature}; it must be greater than 0 (0.1 is usual)"
+            )
+        self.student_temperature = student_temperature
+        self.teacher_temperature = TemperatureSchedule.build(teacher_temperature)
+        self.center = RunningCenter(out_channels, center_momentum)
+        self.neck = neck
+        self.loss_weight = loss_weight
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the teacher temperature of this epoch (counted from 0)."""
+        self.teacher_temperature.set_epoch(epoch)
+
+    def commit(self, ok: Tensor) -> None:
+        """Move the centre after a successful step (``ok``: 0-dim bool)."""
+        self.center.commit(ok)

@@ -1,0 +1,102 @@
+"""The tensors that travel along the one data flow: what each field holds, and its shape.
+
+Letters: B images per process, V global and L local views, C channels, N = rows * cols patches.
+View order is view-major everywhere: view 0 of all images, then view 1 of all images, ...
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class SampleKey(NamedTuple):
+    """What identifies one draw of one sample; every augmentation is a pure function of it."""
+
+    seed: int
+    epoch: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where each view was cut from.
+
+    Attributes:
+        boxes: float32 ``(B, V+L, 5)``: ``(x, y, w, h, flip)`` in pixels of the decoded image; the
+            views in order, the global ones first; flip is 0 or 1.
+        num_global: V.
+    """
+
+    boxes: Tensor
+    num_global: int
+
+    def view(self, index: int) -> Tensor:
+        """Boxes ``(B, 5)`` of one view."""
+        return self.boxes[:, index]
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """What the data preprocessor gives to an algorithm.
+
+    Attributes:
+        global_crops: float ``(V*B, 3, H, W)``, normalised, view-major.
+        local_crops: float ``(L*B, 3, h, w)`` or ``None`` if L = 0.
+        geometry: the crops' boxes, or ``None`` if the pipeline recorded none.
+        masks: bool ``(V*B, N)``, true where the student's patch is hidden, or ``None``.
+        mask_indices: long ``(M,)``, the flat positions of the true entries of ``masks``. It is computed on
+            the host, so that nobody on the device has to wait for a count.
+        mask_weights: float ``(M,)``: 1 / max(hidden patches of that crop, 1), for each entry.
+        num_global: V.
+        num_local: L.
+        sample_indices: positions of the B images in the data set (on the host), for error messages.
+    """
+
+    global_crops: Tensor
+    local_crops: Tensor | None
+    geometry: Geometry | None
+    masks: Tensor | None
+    num_global: int
+    num_local: int
+    mask_indices: Tensor | None = None
+    mask_weights: Tensor | None = None
+    sample_indices: tuple[int, ...] = ()
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of images."""
+        return self.global_crops.shape[0] // self.num_global
+
+
+@dataclass(frozen=True)
+class TokenViews:
+    """What the backbone gives for one group of n same-size crops.
+
+    Attributes:
+        cls: ``(n, C)``, class token after the final norm.
+        patches: ``(n, N, C)``, patch tokens after the final norm, row-major.
+        prenorm_patches: ``(n, N, C)``, patch tokens after the last block, before the final norm.
+        grid: ``(rows, cols)``, with rows * cols = N.
+    """
+
+    cls: Tensor
+    patches: Tensor
+    prenorm_patches: Tensor
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class NetworkTokens:
+    """The tokens of one network (student or teacher) for a whole batch.
+
+    Attributes:
+        global_crops: tokens of the V*B global crops.
+        local_crops: tokens of the L*B local crops, or ``None`` if there are none or this network skips them.
+    """
+
+    global_crops: TokenViews
+    local_crops: TokenViews | None = None
+
+
+__all__ = ["Geometry", "NetworkTokens", "SampleKey", "TokenViews", "ViewBatch", "replace"]

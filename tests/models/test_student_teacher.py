@@ -1,0 +1,205 @@
+"""The skeleton, DINO, iBOT and SERE on it: EMA, gradients, weights of the terms, state dict, errors."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from mmrel.registry import MODELS
+
+TRUE = torch.tensor(True)
+CONFIGS = {
+    "dino": tiny.dino(),
+    "ibot": tiny.ibot(),
+    "sere": tiny.sere(),
+    "sere-dino": tiny.sere(tiny.dino()),
+}
+
+
+def total(losses: dict) -> torch.Tensor:
+    return sum(value for key, value in losses.items() if "loss" in key)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_loss__gradients_reach_the_student_only(name: str) -> None:
+    """SERE sheet T16: every student parameter gets a gradient, no teacher parameter does."""
+    model = tiny.build(CONFIGS[name])
+    losses = model(tiny.view_batch(), mode="loss")
+    total(losses).backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert all(p.grad is None and not p.requires_grad for p in model.teacher.parameters())
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_commit__moves_every_teacher_parameter(name: str) -> None:
+    """iBOT sheet I10."""
+    model = tiny.build(CONFIGS[name])
+    before = {n: p.clone() for n, p in model.teacher.named_parameters()}
+    with torch.no_grad():
+        for part in (model.backbone, model.neck):
+            for parameter in part.parameters():
+                parameter.add_(1.0)
+    model.commit(0.75, TRUE)
+    for name_, teacher in model.teacher.named_parameters():
+        expected = 0.75 * before[name_] + 0.25 * model.get_parameter(name_)
+        torch.testing.assert_close(teacher, expected)
+    assert not any("mask_token" in n or "predictor" in n or "local" in n for n in before)
+
+
+def test_commit__sheet() -> None:
+    """DINO sheet D7: teacher 1, students 2, 3, 4, with the momentum table of D3."""
+    model = tiny.build(tiny.dino())
+    teacher = model.teacher.backbone.ln1.weight
+    momenta = [0.996, 0.9960246, 0.9960979]
+    for student, momentum, expected in zip(
+        (2, 3, 4), momenta, (1.004, 1.011935, 1.023595), strict=True
+    ):
+        model.backbone.ln1.weight.data.fill_(student)
+        model.commit(momentum, TRUE)
+        assert teacher.tolist() == pytest.approx([expected] * 12, abs=1e-6)
+
+
+def test_commit__failed_step_changes_nothing() -> None:
+    model = tiny.build(tiny.ibot())
+    model(tiny.view_batch(), mode="loss")
+    with torch.no_grad():
+        model.backbone.ln1.weight.fill_(5.0)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.commit(0.5, torch.tensor(False))
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    model(tiny.view_batch(), mode="loss")
+    model.commit(0.5, TRUE)
+    changed = {k for k, v in model.state_dict().items() if not torch.equal(before[k], v)}
+    assert changed == {
+        "teacher.backbone.ln1.weight",
+        "head.distillation.center.value",
+        "head.masked_distillation.center.value",
+    }
+
+
+def test_loss__teacher_that_never_moves_is_an_error() -> None:
+    model = tiny.build(tiny.dino())
+    views = tiny.view_batch(batch=1, num_local=0)
+    for _ in range(64):
+        model(views, mode="loss")
+    with pytest.raises(RuntimeError, match="mmrel.TeacherUpdateHook"):
+        model(views, mode="loss")
+
+
+def test_init_weights__teacher_equals_student() -> None:
+    model = tiny.build(tiny.sere())
+    for name, teacher in model.teacher.named_parameters():
+        assert torch.equal(teacher, model.get_parameter(name)), name
+
+
+def test_state_dict__layout() -> None:
+    keys = set(tiny.build(tiny.sere()).state_dict())
+    for prefix in (
+        "backbone.mask_token",
+        "neck.projection.last_layer.weight_v",
+        "neck.spatial_relation.local_predictor",
+        "neck.channel_relation.projection",
+        "head.masked_distillation.center.value",
+        "teacher.backbone.layers.1.ffn.layers.1.weight",
+        "teacher.neck.spatial_relation.projection",
+    ):
+        assert any(key.startswith(prefix) for key in keys), prefix
+    assert {key.split(".")[0] for key in keys} == {"backbone", "neck", "head", "teacher"}
+
+
+def test_ibot__empty_masks() -> None:
+    """iBOT sheet I2: no hidden patch anywhere gives a patch loss of exactly 0 and no NaN."""
+    model = tiny.build(tiny.ibot())
+    losses = model(tiny.view_batch(masks=torch.zeros(4, 16, dtype=torch.bool)), mode="loss")
+    assert float(losses["loss_patch"]) == 0
+    total(losses).backward()
+    assert torch.equal(model.backbone.mask_token.grad, torch.zeros(1, 1, 12))
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_ibot__teacher_sees_unmasked_crops() -> None:
+    model = tiny.build(tiny.ibot())
+    torch.nn.init.normal_(model.backbone.mask_token)
+    views = tiny.view_batch()
+    student, teacher = model._student_tokens(views), model._teacher_tokens(views)
+    plain = model.backbone(views.global_crops)
+    assert torch.equal(teacher.global_crops.patches, plain.patches)
+    assert not torch.equal(student.global_crops.patches, plain.patches)
+    assert torch.equal(student.local_crops.cls, model.backbone(views.local_crops).cls)
+    assert teacher.local_crops is None
+
+
+@pytest.mark.parametrize(
+    ("base", "alpha", "beta", "factor"),
+    [(tiny.ibot(), 0.2, 0.5, 1.65), (tiny.dino(), 0.2, 0.5, 2.3), (tiny.ibot(), 1.0, 1.0, 1.0)],
+)
+def test_sere__weights_of_the_terms(base: dict, alpha: float, beta: float, factor: float) -> None:
+    """SERE sheet section 4.4 and T14: base 5, spatial 1, channel 2 at the recipe's weights give 9.45."""
+    model = tiny.build(tiny.sere(base, alpha=alpha, beta=beta))
+    weights = {name: head.loss_weight for name, head in model.head.items()}
+    assert weights.pop("spatial_relation") == alpha
+    assert weights.pop("channel_relation") == beta
+    assert list(weights.values()) == pytest.approx([factor] * len(weights))
+    if factor == 1.65:
+        assert factor * 5 + alpha * 1 + beta * 2 == pytest.approx(9.45)
+
+
+def test_sere__base_losses_are_the_scaled_base() -> None:
+    base, model = tiny.build(tiny.ibot()), tiny.build(tiny.sere())
+    base.load_state_dict(model.state_dict(), strict=False)
+    views = tiny.view_batch()
+    plain, added = base(views, mode="loss"), model(views, mode="loss")
+    for key in ("loss_cls", "loss_patch"):
+        torch.testing.assert_close(added[key], 1.65 * plain[key])
+    assert set(added) - set(plain) >= {"loss_spatial", "loss_channel"}
+
+
+def test_sere__zero_weights_build_no_heads() -> None:
+    """SERE sheet T18."""
+    model = tiny.build(tiny.sere(alpha=0, beta=0))
+    assert set(model.neck) == {"projection"}
+    assert {head.loss_weight for head in model.head.values()} == {2.0}
+    assert set(tiny.build(tiny.sere(alpha=0)).neck) == {"projection", "channel_relation"}
+
+
+def test_sere__two_views() -> None:
+    model = tiny.build(tiny.sere(local=False))
+    losses = model(tiny.view_batch(num_local=0), mode="loss")
+    total(losses).backward()
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_extract_feat__is_the_teacher() -> None:
+    model = tiny.build(tiny.dino())
+    images = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        model.backbone.ln1.bias.add_(1)
+    assert torch.equal(model(images, mode="tensor"), model.teacher.backbone(images).cls)
+
+
+def test_loss__errors() -> None:
+    views = tiny.view_batch()
+    with pytest.raises(ValueError, match=r"mmrel\.BlockMask"):
+        tiny.build(tiny.ibot())(replace(views, masks=None), mode="loss")
+    with pytest.raises(ValueError, match=r"mmrel\.MultiCrop"):
+        tiny.build(tiny.sere())(replace(views, geometry=None), mode="loss")
+    with pytest.raises(TypeError, match="must be a ViewBatch, got Tensor"):
+        tiny.build(tiny.dino())(views.global_crops, mode="loss")
+
+
+def test_build__errors() -> None:
+    config = tiny.dino()
+    config["head"] = dict(config["head"], neck="projektion")
+    with pytest.raises(
+        ValueError, match=r"reads neck 'projektion', but the necks are \['projection'\]"
+    ):
+        MODELS.build(config)
+    with pytest.raises(TypeError, match="SERE is carried by a student-teacher algorithm"):
+        MODELS.build(tiny.sere(tiny.vit()))
+    with pytest.raises(ValueError, match="alpha is -1"):
+        MODELS.build(tiny.sere(alpha=-1))
+    with pytest.raises(KeyError, match=r"Did you mean mmrel\.DistillationHead\? Known: ChannelRelationHead, "):
+        MODELS.build({**tiny.dino(), "head": dict(type="mmrel.DistilationHead")})

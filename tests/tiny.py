@@ -1,0 +1,103 @@
+"""Tiny models and batches that the tests of models and engine share: 16-pixel crops, patch 4, width 12."""
+
+import torch
+from torch import Tensor
+
+from mmrel.registry import MODELS
+from mmrel.structures import Geometry, ViewBatch
+
+WIDTH, HEADS, PATCH, GLOBAL, LOCAL = 12, 2, 4, 16, 8
+
+
+def vit(mask_token: bool = False, drop_path_rate: float = 0.0, **kwargs: object) -> dict:
+    """Config of a two-block ViT."""
+    arch = dict(embed_dims=WIDTH, num_layers=2, num_heads=HEADS, feedforward_channels=24)
+    return dict(
+        type="mmrel.ViT",
+        arch=arch,
+        img_size=GLOBAL,
+        patch_size=PATCH,
+        mask_token=mask_token,
+        drop_path_rate=drop_path_rate,
+        **kwargs,
+    )
+
+
+def projection(prototypes: int = 7, patches: bool = False, **kwargs: object) -> dict:
+    """Config of a small prototype projection."""
+    return dict(
+        type="mmrel.PrototypeProjection",
+        in_channels=WIDTH,
+        out_channels=prototypes,
+        patches=patches,
+        hidden_channels=16,
+        bottleneck_channels=6,
+        **kwargs,
+    )
+
+
+def dino(prototypes: int = 7, **kwargs: object) -> dict:
+    """Config of a tiny DINO."""
+    return dict(
+        type="mmrel.DINO",
+        backbone=vit(**kwargs),
+        neck=projection(prototypes),
+        head=dict(type="mmrel.DistillationHead", out_channels=prototypes),
+    )
+
+
+def ibot(prototypes: int = 7, **kwargs: object) -> dict:
+    """Config of a tiny iBOT with shared prototypes."""
+    return dict(
+        type="mmrel.IBOT",
+        backbone=vit(mask_token=True, **kwargs),
+        neck=projection(prototypes, patches=True),
+        head=dict(type="mmrel.DistillationHead", out_channels=prototypes),
+        patch_head=dict(type="mmrel.MaskedDistillationHead", out_channels=prototypes),
+    )
+
+
+def sere(base: dict | None = None, **kwargs: object) -> dict:
+    """Config of a tiny SERE on iBOT or another base, with plain batch norm."""
+    settings = dict(overlap_side=3, local_overlap_side=2, norm_cfg=dict(type="BN"))
+    return dict(type="mmrel.SERE", base=base or ibot(), **{**settings, **kwargs})
+
+
+def build(config: dict, seed: int = 0) -> torch.nn.Module:
+    """Build and initialise an algorithm, in training mode."""
+    torch.manual_seed(seed)
+    model = MODELS.build(config)
+    model.init_weights()
+    return model.train()
+
+
+def view_batch(
+    batch: int = 2,
+    num_local: int = 3,
+    masks: Tensor | None = None,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> ViewBatch:
+    """Random crops with overlapping boxes; about a third of the patches hidden unless masks are given."""
+    rng = torch.Generator().manual_seed(seed)
+    num_patches = (GLOBAL // PATCH) ** 2
+    global_crops = torch.randn(2 * batch, 3, GLOBAL, GLOBAL, generator=rng, dtype=dtype)
+    local_crops = torch.randn(num_local * batch, 3, LOCAL, LOCAL, generator=rng, dtype=dtype)
+    if masks is None:
+        masks = torch.rand(2 * batch, num_patches, generator=rng) < 0.3
+    corner = torch.rand(batch, 2 + num_local, 2, generator=rng) * 30
+    size = torch.rand(batch, 2 + num_local, 2, generator=rng) * 20 + 30
+    flip = torch.randint(0, 2, (batch, 2 + num_local, 1), generator=rng)
+    indices = masks.flatten().nonzero().squeeze(1)
+    weights = (1 / masks.sum(1).clamp(min=1)).repeat_interleave(num_patches)[indices]
+    return ViewBatch(
+        global_crops=global_crops,
+        local_crops=local_crops if num_local else None,
+        geometry=Geometry(torch.cat([corner, size, flip], dim=-1), 2),
+        masks=masks,
+        num_global=2,
+        num_local=num_local,
+        mask_indices=indices,
+        mask_weights=weights.to(dtype),
+        sample_indices=tuple(range(batch)),
+    )
