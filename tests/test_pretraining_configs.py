@@ -144,7 +144,8 @@ def shrink(config: Config, photos: Path, work_dir: Path) -> Config:
         step_of(config, "mmrel.BlockMask").update(patch_size=8)
     config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
     config.train_dataloader.dataset.data_root = str(photos)
-    config.default_hooks.knn = None
+    config.optim_wrapper.precision = "fp32"  # fp16 skips the first steps while it finds its loss scale
+    config.custom_hooks = []
     config.train_cfg.max_epochs = 1
     config.work_dir = str(work_dir)
     return config

@@ -3,9 +3,10 @@ default_scope = "mmpretrain"
 custom_imports = dict(imports=["mmrel"], allow_failed_imports=False)
 
 # Entries of default_hooks have names, so that a recipe or --cfg-options can change one of them:
-# default_hooks.checkpoint.interval=5, default_hooks.teacher_update.momentum=0.9995, default_hooks.knn=None.
+# default_hooks.checkpoint.interval=5, default_hooks.teacher_update.momentum=0.9995. Only the k-NN hook is in
+# custom_hooks: switch it off with --cfg-options custom_hooks="[]".
 default_hooks = dict(
-    runtime_info=dict(type="mmrel.DeferredRuntimeInfoHook", interval=50),
+    runtime_info=dict(type="mmrel.DeferredRuntimeInfoHook"),
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),

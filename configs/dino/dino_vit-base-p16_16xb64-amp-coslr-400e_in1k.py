@@ -15,7 +15,7 @@ model = dict(
     ),
 )
 train_pipeline = [
-    dict(type="mmrel.LoadImage"),
+    dict(type="mmrel.DecodeImage"),
     dict(type="mmrel.MultiCrop", global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10),
     dict(type="mmrel.DrawColorAugmentation"),
     dict(type="mmrel.PackViews"),

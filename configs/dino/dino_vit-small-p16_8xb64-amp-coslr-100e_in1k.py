@@ -11,12 +11,12 @@ _base_ = [
 ]
 
 train_pipeline = [
-    dict(type="mmrel.LoadImage"),
+    dict(type="mmrel.DecodeImage"),
     dict(type="mmrel.MultiCrop", global_scale=(0.4, 1.0), local_scale=(0.05, 0.4), num_local=8),
     dict(type="mmrel.DrawColorAugmentation"),
     dict(type="mmrel.PackViews"),
 ]
 train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-default_hooks = dict(knn=_base_.knn)
+custom_hooks = [_base_.knn]
 auto_scale_lr = dict(base_batch_size=512)

@@ -13,7 +13,7 @@ model = dict(
     patch_head=dict(teacher_temperature=dict(warmup_epochs=50)),
 )
 train_pipeline = [
-    dict(type="mmrel.LoadImage"),
+    dict(type="mmrel.DecodeImage"),
     dict(type="mmrel.MultiCrop", global_scale=(0.32, 1.0), local_scale=(0.05, 0.32), num_local=10),
     dict(type="mmrel.DrawColorAugmentation"),
     dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),

@@ -8,7 +8,7 @@
 _base_ = ["./ibot_vit-small-p16_8xb128-amp-coslr-100e_in1k.py"]
 
 train_pipeline = [
-    dict(type="mmrel.LoadImage"),
+    dict(type="mmrel.DecodeImage"),
     dict(type="mmrel.MultiCrop", global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10),
     dict(type="mmrel.DrawColorAugmentation"),
     dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),

@@ -12,7 +12,7 @@ _base_ = [
 ]
 
 train_pipeline = [
-    dict(type="mmrel.LoadImage"),
+    dict(type="mmrel.DecodeImage"),
     dict(type="mmrel.MultiCrop", global_scale=(0.4, 1.0), local_scale=(0.05, 0.4), num_local=10),
     dict(type="mmrel.DrawColorAugmentation"),
     dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
@@ -20,4 +20,4 @@ train_pipeline = [
 ]
 train_dataloader = dict(batch_size=128, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(clip_grad=dict(max_norm=0.3))
-default_hooks = dict(knn=_base_.knn)
+custom_hooks = [_base_.knn]

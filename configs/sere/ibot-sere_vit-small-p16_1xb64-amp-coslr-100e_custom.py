@@ -12,7 +12,7 @@ train_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root))
 optim_wrapper = dict(optimizer=dict(lr=1.25e-4))
 default_hooks = dict(
     teacher_update=dict(momentum=0.9995),
-    knn=None,
     checkpoint=dict(interval=5),
 )
+custom_hooks = []  # no labels, no k-NN
 auto_scale_lr = dict(base_batch_size=64)

@@ -17,7 +17,7 @@ train_dataloader = dict(
         type="mmrel.ImageFolder",
         data_root=data_root + "/train",
         pipeline=[
-            dict(type="mmrel.LoadImage"),
+            dict(type="mmrel.DecodeImage"),
             dict(
                 type="mmrel.MultiCrop",
                 global_scale=(0.4, 1.0),

@@ -1,4 +1,4 @@
-"""12 epochs of AdamW: warm-up of 1000 iterations from 0.001 of the rate, a tenth of it after epochs 8 and 11."""
+"""12 epochs of AdamW: 1000 iterations of warm-up, a tenth of the rate after epochs 8 and 11."""
 
 _base_ = "mmdet::_base_/schedules/schedule_1x.py"
 

@@ -1,4 +1,4 @@
-"""36 epochs of AdamW: warm-up of 1000 iterations from 0.001 of the rate, a tenth of it after epochs 27 and 33."""
+"""36 epochs of AdamW: 1000 iterations of warm-up, a tenth of the rate after epochs 27 and 33."""
 
 _base_ = "det_adamw-1x.py"
 

@@ -2,5 +2,11 @@
 
 from mmrel.models.heads.distillation import DistillationHead
 from mmrel.models.heads.masked_distillation import MaskedDistillationHead
+from mmrel.models.heads.relation import ChannelRelationHead, SpatialRelationHead
 
-__all__ = ["DistillationHead", "MaskedDistillationHead"]
+__all__ = [
+    "ChannelRelationHead",
+    "DistillationHead",
+    "MaskedDistillationHead",
+    "SpatialRelationHead",
+]

@@ -1,4 +1,4 @@
-"""300 iterations of AdamW for the bundled scenes: warm-up of 30, then cosine decay; evaluation at the end."""
+"""AdamW for the bundled scenes: short warm-up, cosine decay to 0, evaluation at the end."""
 
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=300, val_interval=300)
 val_cfg = dict(type="ValLoop")

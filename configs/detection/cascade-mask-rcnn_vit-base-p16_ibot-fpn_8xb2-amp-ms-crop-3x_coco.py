@@ -1,0 +1,25 @@
+"""Cascade Mask R-CNN, ViT-B/16, COCO, 36 epochs: the config file that iBOT released.
+
+Paper: iBOT (arXiv 2111.07832), released config file ("3x"): layer decay 0.65, stochastic depth 0.2.
+Command: tools/dist_train.sh CONFIG 8
+    --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
+Hardware: 8 GPUs, 2 images each. Automatic mixed precision, gradient checkpointing.
+Expected: no published number for this schedule; not yet measured by this project.
+"""
+
+_base_ = "cascade-mask-rcnn_vit-small-p16_ibot-fpn_8xb2-amp-ms-crop-3x_coco.py"
+
+pretrained = "checkpoints/vit-base-p16_backbone.pth"
+
+model = dict(
+    backbone=dict(
+        arch="deit-base",
+        drop_path_rate=0.2,
+        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
+    ),
+    neck=[
+        dict(type="mmrel.ViTPyramid", in_channels=768, scales=(4, 2, 1, 0.5)),
+        dict(type="FPN", in_channels=[768, 768, 768, 768], out_channels=256, num_outs=5),
+    ],
+)
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.65))

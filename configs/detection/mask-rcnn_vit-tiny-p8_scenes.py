@@ -1,0 +1,59 @@
+"""Mask R-CNN, small ViT with 8-pixel patches, on the bundled scenes: a few minutes on one CPU core.
+
+Paper: none; a shrunk form of the Mask R-CNN recipes for COCO, to compare backbones on one budget.
+Command: tools/train.py CONFIG --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
+    (without the option, or with None: random weights)
+Hardware: one CPU core or one GPU.
+Expected: see the quickstart's report; there is no published number.
+"""
+
+_base_ = [
+    "mmdet::_base_/models/mask-rcnn_r50_fpn.py",
+    "../_base_/models/vit_scenes.py",
+    "../_base_/datasets/det_scenes.py",
+    "../_base_/schedules/scenes_adamw.py",
+    "../_base_/det_runtime.py",
+]
+
+pretrained = None
+num_classes = 10
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type="mmrel.DenseViT",
+        **_base_.vit_scenes,
+        img_size=128,
+        out_indices=[0, 1, 2, 3],
+        out_norm="all",
+        pos_interp="dino",
+        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
+    ),
+    neck=[
+        dict(
+            type="mmrel.ViTPyramid",
+            in_channels=128,
+            scales=(2, 1, 0.5, 0.25),
+            norm_cfg=dict(type="BN"),
+            mode="last",
+        ),
+        dict(type="FPN", in_channels=[128, 128, 128, 128], out_channels=64, num_outs=4),
+    ],
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16, 32]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1)),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=num_classes),
+        mask_roi_extractor=dict(out_channels=64, roi_layer=dict(sampling_ratio=1)),
+        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=num_classes),
+    ),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=200, max_per_img=100),
+        rcnn=dict(sampler=dict(num=32)),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=30)),
+)

@@ -1,0 +1,131 @@
+# SERE on iBOT, a ViT of 4 blocks with 8-pixel patches, on the bundled scenes: what `make quickstart` runs.
+# Paper:    SERE: Exploring Feature Self-relation for Self-supervised Transformer, TPAMI 2023, arXiv 2206.05184;
+#           shrunk to 64-pixel crops, 4 local crops, 512 prototypes, a teacher that follows faster, mild colours.
+# Command:  python tools/train.py configs/quickstart/ibot-sere_vit-tiny-p8_scenes.py
+#           after python tools/make_scenes.py data/scenes
+# Hardware: 2 CPU cores, or one GPU.
+# Expected: see the quickstart's report; there is no published number.
+_base_ = [
+    "../_base_/models/vit_scenes.py",
+    "../_base_/schedules/adamw_coslr.py",
+    "../_base_/default_runtime.py",
+]
+
+data_root = "data/scenes"
+embed_dims = 128
+prototypes = 512
+
+data_preprocessor = dict(
+    type="mmrel.ViewPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+)
+distillation = dict(
+    out_channels=prototypes,
+    student_temperature=0.1,
+    teacher_temperature=0.04,
+)
+model = dict(
+    type="mmrel.SERE",
+    base=dict(
+        type="mmrel.IBOT",
+        backbone=dict(type="mmrel.ViT", **_base_.vit_scenes, img_size=64, mask_token=True),
+        neck=dict(
+            type="mmrel.PrototypeProjection",
+            in_channels=embed_dims,
+            out_channels=prototypes,
+            patches=True,
+            hidden_channels=512,
+            bottleneck_channels=64,
+        ),
+        head=dict(type="mmrel.DistillationHead", **distillation),
+        patch_head=dict(type="mmrel.MaskedDistillationHead", **distillation),
+    ),
+    alpha=0.2,
+    beta=0.5,
+    overlap_side=7,
+    local_overlap_side=4,
+    norm_cfg=dict(type="BN"),
+)
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    drop_last=True,
+    collate_fn=dict(type="default_collate"),
+    sampler=dict(type="mmrel.KeyedSampler", shuffle=True),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/classification/train",
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            dict(
+                type="mmrel.MultiCrop",
+                global_size=64,
+                global_scale=(0.4, 1.0),
+                local_size=32,
+                local_scale=(0.1, 0.4),
+                num_local=4,
+                mode="fast",
+            ),
+            dict(
+                type="mmrel.DrawColorAugmentation",
+                jitter=(0.4, 0.4, 0.2, 0.05),
+                grayscale_prob=0.0,
+                blur_prob=0.0,
+                solarize_prob=0.0,
+            ),
+            dict(type="mmrel.BlockMask", patch_size=8, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
+            dict(type="mmrel.PackViews", patch_size=8),
+        ],
+    ),
+)
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, fused=True),
+    paramwise_cfg=dict(decay_rule="sere"),
+    precision="fp32",
+)
+param_scheduler = [
+    dict(
+        type="mmrel.CosineSchedule",
+        param_name="lr",
+        end=1e-6,
+        warmup=1,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
+    ),
+]
+train_cfg = dict(max_epochs=12)
+auto_scale_lr = dict(base_batch_size=64)
+
+# k-NN of the teacher's class tokens over the whole images, before the first epoch and after each.
+knn_dataloader = dict(
+    batch_size=100,
+    num_workers=0,
+    collate_fn=dict(type="default_collate"),
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/classification/train",
+        with_label=True,
+        pipeline=[dict(type="mmrel.DecodeImage"), dict(type="PackInputs")],
+    ),
+)
+default_hooks = dict(
+    runtime_info=dict(interval=10),
+    logger=dict(interval=10),
+    checkpoint=dict(interval=1, max_keep_ckpts=1),
+    teacher_update=dict(momentum=0.99),
+    knn=dict(
+        type="mmrel.KNNHook",
+        bank_dataloader=knn_dataloader,
+        val_dataloader=dict(
+            knn_dataloader,
+            dataset=dict(
+                knn_dataloader["dataset"], data_root=data_root + "/classification/val"
+            ),
+        ),
+        k=(20,),
+        at_start=True,
+    ),
+)

@@ -1,0 +1,271 @@
+"""A plain ViT as the backbone of detectors and segmentors (mmdet, mmseg).
+
+mmpretrain's ``VisionTransformer`` with what dense prediction lacks there. The settings are those of
+iBOT (arXiv 2111.07832) and SelfPatch (CVPR 2022) on COCO and ADE20K: maps of several blocks, either
+without a norm or with the one shared final norm. Tensor names stay mmpretrain's, so any ViT
+checkpoint in that layout loads.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model.weight_init import trunc_normal_
+from mmpretrain.models.backbones import VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmrel.models.backbones.pretrained import (
+    State,
+    check_fit,
+    clean_init_cfg,
+    is_pretrained,
+    read_backbone,
+)
+from mmrel.models.backbones.vit import check_arch
+from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
+from mmrel.registry import MODELS
+
+OUT_NORMS = ("none", "last", "all")
+
+
+@MODELS.register_module()
+class DenseViT(VisionTransformer):
+    """Vision transformer that returns feature maps of chosen blocks.
+
+    Weights are given by ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
+    They must fit exactly; an error lists what does not. ``checkpoint=None`` starts from random
+    weights, drawn as for pretraining (truncated normal, std 0.02). On loading, the position
+    embedding is resized to the grid of ``img_size``, and these keys are ignored on purpose:
+    ``mask_token`` (pretraining only), ``ln1.*`` if ``out_norm='none'``, ``cls_token`` and its
+    position if ``with_cls_token=False``. No parameter of the model is left unused.
+
+    Args:
+        arch: name or dict as in mmpretrain; ViT-T/S/B are ``'deit-tiny'``, ``'deit-small'``,
+            ``'deit-base'``.
+        img_size: side or (height, width) in pixels of the learned position embedding; any size may
+            be fed.
+        patch_size: side of a patch in pixels.
+        out_indices: blocks whose output is returned, ascending; negative ones count from the end.
+            Blocks after the last one are not run and not trained.
+        out_norm: ``'none'``: raw maps (iBOT on COCO, SelfPatch); ``'last'``: the final norm on the
+            last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
+        pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`.
+        with_cp: recompute each block in the backward pass, for less memory.
+        with_cls_token: whether a class token takes part in the attention. It is not returned.
+        frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks,
+            and the number of blocks also the final norm. Frozen parts stay in evaluation mode.
+        init_cfg: MMEngine's initialisation config.
+        **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance
+            ``drop_path_rate``.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, int] = "deit-small",
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        out_indices: int | Sequence[int] = (3, 5, 7, 11),
+        out_norm: str = "none",
+        pos_interp: str = "size",
+        with_cp: bool = False,
+        with_cls_token: bool = True,
+        frozen_stages: int = -1,
+        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_arch(arch)
+        _check_choice("out_norm", out_norm, OUT_NORMS)
+        _check_choice("pos_interp", pos_interp, METHODS)
+        _check_kwargs(kwargs)
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            patch_size=patch_size,
+            out_indices=[-1],
+            out_type="featmap",
+            final_norm=out_norm != "none",
+            with_cls_token=with_cls_token,
+            init_cfg=clean_init_cfg(init_cfg),
+            **kwargs,
+        )
+        self.out_indices = _check_indices(out_indices, self.num_layers)
+        self.out_norm = out_norm
+        self.pos_interp = pos_interp
+        self.with_cp = with_cp
+        self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+        for layer in self.layers[self.out_indices[-1] + 1 :]:
+            layer.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights or draw random ones.
+
+        Raises:
+            ValueError: the checkpoint's backbone does not fit.
+        """
+        if is_pretrained(self.init_cfg):
+            source, prefix = self.init_cfg["checkpoint"], self.init_cfg.get("prefix")
+            state, meta = read_backbone(source, prefix)
+            check_fit(self, self.fit_state(state), meta, source)
+        super().init_weights()
+        if self.init_cfg is None:
+            self._draw_weights()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of the chosen blocks.
+
+        Args:
+            x: images ``(B, 3, H, W)``; a side that is no multiple of the patch size is padded at
+                its end.
+
+        Returns:
+            One map ``(B, C, ceil(H / patch), ceil(W / patch))`` per entry of ``out_indices``.
+        """
+        tokens, grid = self._embed(x)
+        maps = []
+        for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
+            if self.with_cp and tokens.requires_grad:
+                tokens = checkpoint(layer, tokens, use_reentrant=False)
+            else:
+                tokens = layer(tokens)
+            if index in self.out_indices:
+                maps.append(self._format_output(self._normalise(tokens, index), grid))
+        return tuple(maps)
+
+    @torch.no_grad()
+    def get_attention(
+        self, x: Tensor, blocks: int | Sequence[int] = -1
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Attention maps, recomputed from queries and keys.
+
+        Args:
+            x: images ``(B, 3, H, W)``.
+            blocks: one block or several; negative ones count from the end.
+
+        Returns:
+            ``(B, heads, E + N, E + N)``, rows summing to 1, E = 1 with a class token; a tuple for
+            several blocks.
+        """
+        indices = _check_indices(blocks, self.num_layers)
+        tokens, _ = self._embed(x)
+        maps = []
+        for index, layer in enumerate(self.layers[: indices[-1] + 1]):
+            if index in indices:
+                maps.append(attention_map(layer.attn, layer.ln1(tokens)))
+            tokens = layer(tokens)
+        return maps[0] if isinstance(blocks, int) else tuple(maps)
+
+    def train(self, mode: bool = True) -> "DenseViT":
+        """Set training mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+    def fit_state(self, state: State) -> State:
+        """A checkpoint's tensors without the ignored ones, positions on this model's grid."""
+        unused = ["mask_token"]
+        unused += [] if self.with_cls_token else ["cls_token"]
+        unused += ["ln1.weight", "ln1.bias"] if self.out_norm == "none" else []
+        fitted = {key: value for key, value in state.items() if key not in unused}
+        if "pos_embed" in fitted:
+            fitted["pos_embed"] = fit_position_embedding(
+                fitted["pos_embed"], self.patch_resolution, self.num_extra_tokens, self.pos_interp
+            )
+        return fitted
+
+    def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
+        """mmpretrain's load hook: fit the state in place, whoever loads it."""
+        own = {key: value for key, value in state_dict.items() if key.startswith(prefix)}
+        for key in own:
+            del state_dict[key]
+        fitted = self.fit_state({key.removeprefix(prefix): own[key] for key in own})
+        state_dict.update({prefix + key: value for key, value in fitted.items()})
+
+    def _embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        tokens, grid = self.patch_embed(x)
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
+        position = resize_position_embedding(
+            self.pos_embed, self.patch_resolution, grid, self.num_extra_tokens, self.pos_interp
+        )
+        return self.pre_norm(self.drop_after_pos(tokens + position)), grid
+
+    def _normalise(self, tokens: Tensor, index: int) -> Tensor:
+        wanted = self.out_norm == "all" or (
+            self.out_norm == "last" and index == self.out_indices[-1]
+        )
+        return self.ln1(tokens) if wanted else tokens
+
+    def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
+        # BaseModule's constructor may call train() before the stages are known.
+        stages = getattr(self, "frozen_stages", -1)
+        if stages < 0:
+            return []
+        parts = [self.pos_embed, self.patch_embed, self.drop_after_pos, self.pre_norm]
+        parts += [] if self.cls_token is None else [self.cls_token]
+        parts += list(self.layers[:stages])
+        return [*parts, self.ln1] if stages == self.num_layers and self.final_norm else parts
+
+    def _draw_weights(self) -> None:
+        if self.cls_token is not None:
+            trunc_normal_(self.cls_token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def attention_map(attention: nn.Module, tokens: Tensor) -> Tensor:
+    """``softmax(q k^T / sqrt(d))`` of one of mmpretrain's attention modules.
+
+    Args:
+        attention: with ``qkv``, ``num_heads`` and ``head_dims``.
+        tokens: its input ``(B, T, C)``, already normalised.
+
+    Returns:
+        ``(B, heads, T, T)``.
+    """
+    qkv = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, attention.head_dims))
+    query, key, _ = qkv.permute(2, 0, 3, 1, 4)
+    return (query @ key.transpose(-2, -1) * attention.head_dims**-0.5).softmax(dim=-1)
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(
+            f"{name} is {value!r}; allowed: {', '.join(allowed)}. Change it in the backbone's "
+            "config."
+        )
+
+
+def _check_kwargs(kwargs: dict[str, Any]) -> None:
+    for name, instead in (("final_norm", "out_norm"), ("out_type", "nothing: maps are returned")):
+        if name in kwargs:
+            raise ValueError(f"DenseViT takes no {name}={kwargs[name]!r}; use {instead} instead.")
+
+
+def _check_indices(indices: int | Sequence[int], num_layers: int) -> list[int]:
+    given = [indices] if isinstance(indices, int) else list(indices)
+    found = [index + num_layers if index < 0 else index for index in given]
+    if not found or min(found) < 0 or max(found) >= num_layers or found != sorted(set(found)):
+        raise ValueError(
+            f"Block indices {given} are not valid for {num_layers} blocks: they must be "
+            f"ascending, without repeats, and lie in [0, {num_layers - 1}] (or [-{num_layers}, "
+            f"-1] counted from the end). The last block of a ViT with {num_layers} blocks is "
+            f"{num_layers - 1}."
+        )
+    return found
+
+
+def _check_frozen(stages: int, num_layers: int) -> int:
+    if not -1 <= stages <= num_layers:
+        raise ValueError(
+            f"frozen_stages is {stages}; allowed: -1 (nothing), 0 (embeddings), 1 to {num_layers} "
+            "(that many blocks too). Change it in the backbone's config."
+        )
+    return stages

@@ -1,0 +1,185 @@
+"""Batched colour operations with one set of parameters per image, on whatever device the batch is.
+
+Every operation equals the one of ``torchvision.transforms.v2.functional`` on the same parameters,
+up to the tolerance in its docstring (largest difference of float32 values in [0, 1]). Unlike the
+PIL operations of the papers' codes, nothing is rounded to 256 levels in between. No operation waits
+for the device: which images an operation concerns is decided on the host, from the table that the
+loader drew.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+GRAY_WEIGHTS = (0.2989, 0.587, 0.114)
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """uint8 to float32 in [0, 1]; float images pass unchanged. Equal to "
+    "``to_dtype(scale=True)`` to 1e-7.
+    """
+    return images if images.is_floating_point() else images.to(torch.float32).div_(255)
+
+
+def flip(images: Tensor, flags: Tensor) -> Tensor:
+    """Mirror left-right the images whose flag is true. Equal to ``horizontal_flip``, exactly.
+
+    Args:
+        images: ``(n, 3, h, w)`` of any type.
+        flags: bool ``(n,)``.
+
+    Returns:
+        Images like the input.
+    """
+    return torch.where(_per_image(flags), images.flip(-1), images)
+
+
+def blend(images: Tensor, scale: Tensor, mean_weight: Tensor, gray_weight: Tensor) -> Tensor:
+    """``clamp(scale * image + mean_weight * mean(gray) + gray_weight * gray, 0, 1)``.
+
+    Brightness, contrast and saturation are all of this form, which lets images that need different
+    ones be treated together; ``(1, 0, 0)`` changes nothing, exactly.
+
+    Args:
+        images: float ``(n, 3, h, w)``, in [0, 1].
+        scale: ``(n,)``.
+        mean_weight: ``(n,)``, weight of the image's mean grey value.
+        gray_weight: ``(n,)``, weight of the pixel's grey value.
+
+    Returns:
+        Images like the input.
+    """
+    gray = luminance(images)
+    reference = gray.mean(dim=(1, 2, 3), keepdim=True) * _per_image(mean_weight)
+    reference = torch.addcmul(reference, gray, _per_image(gray_weight))
+    return torch.addcmul(reference, images, _per_image(scale)).clamp_(0, 1)
+
+
+def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """``factor * image``, clamped. Equal to torchvision's to 1e-6. Shapes as :func:`blend`."""
+    zero = torch.zeros_like(factor)
+    return blend(images, factor, zero, zero)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the mean grey value. Equal to torchvision's to 2e-6. Shapes as :func:`blend`."""
+    return blend(images, factor, 1 - factor, torch.zeros_like(factor))
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Blend with the grey image. Equal to torchvision's to 1e-6. Shapes as :func:`blend`."""
+    return blend(images, factor, torch.zeros_like(factor), 1 - factor)
+
+
+def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the colour circle. Equal to torchvision's to 1e-5.
+
+    With V the largest channel, C its distance to the smallest and H in [0, 6) the hue, channel c of
+    the result is ``V - C * clamp(min(k, 4 - k), 0, 1)`` with ``k = (n_c + H + 6 * shift) mod 6``, n
+    = 5, 3, 1.
+
+    Args:
+        images: float ``(n, 3, h, w)``, in [0, 1].
+        shift: ``(n,)`` as a share of the full circle.
+
+    Returns:
+        Images like the input.
+    """
+    red, green, blue = images.unbind(dim=1)
+    low, high = torch.aminmax(images, dim=1)
+    chroma = high - low
+    divisor = torch.where(chroma == 0, 1.0, chroma)
+    hue = torch.where(
+        high == red,
+        (green - blue) / divisor,
+        torch.where(high == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    )
+    hue += 6 * shift[:, None, None]
+    offsets = hue.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)
+    position = (hue.unsqueeze(1) + offsets).remainder_(6)
+    part = torch.minimum(position, 4 - position).clamp_(0, 1)
+    return torch.addcmul(high.unsqueeze(1), chroma.unsqueeze(1), part, value=-1)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Grey values ``(n, 1, h, w)`` of ``(n, 3, h, w)``: 0.2989 R + 0.587 G + 0.114 B."""
+    red, green, blue = (images[:, i : i + 1] for i in range(3))
+    r, g, b = GRAY_WEIGHTS
+    return (red * r).add_(green, alpha=g).add_(blue, alpha=b)
+
+
+def to_grayscale(images: Tensor) -> Tensor:
+    """Grey images with three channels. Equal to ``rgb_to_grayscale(3)``, to 1e-6."""
+    return luminance(images).expand_as(images)
+
+
+def gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:
+    """Normalised Gaussian weights ``(n, kernel_size)`` for standard deviations ``(n,)`` in "
+    "pixels.
+    """
+    half = kernel_size // 2
+    distance = torch.arange(-half, half + 1, dtype=sigma.dtype, device=sigma.device)
+    return torch.softmax(-0.5 * (distance / sigma[:, None]).square(), dim=1)
+
+
+def fit_kernel_size(kernel_size: int, height: int, width: int) -> int:
+    """The largest odd size up to ``kernel_size`` that reflection at the border allows."""
+    return min(kernel_size, 2 * min(height, width) - 1)
+
+
+def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+    """Gaussian blur with reflected borders, separable. Equal to torchvision's ``gaussian_blur`` to
+    1e-6.
+
+    The papers' codes use PIL's ``GaussianBlur(radius=sigma)``, which approximates the same filter
+    by three box filters.
+
+    Args:
+        images: float ``(n, 3, h, w)``.
+        sigma: ``(n,)``, in pixels, > 0.
+        kernel_size: odd; 13 covers three standard deviations of the recipes' largest sigma, 2. It
+            is lowered to ``2 * min(h, w) - 1`` for tiny images.
+
+    Returns:
+        Images like the input.
+    """
+    n, channels, height, width = images.shape
+    size = fit_kernel_size(kernel_size, height, width)
+    weights = gaussian_kernels(sigma, size).repeat_interleave(channels, dim=0)
+    padded = F.pad(images, (size // 2,) * 4, mode="reflect")
+    stacked = padded.reshape(1, n * channels, *padded.shape[-2:])
+    rows = F.conv2d(stacked, weights[:, None, None, :], groups=n * channels)
+    blurred = F.conv2d(rows, weights[:, None, :, None], groups=n * channels)
+    return blurred.view_as(images)
+
+
+def solarize(images: Tensor, threshold: Tensor) -> Tensor:
+    """Invert values at or above the threshold. Equal to torchvision's, exactly.
+
+    Args:
+        images: float ``(n, 3, h, w)``, in [0, 1].
+        threshold: ``(n,)``, in [0, 1].
+
+    Returns:
+        Images like the input.
+    """
+    return torch.where(images >= _per_image(threshold), 1 - images, images)
+
+
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """``(image - mean) / std`` per channel, in place of a float input. Equal to torchvision's to
+    1e-6.
+
+    Args:
+        images: float ``(n, 3, h, w)``.
+        mean: ``(3, 1, 1)``, in the images' units.
+        std: ``(3, 1, 1)``.
+
+    Returns:
+        The same tensor.
+    """
+    return images.sub_(mean).div_(std)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)

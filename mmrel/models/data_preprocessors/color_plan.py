@@ -1,0 +1,135 @@
+"""From the table of colour parameters to the work on the device, without asking the device "
+"anything.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmrel.models.data_preprocessors import augment
+from mmrel.ops.color_table import JITTER_ORDERS, ColorColumn
+
+JITTER_STEPS = 4
+
+
+class Selection(NamedTuple):
+    """Some images of a batch and one parameter for each: long ``(m,)`` and float ``(m,)``."""
+
+    index: Tensor
+    value: Tensor
+
+    @classmethod
+    def where(cls, chosen: NDArray[np.bool_], values: NDArray[np.float32]) -> "Selection | None":
+        """The chosen images with their values, or ``None`` if there are none."""
+        if not chosen.any():
+            return None
+        index = np.flatnonzero(chosen)
+        return cls(torch.from_numpy(index), torch.from_numpy(values[index]))
+
+    def to(self, device: torch.device) -> "Selection":
+        """The same on a device, without waiting."""
+        return Selection(*(part.to(device, non_blocking=True) for part in self))
+
+
+@dataclass(frozen=True)
+class JitterStep:
+    """One of the four steps of the colour jitter: coefficients of ``augment.blend`` and the hue's
+    images.
+
+    Attributes:
+        coefficients: ``(3, n)`` scale, mean weight and grey weight, or ``None`` if all are neutral.
+        hue: the images whose hue turns in this step.
+    """
+
+    coefficients: Tensor | None
+    hue: Selection | None
+
+
+@dataclass(frozen=True)
+class ColorPlan:
+    """What is done to the n images of one batch; ``None`` where no image is concerned."""
+
+    jitter: tuple[JitterStep, ...]
+    gray: Selection | None
+    blur: Selection | None
+    solarize: Selection | None
+
+    @classmethod
+    def from_table(cls, table: Tensor, device: torch.device) -> "ColorPlan":
+        """Work out the plan on the host and send it to the device.
+
+        Args:
+            table: float32 ``(n, columns)`` on the host, see
+                :class:`mmrel.ops.color_table.ColorColumn`.
+            device: where the images are.
+        """
+        rows = np.ascontiguousarray(table.numpy())
+        order = JITTER_ORDERS[rows[:, ColorColumn.ORDER].astype(int)]
+        sigma = rows[:, ColorColumn.BLUR_SIGMA]
+        threshold = rows[:, ColorColumn.SOLARIZE]
+        gray = rows[:, ColorColumn.GRAYSCALE]
+        return cls(
+            jitter=tuple(_jitter_step(rows, order[:, i], device) for i in range(JITTER_STEPS)),
+            gray=_send(Selection.where(gray > 0, gray), device),
+            blur=_send(Selection.where(sigma > 0, sigma), device),
+            solarize=_send(
+                Selection.where(threshold < 256, (threshold / 255).astype(np.float32)), device
+            ),
+        )
+
+    def apply(self, images: Tensor, blur_kernel: int) -> Tensor:
+        """Carry the plan out.
+
+        Args:
+            images: float ``(n, 3, h, w)``, in [0, 1]; it may be overwritten.
+            blur_kernel: size of the blur kernel in pixels, odd.
+
+        Returns:
+            Images like the input.
+        """
+        for step in self.jitter:
+            if step.coefficients is not None:
+                images = augment.blend(images, *step.coefficients)
+            if step.hue is not None:
+                part = augment.adjust_hue(images[step.hue.index], step.hue.value)
+                images = images.index_copy_(0, step.hue.index, part)
+        if self.gray is not None:
+            part = augment.to_grayscale(images[self.gray.index])
+            images = images.index_copy_(0, self.gray.index, part)
+        if self.blur is not None:
+            part = augment.gaussian_blur(images[self.blur.index], self.blur.value, blur_kernel)
+            images = images.index_copy_(0, self.blur.index, part)
+        if self.solarize is not None:
+            part = augment.solarize(images[self.solarize.index], self.solarize.value)
+            images = images.index_copy_(0, self.solarize.index, part)
+        return images
+
+
+def _jitter_step(
+    rows: NDArray[np.float32], operation: NDArray[np.int64], device: torch.device
+) -> JitterStep:
+    """The step in which image i undergoes ``operation[i]``."""
+    factor = rows[np.arange(len(rows)), operation]
+    blended = operation != ColorColumn.HUE
+    rest = 1 - factor
+    coefficients = np.stack(
+        [
+            np.where(blended, factor, 1),
+            np.where(operation == ColorColumn.CONTRAST, rest, 0),
+            np.where(operation == ColorColumn.SATURATION, rest, 0),
+        ]
+    ).astype(np.float32)
+    neutral = bool((coefficients[0] == 1).all())
+    hue = Selection.where(~blended & (factor != 0), factor)
+    return JitterStep(
+        None if neutral else torch.from_numpy(coefficients).to(device, non_blocking=True),
+        _send(hue, device),
+    )
+
+
+def _send(selection: Selection | None, device: torch.device) -> Selection | None:
+    return None if selection is None else selection.to(device)

@@ -1,0 +1,229 @@
+"""The two losses of SERE (TPAMI 2023, arXiv 2206.05184): spatial and channel self-relation across views.
+
+The terms are all pairs (teacher on a global view q, student on another view v); the plain average over
+them is the loss, 2 + 2 L terms for two global and L local views. Pairs whose crops do not overlap
+stay in the spatial average, as in the official code: they contribute ln(S * S) and no gradient.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmrel.models.necks.self_relation import RelationTokens
+from mmrel.ops.distillation import check_temperature
+from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice, sample_selected_tokens
+from mmrel.ops.relation import check_heads, matched_spatial_loss, merged_channel_loss
+from mmrel.registry import MODELS
+from mmrel.structures import ViewBatch
+
+
+class RelationHead(BaseModule):
+    """What both heads share.
+
+    Args:
+        teacher_temperature: greater than 0; below 1 it sharpens the teacher's relation.
+        student_temperature: greater than 0.
+        neck: name of the neck whose tokens this head reads.
+        loss_weight: factor of the loss in the total, applied by the algorithm.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        teacher_temperature: float,
+        student_temperature: float = 1.0,
+        neck: str = "relation",
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        check_temperature(teacher_temperature, "teacher_temperature")
+        check_temperature(student_temperature, "student_temperature")
+        self.teacher_temperature = teacher_temperature
+        self.student_temperature = student_temperature
+        self.neck = neck
+        self.loss_weight = loss_weight
+
+
+@MODELS.register_module()
+class SpatialRelationHead(RelationHead):
+    """Token-by-token relations, compared on a lattice over the overlap of two crops.
+
+    Args:
+        num_heads: groups of channels with a relation each.
+        overlap_side: lattice points per axis between two global views.
+        local_overlap_side: the same between a local and a global view.
+        teacher_temperature: see :class:`RelationHead`.
+        student_temperature: see :class:`RelationHead`.
+        neck: see :class:`RelationHead`.
+        loss_weight: see :class:`RelationHead`.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"geometry"})
+    terms: ClassVar[tuple[str, ...]] = ("loss_spatial",)
+
+    def __init__(
+        self,
+        num_heads: int,
+        overlap_side: int = 13,
+        local_overlap_side: int = 6,
+        teacher_temperature: float = 0.5,
+        student_temperature: float = 1.0,
+        neck: str = "spatial_relation",
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(teacher_temperature, student_temperature, neck, loss_weight, init_cfg)
+        check_side(overlap_side, "overlap_side")
+        check_side(local_overlap_side, "local_overlap_side")
+        self.num_heads = num_heads
+        self.overlap_side = overlap_side
+        self.local_overlap_side = local_overlap_side
+
+    def forward(
+        self, student: RelationTokens, teacher: RelationTokens, views: ViewBatch
+    ) -> dict[str, Tensor]:
+        """Loss of one batch.
+
+        Args:
+            student: predicted tokens of all crops.
+            teacher: projected tokens of the global crops.
+            views: the batch, with the crops' boxes.
+
+        Returns:
+            ``loss_spatial``, and ``stat/overlap_rate``, the share of pairs that overlap.
+        """
+        check_views(student, views)
+        if views.geometry is None:
+            raise ValueError(
+                "the batch has no boxes, which the spatial relation needs; use mmrel.MultiCrop and mmrel.PackViews"
+            )
+        boxes, num_global = views.geometry.boxes.transpose(0, 1), views.num_global
+        crops = Crops(student.global_tokens, student.global_grid, boxes[:num_global])
+        targets = Crops(teacher.global_tokens, teacher.global_grid, boxes[:num_global])
+        pairs = cross_pairs(num_global)
+        sums = self._summed(crops, targets, pairs, self.overlap_side)
+        count = len(pairs)
+        if student.local_tokens is not None:
+            crops = Crops(student.local_tokens, student.local_grid, boxes[num_global:])
+            pairs = [(q, v) for q in range(num_global) for v in range(views.num_local)]
+            sums = sums + self._summed(crops, targets, pairs, self.local_overlap_side)
+            count += len(pairs)
+        loss, overlaps = (sums / count).unbind()
+        return {"loss_spatial": loss, "stat/overlap_rate": overlaps.detach()}
+
+    def _summed(
+        self, crops: "Crops", targets: "Crops", pairs: list[tuple[int, int]], side: int
+    ) -> Tensor:
+        """Over the pairs (q, v), the sum of the losses and of the shares of images that overlap."""
+        teacher_views, student_views = zip(*pairs, strict=True)
+        teacher_lattice, student_lattice = overlap_lattice(
+            targets.boxes_of(teacher_views), crops.boxes_of(student_views), side
+        )
+        loss = matched_spatial_loss(
+            crops.sample(student_views, student_lattice),
+            targets.sample(teacher_views, teacher_lattice).detach(),
+            self.num_heads,
+            self.teacher_temperature,
+            self.student_temperature,
+        )
+        overlaps = (teacher_lattice[:, 0, 0, 0] != OUTSIDE).to(loss.dtype).mean()
+        return torch.stack([loss, overlaps]) * len(pairs)
+
+
+class Crops(NamedTuple):
+    """A group of same-size views: tokens ``(n*B, N, C)``, their grid, and boxes ``(n, B, 5)``."""
+
+    tokens: Tensor
+    grid: tuple[int, int]
+    boxes: Tensor
+
+    def boxes_of(self, indices: Sequence[int]) -> Tensor:
+        """Boxes ``(len(indices) * B, 5)`` of these views, view-major."""
+        return torch.cat([self.boxes[i] for i in indices])
+
+    def sample(self, indices: Sequence[int], lattice: Tensor) -> Tensor:
+        """Tokens ``(len(indices) * B, S*S, C)`` of these views on their lattices."""
+        maps = torch.arange(len(self.tokens), device=self.tokens.device).view(len(self.boxes), -1)
+        selected = torch.cat([maps[i] for i in indices])
+        return sample_selected_tokens(self.tokens, selected, lattice, self.grid)
+
+
+@MODELS.register_module()
+class ChannelRelationHead(RelationHead):
+    """Channel-by-channel relations, compared wherever the crops lie.
+
+    Args:
+        teacher_temperature: see :class:`RelationHead`.
+        student_temperature: see :class:`RelationHead`.
+        neck: see :class:`RelationHead`.
+        loss_weight: see :class:`RelationHead`.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    terms: ClassVar[tuple[str, ...]] = ("loss_channel",)
+
+    def __init__(
+        self,
+        teacher_temperature: float = 0.1,
+        student_temperature: float = 1.0,
+        neck: str = "channel_relation",
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(teacher_temperature, student_temperature, neck, loss_weight, init_cfg)
+
+    def forward(
+        self, student: RelationTokens, teacher: RelationTokens, views: ViewBatch
+    ) -> dict[str, Tensor]:
+        """Loss of one batch.
+
+        Args:
+            student: predicted tokens of all crops.
+            teacher: projected tokens of the global crops.
+            views: the batch.
+
+        Returns:
+            ``loss_channel``.
+        """
+        check_views(student, views)
+        num_global = views.num_global
+        students = list(student.global_tokens.unflatten(0, (num_global, 1, -1)).unbind())
+        targets = [tuple(q for q in range(num_global) if q != v) for v in range(num_global)]
+        if student.local_tokens is not None:
+            students.append(student.local_tokens.unflatten(0, (views.num_local, -1)))
+            targets.append(tuple(range(num_global)))
+        loss = merged_channel_loss(
+            students,
+            teacher.global_tokens.unflatten(0, (num_global, -1)),
+            targets,
+            self.teacher_temperature,
+            self.student_temperature,
+        )
+        return {"loss_channel": loss}
+
+
+def cross_pairs(num_views: int) -> list[tuple[int, int]]:
+    """All (q, v) with q != v."""
+    return [(q, v) for q in range(num_views) for v in range(num_views) if q != v]
+
+
+def check_views(student: RelationTokens, views: ViewBatch) -> None:
+    """Raise ``ValueError`` unless there are views to compare and the tokens are those of the batch."""
+    if views.num_global < 2:
+        raise ValueError(
+            f"the batch has {views.num_global} global view; self-relation compares at least 2, "
+            "so cut more global crops"
+        )
+    tokens = student.local_tokens
+    count = 0 if tokens is None else len(tokens)
+    if count != views.num_local * views.batch_size:
+        raise ValueError(
+            f"the student gave tokens of {count} local crops, but the batch has {views.num_local} local views of "
+            f"{views.batch_size} images; build mmrel.SelfRelation with local={views.num_local > 0}"
+        )

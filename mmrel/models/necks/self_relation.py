@@ -1,0 +1,111 @@
+"""The projections of SERE (TPAMI 2023, arXiv 2206.05184): tokens whose self-relations are compared.
+
+Projection: batch norm and ReLU. Predictor, on the student only: 1x1 convolution, batch norm and ReLU. They read the
+patch tokens *before* the backbone's final norm. What differs from the official code, with equal numbers: the student
+computes only its predictor's relation and the teacher only its projection's, and the teacher has no predictor. What
+differs in the result: the parts for local crops are chosen by the crop's kind, where the official code counts crops
+and so uses the parts for global crops when there are one or two local crops.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmrel.registry import MODELS
+from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
+
+
+@dataclass(frozen=True)
+class RelationTokens:
+    """Tokens whose self-relations are compared.
+
+    Attributes:
+        global_tokens: ``(V*B, N, C)``, view-major.
+        global_grid: ``(rows, cols)`` of them.
+        local_tokens: ``(L*B, n, C)``, view-major, or ``None``.
+        local_grid: ``(rows, cols)`` of them, or ``None``.
+    """
+
+    global_tokens: Tensor
+    global_grid: tuple[int, int]
+    local_tokens: Tensor | None = None
+    local_grid: tuple[int, int] | None = None
+
+
+@MODELS.register_module()
+class SelfRelation(BaseModule):
+    """Projection and predictor of one kind of self-relation; one neck each for spatial and channel.
+
+    The convolution keeps torch's own initialisation, as in the official code. In training both networks
+    normalise with the statistics of their batch, so a model that is trained must stay in training mode.
+
+    Args:
+        in_channels: C, the backbone's width.
+        local: whether the batches hold local crops; they have their own projection and predictor.
+        norm_cfg: the batch norm; synchronised over the processes by default.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        local: bool = True,
+        norm_cfg: dict[str, Any] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type="SyncBN")
+        self.projection = _projection(in_channels, norm_cfg)
+        self.predictor: nn.Module | None = _predictor(in_channels, norm_cfg)
+        self.local_projection = _projection(in_channels, norm_cfg) if local else None
+        self.local_predictor = _predictor(in_channels, norm_cfg) if local else None
+
+    def student(self, tokens: NetworkTokens, views: ViewBatch) -> RelationTokens:
+        """Predicted tokens of all crops."""
+        crops, local = tokens.global_crops, tokens.local_crops
+        predicted = _apply(crops, self.projection, self.predictor)
+        if local is None:
+            return RelationTokens(predicted, crops.grid)
+        if self.local_projection is None:
+            raise ValueError(
+                f"the batch has {views.num_local} local crops per image, but the neck was built with local=False; "
+                "build it with local=True or cut no local crops"
+            )
+        predicted_local = _apply(local, self.local_projection, self.local_predictor)
+        return RelationTokens(predicted, crops.grid, predicted_local, local.grid)
+
+    def teacher(self, tokens: NetworkTokens, views: ViewBatch) -> RelationTokens:
+        """Projected tokens of the global crops."""
+        crops = tokens.global_crops
+        return RelationTokens(_apply(crops, self.projection), crops.grid)
+
+    def teacher_copy(self) -> "SelfRelation":
+        """A deep copy of the projection for global crops, which is all that a teacher uses."""
+        teacher = copy.deepcopy(self)
+        teacher.predictor = teacher.local_projection = teacher.local_predictor = None
+        return teacher
+
+
+def _projection(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
+    return nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))
+
+
+def _predictor(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 1, bias=False),
+        build_norm_layer(norm_cfg, channels)[1],
+        nn.ReLU(inplace=True),
+    )
+
+
+def _apply(views: TokenViews, *parts: nn.Module | None) -> Tensor:
+    """Run networks for maps on tokens ``(n, N, C)``; as channels-last maps, nothing is transposed in memory."""
+    maps = views.prenorm_patches.contiguous().transpose(1, 2).unflatten(2, views.grid)
+    for part in parts:
+        assert part is not None, "a teacher has no predictor and no parts for local crops"
+        maps = part(maps)
+    return maps.flatten(2).transpose(1, 2)
