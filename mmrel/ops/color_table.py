@@ -29,8 +29,7 @@ class ColorColumn(IntEnum):
 NEUTRAL_ROW = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 256.0)
 
 JITTER_ORDERS: NDArray[np.int64] = np.array(list(permutations(range(4))))
-"""``(24, 4)``: which jitter operation (a column number, 0 to 3) comes first, second, third, "
-"last."""
+"""``(24, 4)``: which jitter operation (a column number, 0 to 3) comes first, second, ..."""
 
 
 def neutral_table(views: int) -> NDArray[np.float32]:

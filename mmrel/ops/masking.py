@@ -1,5 +1,4 @@
-"""Masks over the patch grid, as iBOT draws them (arXiv 2111.07832, section 3.1, and its released
-recipe).
+"""Masks over the patch grid, as iBOT draws them (arXiv 2111.07832 and its released recipe).
 
 Blocks follow BEiT (arXiv 2106.08254, algorithm 1) with iBOT's differences: the smallest block
 depends on the grid, a block may touch the border, the ratio is drawn per crop, and the procedure
@@ -44,21 +43,17 @@ def sample_ratio(
 
 
 def check_ratios(ratios: Sequence[float], spreads: Sequence[float]) -> None:
-    """Raise ``ValueError`` unless every r +- v lies in [0, 1] and both sequences have one "
-    "length > 0.
-    """
+    """Raise ``ValueError`` unless every r +- v lies in [0, 1], with one v per r."""
     if len(ratios) != len(spreads) or not ratios:
         raise ValueError(
             f"ratios {tuple(ratios)} and spreads {tuple(spreads)} must have the same length, at "
-            "least 1; "
-            "give one spread (0 for a fixed ratio) per ratio"
+            "least 1; give one spread (0 for a fixed ratio) per ratio"
         )
     for ratio, spread in zip(ratios, spreads, strict=True):
-        if not 0 <= spread <= min(ratio, 1 - ratio):
+        if not (0 <= spread <= ratio and ratio + spread <= 1):
             raise ValueError(
                 f"mask ratio {ratio} with spread {spread} leaves [0, 1]; the spread must be "
-                "between 0 and "
-                f"{max(0.0, min(ratio, 1 - ratio))}: lower it"
+                f"between 0 and {max(0.0, min(ratio, 1 - ratio))}: lower it"
             )
 
 
@@ -118,9 +113,7 @@ def block_mask(
 def _add_block(
     mask: BoolArray, room: float, log_aspect: tuple[float, float], rng: np.random.Generator
 ) -> int:
-    """Mark one block of at most ``room`` new patches in place; the number of new patches, 0 if "
-    "none fits.
-    """
+    """Mark one block of at most ``room`` new patches; how many were new, 0 if none fits."""
     rows, cols = mask.shape
     smallest = (min(rows, cols) // 3) ** 2
     for _ in range(ATTEMPTS_PER_BLOCK):

@@ -3,9 +3,9 @@
 SERE, "Exploring Feature Self-relation for Self-supervised Transformer" (TPAMI 2023, arXiv 2206.05184),
 section 3: spatial relation (token by token, per head) and channel relation (channel by channel). What differs from
 the usual implementation, with equal numbers: relations are formed from tokens sampled on the lattice of the overlap,
-``(M T)(M T)^T`` instead of ``M (T T^T) M^T``; teachers that share a student view are merged before one cross-entropy; see
-:mod:`mmrel.ops.relation_autograd`. The channel relation is divided by the token count, which is the
-constant of the published code for its two crop sizes.
+``(M T)(M T)^T`` instead of ``M (T T^T) M^T``; teachers that share a student view are merged before one
+cross-entropy; see :mod:`mmrel.ops.relation_autograd`. The channel relation is divided by the token count, which is
+the constant of the published code for its two crop sizes.
 """
 
 import torch
@@ -122,8 +122,8 @@ def matched_spatial_loss(
     _check_tokens(student, "student")
     if student.shape != teacher.shape:
         raise ValueError(
-            f"sampled student tokens have shape {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; both must be "
-            "(B, S*S, C): use lattices of one side, equal batches and equal widths"
+            f"sampled student tokens have shape {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
+            "both must be (B, S*S, C): use lattices of one side, equal batches and equal widths"
         )
     check_heads(student.shape[2], num_heads)
     check_temperature(teacher_temperature, "teacher_temperature")
@@ -182,10 +182,14 @@ def merged_channel_loss(
         Scalar: mean over all (teacher view, student view) pairs, images and channels.
     """
     for student in students:
-        if student.dim() != 4 or teacher.dim() != 4 or _batch_width(student) != _batch_width(teacher):
+        if (
+            student.dim() != 4
+            or teacher.dim() != 4
+            or _batch_width(student) != _batch_width(teacher)
+        ):
             raise ValueError(
-                f"student views have shape {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}; they must be "
-                "(views, B, N, C) and (views, B, M, C): only the number of views and of tokens may differ"
+                f"student views have shape {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}; "
+                "they must be (views, B, N, C) and (views, B, M, C): only the number of views and of tokens may differ"
             )
     check_temperature(teacher_temperature, "teacher_temperature")
     check_temperature(student_temperature, "student_temperature")

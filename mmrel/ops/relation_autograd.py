@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-PIECE_ENTRIES = {"cpu": 2**19}
-"""Map entries per piece: about a processor's cache; elsewhere DEFAULT_PIECE."""
-DEFAULT_PIECE = 2**25
+ENTRIES_PER_THREAD = 3 * 2**17
+"""Map entries per piece and thread on a CPU: a piece and its temporaries stay in the cache."""
+ENTRIES_PER_DEVICE = 2**25
+"""Map entries per piece elsewhere: 128 MiB in float32, enough to fill a GPU."""
 
 
 class SpatialCrossEntropy(torch.autograd.Function):
@@ -42,11 +43,11 @@ class SpatialCrossEntropy(torch.autograd.Function):
         Returns:
             Mean over pairs, heads and rows.
         """
-        pairs, points, _ = student.shape
+        pairs, points, channels = student.shape
         with_gradient = ctx.needs_input_grad[0]
         gradient = torch.empty_like(student) if with_gradient else None
         total = student.new_zeros(())
-        for piece in _pieces(pairs, num_heads * points * points, student.device):
+        for piece in _pieces(pairs, num_heads * points**2 + 2 * points * channels, student.device):
             x, t = _split_heads(student[piece], num_heads), _split_heads(teacher[piece], num_heads)
             scaled = x * scales[0]
             q = torch.bmm(t * scales[1], t.transpose(1, 2)).softmax(dim=-1)
@@ -97,7 +98,9 @@ class ChannelCrossEntropy(torch.autograd.Function):
             Mean over (teacher view, student view) pairs, images and rows.
         """
         wanted = ctx.needs_input_grad[3:]
-        gradients = [torch.zeros_like(s) if w else None for s, w in zip(students, wanted, strict=True)]
+        gradients = [
+            torch.zeros_like(s) if w else None for s, w in zip(students, wanted, strict=True)
+        ]
         views, batch, tokens, channels = teacher.shape
         total = teacher.new_zeros(())
         for images in _pieces(batch, views * channels**2, teacher.device):
@@ -125,7 +128,7 @@ def _channel_group(
     student: Tensor, merged: Tensor, num_teachers: int, temperature: float, gradient: Tensor | None
 ) -> Tensor:
     """Summed loss of views ``(k, b, n, C)`` against maps ``(b, C, C)``; adds to ``gradient`` in place."""
-    views, _, tokens, channels = student.shape
+    views, _, tokens, _ = student.shape
     scale = 1 / (tokens * temperature)
     both = (merged + merged.transpose(1, 2)).mul_(scale)
     total = student.new_zeros(())
@@ -174,7 +177,8 @@ def _split_heads(tokens: Tensor, num_heads: int) -> Tensor:
 
 def _pieces(count: int, entries: int, device: torch.device) -> Iterator[slice]:
     """Slices of ``range(count)``, where each element makes so many map entries."""
-    limit = PIECE_ENTRIES.get(device.type, DEFAULT_PIECE)
+    on_cpu = device.type == "cpu"
+    limit = ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else ENTRIES_PER_DEVICE
     step = max(1, limit // max(entries, 1))
     return (slice(start, start + step) for start in range(0, count, step))
 

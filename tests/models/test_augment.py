@@ -96,7 +96,7 @@ def random_table(rows: int, seed: int) -> np.ndarray:
 
 
 def test_plan__equals_torchvision_in_every_order() -> None:
-    """Solarisation jumps at its threshold, so values nearer to it than the tolerance are left out."""
+    """Solarisation jumps at its threshold, so values close to it are left out."""
     torch.manual_seed(1)
     images = torch.rand(48, 3, 16, 16)
     table = random_table(48, 0)

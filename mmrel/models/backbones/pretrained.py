@@ -74,8 +74,7 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
 
 
 def check_fit(model: nn.Module, state: State, meta: Mapping[str, Any], source: str) -> None:
-    """Raise unless ``state`` holds exactly the model's tensors, with their shapes and number of
-    heads.
+    """Raise unless ``state`` holds exactly the model's tensors, with their shapes and heads.
 
     Args:
         model: with ``arch_settings``, as mmpretrain's ViT.

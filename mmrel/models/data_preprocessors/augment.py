@@ -15,9 +15,7 @@ GRAY_WEIGHTS = (0.2989, 0.587, 0.114)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """uint8 to float32 in [0, 1]; float images pass unchanged. Equal to "
-    "``to_dtype(scale=True)`` to 1e-7.
-    """
+    """uint8 to float32 in [0, 1]; float passes unchanged. Equal to ``to_dtype`` to 1e-7."""
     return images if images.is_floating_point() else images.to(torch.float32).div_(255)
 
 
@@ -114,9 +112,7 @@ def to_grayscale(images: Tensor) -> Tensor:
 
 
 def gaussian_kernels(sigma: Tensor, kernel_size: int) -> Tensor:
-    """Normalised Gaussian weights ``(n, kernel_size)`` for standard deviations ``(n,)`` in "
-    "pixels.
-    """
+    """Normalised Gaussian weights ``(n, kernel_size)`` for sigmas ``(n,)`` in pixels."""
     half = kernel_size // 2
     distance = torch.arange(-half, half + 1, dtype=sigma.dtype, device=sigma.device)
     return torch.softmax(-0.5 * (distance / sigma[:, None]).square(), dim=1)
@@ -128,8 +124,7 @@ def fit_kernel_size(kernel_size: int, height: int, width: int) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """Gaussian blur with reflected borders, separable. Equal to torchvision's ``gaussian_blur`` to
-    1e-6.
+    """Gaussian blur with reflected borders. Equal to ``gaussian_blur`` to 1e-6.
 
     The papers' codes use PIL's ``GaussianBlur(radius=sigma)``, which approximates the same filter
     by three box filters.
@@ -167,8 +162,7 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """``(image - mean) / std`` per channel, in place of a float input. Equal to torchvision's to
-    1e-6.
+    """``(image - mean) / std``, in place. Equal to torchvision's to 1e-6.
 
     Args:
         images: float ``(n, 3, h, w)``.

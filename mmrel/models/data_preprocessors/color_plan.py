@@ -1,6 +1,4 @@
-"""From the table of colour parameters to the work on the device, without asking the device "
-"anything.
-"""
+"""From the table of colour parameters to work on the device, without asking the device."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,8 +17,8 @@ JITTER_STEPS = 4
 class Selection(NamedTuple):
     """Some images of a batch and one parameter for each: long ``(m,)`` and float ``(m,)``."""
 
-    index: Tensor
-    value: Tensor
+    positions: Tensor
+    values: Tensor
 
     @classmethod
     def where(cls, chosen: NDArray[np.bool_], values: NDArray[np.float32]) -> "Selection | None":
@@ -37,8 +35,7 @@ class Selection(NamedTuple):
 
 @dataclass(frozen=True)
 class JitterStep:
-    """One of the four steps of the colour jitter: coefficients of ``augment.blend`` and the hue's
-    images.
+    """One of the four steps of the colour jitter.
 
     Attributes:
         coefficients: ``(3, n)`` scale, mean weight and grey weight, or ``None`` if all are neutral.
@@ -95,17 +92,17 @@ class ColorPlan:
             if step.coefficients is not None:
                 images = augment.blend(images, *step.coefficients)
             if step.hue is not None:
-                part = augment.adjust_hue(images[step.hue.index], step.hue.value)
-                images = images.index_copy_(0, step.hue.index, part)
+                part = augment.adjust_hue(images[step.hue.positions], step.hue.values)
+                images = images.index_copy_(0, step.hue.positions, part)
         if self.gray is not None:
-            part = augment.to_grayscale(images[self.gray.index])
-            images = images.index_copy_(0, self.gray.index, part)
+            part = augment.to_grayscale(images[self.gray.positions])
+            images = images.index_copy_(0, self.gray.positions, part)
         if self.blur is not None:
-            part = augment.gaussian_blur(images[self.blur.index], self.blur.value, blur_kernel)
-            images = images.index_copy_(0, self.blur.index, part)
+            part = augment.gaussian_blur(images[self.blur.positions], self.blur.values, blur_kernel)
+            images = images.index_copy_(0, self.blur.positions, part)
         if self.solarize is not None:
-            part = augment.solarize(images[self.solarize.index], self.solarize.value)
-            images = images.index_copy_(0, self.solarize.index, part)
+            part = augment.solarize(images[self.solarize.positions], self.solarize.values)
+            images = images.index_copy_(0, self.solarize.positions, part)
         return images
 
 

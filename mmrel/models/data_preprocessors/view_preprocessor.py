@@ -50,8 +50,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(
                 f"mean is {tuple(mean)} and std is {tuple(std)}; give three values each (R, G, B "
-                "on the 0-255 "
-                "scale), std above 0"
+                "on the 0-255 scale), std above 0"
             )
         if blur_kernel < 1 or blur_kernel % 2 == 0:
             raise ValueError(
@@ -66,9 +65,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     @torch.no_grad()
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Prepare a batch; see the class. ``training`` is unused: the batch itself says what it "
-        "is.
-        """
+        """Prepare a batch (see the class); the batch itself says what it is, not ``training``."""
         with torch.autocast(self.device.type, enabled=False):
             if "geometry" in data:
                 return {"inputs": self._views(data)}
@@ -95,9 +92,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         )
 
     def _augment(self, crops: list[Tensor], boxes: Tensor, table: Tensor | None) -> Tensor | None:
-        """K crops ``(B, 3, h, w)`` to ``(k*B, 3, h, w)``, with boxes ``(B, k, 5)`` and table "
-        "``(B, k, P)``.
-        """
+        """Crops, ``(B, k, 5)`` boxes, ``(B, k, P)`` table to ``(k*B, 3, h, w)`` or ``None``."""
         if not crops:
             return None
         images = torch.cat([self.cast_data(crop) for crop in crops])
@@ -109,9 +104,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         return normalize(images, self.mean, self.std)
 
     def _masks(self, masks: Tensor | None) -> dict[str, Tensor | None]:
-        """Masks ``(B, V, N)`` on the host: view-major, with positions and weights of the hidden "
-        "patches.
-        """
+        """Masks ``(B, V, N)``, view-major, with positions and weights of hidden patches."""
         if masks is None:
             return {"masks": None, "mask_indices": None, "mask_weights": None}
         flat = _view_major(masks)

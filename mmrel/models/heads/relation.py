@@ -15,7 +15,7 @@ from torch import Tensor
 from mmrel.models.necks.self_relation import RelationTokens
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice, sample_selected_tokens
-from mmrel.ops.relation import check_heads, matched_spatial_loss, merged_channel_loss
+from mmrel.ops.relation import matched_spatial_loss, merged_channel_loss
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch
 
@@ -46,6 +46,24 @@ class RelationHead(BaseModule):
         self.student_temperature = student_temperature
         self.neck = neck
         self.loss_weight = loss_weight
+
+
+class Crops(NamedTuple):
+    """A group of same-size views: tokens ``(n*B, N, C)``, their grid, and boxes ``(n, B, 5)``."""
+
+    tokens: Tensor
+    grid: tuple[int, int]
+    boxes: Tensor
+
+    def boxes_of(self, indices: Sequence[int]) -> Tensor:
+        """Boxes ``(len(indices) * B, 5)`` of these views, view-major."""
+        return torch.cat([self.boxes[i] for i in indices])
+
+    def sample(self, indices: Sequence[int], lattice: Tensor) -> Tensor:
+        """Tokens ``(len(indices) * B, S*S, C)`` of these views on their lattices."""
+        maps = torch.arange(len(self.tokens), device=self.tokens.device).view(len(self.boxes), -1)
+        selected = torch.cat([maps[i] for i in indices])
+        return sample_selected_tokens(self.tokens, selected, lattice, self.grid)
 
 
 @MODELS.register_module()
@@ -104,11 +122,11 @@ class SpatialRelationHead(RelationHead):
             )
         boxes, num_global = views.geometry.boxes.transpose(0, 1), views.num_global
         crops = Crops(student.global_tokens, student.global_grid, boxes[:num_global])
-        targets = Crops(teacher.global_tokens, teacher.global_grid, boxes[:num_global])
+        targets = Crops(teacher.global_tokens.detach(), teacher.global_grid, boxes[:num_global])
         pairs = cross_pairs(num_global)
         sums = self._summed(crops, targets, pairs, self.overlap_side)
         count = len(pairs)
-        if student.local_tokens is not None:
+        if student.local_tokens is not None and student.local_grid is not None:
             crops = Crops(student.local_tokens, student.local_grid, boxes[num_global:])
             pairs = [(q, v) for q in range(num_global) for v in range(views.num_local)]
             sums = sums + self._summed(crops, targets, pairs, self.local_overlap_side)
@@ -117,7 +135,7 @@ class SpatialRelationHead(RelationHead):
         return {"loss_spatial": loss, "stat/overlap_rate": overlaps.detach()}
 
     def _summed(
-        self, crops: "Crops", targets: "Crops", pairs: list[tuple[int, int]], side: int
+        self, crops: Crops, targets: Crops, pairs: list[tuple[int, int]], side: int
     ) -> Tensor:
         """Over the pairs (q, v), the sum of the losses and of the shares of images that overlap."""
         teacher_views, student_views = zip(*pairs, strict=True)
@@ -126,31 +144,13 @@ class SpatialRelationHead(RelationHead):
         )
         loss = matched_spatial_loss(
             crops.sample(student_views, student_lattice),
-            targets.sample(teacher_views, teacher_lattice).detach(),
+            targets.sample(teacher_views, teacher_lattice),
             self.num_heads,
             self.teacher_temperature,
             self.student_temperature,
         )
         overlaps = (teacher_lattice[:, 0, 0, 0] != OUTSIDE).to(loss.dtype).mean()
         return torch.stack([loss, overlaps]) * len(pairs)
-
-
-class Crops(NamedTuple):
-    """A group of same-size views: tokens ``(n*B, N, C)``, their grid, and boxes ``(n, B, 5)``."""
-
-    tokens: Tensor
-    grid: tuple[int, int]
-    boxes: Tensor
-
-    def boxes_of(self, indices: Sequence[int]) -> Tensor:
-        """Boxes ``(len(indices) * B, 5)`` of these views, view-major."""
-        return torch.cat([self.boxes[i] for i in indices])
-
-    def sample(self, indices: Sequence[int], lattice: Tensor) -> Tensor:
-        """Tokens ``(len(indices) * B, S*S, C)`` of these views on their lattices."""
-        maps = torch.arange(len(self.tokens), device=self.tokens.device).view(len(self.boxes), -1)
-        selected = torch.cat([maps[i] for i in indices])
-        return sample_selected_tokens(self.tokens, selected, lattice, self.grid)
 
 
 @MODELS.register_module()

@@ -1,0 +1,243 @@
+"""What the quickstart runs: scenes, pretraining, export, and fine-tuning from two initialisations."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmrel.apis.stages import Stage
+from mmrel.datasets.scenes.generate import STAMP, Parameters
+from mmrel.datasets.scenes.writers import LAYOUTS
+from mmrel.version import __version__
+
+TASKS = {
+    "mask-rcnn": ("configs/detection/mask-rcnn_vit-tiny-p8_scenes.py", "detection"),
+    "upernet": ("configs/segmentation/vit-tiny-p8_upernet_scenes.py", "segmentation"),
+}
+"""Fine-tunings: their configs, and the folder of the scenes that they read."""
+
+IMAGE_SIZE, CLASS_IMAGE_SIZE = 128, 96
+MAX_EVALUATIONS = 30
+"""Longer pretrainings evaluate k-NN every few epochs, so that it stays a small part of their time."""
+
+
+def methods(root: Path) -> dict[str, Path]:
+    """The methods that have a quickstart config, with its path below ``root``."""
+    found = sorted((root / "configs" / "quickstart").glob("*.py"))
+    return {path.stem.split("_")[0].split("-")[-1]: path.relative_to(root) for path in found}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose.
+
+    Attributes:
+        root: the repository.
+        work_dir: where everything is written.
+        data_root: the scenes.
+        config: of the pretraining, below ``root``.
+        epochs: of the pretraining; ``None``: the config's.
+        seed: of pretraining and fine-tuning.
+        num_train: training scenes of each layout.
+        num_val: validation scenes.
+        finetune_iters: iterations of each fine-tuning; ``None``: the configs'.
+    """
+
+    root: Path
+    work_dir: Path
+    data_root: Path
+    config: Path
+    epochs: int | None = None
+    seed: int = 0
+    num_train: int = 2000
+    num_val: int = 500
+    finetune_iters: int | None = None
+
+
+class Plan:
+    """The stages of a quickstart.
+
+    Args:
+        options: what the user chose.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.cores = usable_cores()
+
+    @property
+    def method(self) -> str:
+        """Name of the method, from the config's file name."""
+        return self.options.config.stem.split("_")[0].split("-")[-1]
+
+    @cached_property
+    def configs(self) -> dict[str, Config]:
+        """The configs as shipped: ``pretrain`` and one per fine-tuning."""
+        files = {"pretrain": self.options.config, **{k: Path(v[0]) for k, v in TASKS.items()}}
+        return {name: Config.fromfile(self.options.root / file) for name, file in files.items()}
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the pretraining."""
+        return self.options.epochs or self.configs["pretrain"].train_cfg.max_epochs
+
+    def iterations(self, task: str) -> int:
+        """Iterations of a fine-tuning."""
+        return self.options.finetune_iters or self.configs[task].train_cfg.max_iters
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage writes."""
+        return self.options.work_dir / stage
+
+    @property
+    def pretrained(self) -> Path:
+        """The pretraining's last checkpoint."""
+        return self.folder("pretrain") / f"epoch_{self.epochs}.pth"
+
+    @property
+    def backbone(self) -> Path:
+        """The exported backbone."""
+        return self.options.work_dir / "backbone.pth"
+
+    def finetuned(self, task: str, initialisation: str) -> Path:
+        """A fine-tuning's last checkpoint."""
+        return self.folder(f"{task}-{initialisation}") / f"iter_{self.iterations(task)}.pth"
+
+    @property
+    def initialisations(self) -> tuple[str, str]:
+        """What fine-tuning starts from: the method's backbone, and random weights."""
+        return self.method, "random"
+
+    @cached_property
+    def scenes(self) -> Stage:
+        """Make the scenes."""
+        own, root = self.options, self.options.data_root
+        parameters = Parameters(
+            own.num_train, own.num_val, IMAGE_SIZE, CLASS_IMAGE_SIZE, 0, tuple(LAYOUTS)
+        )
+        counts = ("--num-train", str(own.num_train), "--num-val", str(own.num_val))
+        # What bears the generator's stamp was made by it and may be made anew.
+        replace = ("--overwrite",) if (root / STAMP).is_file() else ()
+        command = ("tools/make_scenes.py", self._path(root), *counts, *replace)
+        return Stage(
+            name="scenes",
+            command=command,
+            inputs={"parameters": parameters.stamp(), "data_root": str(root)},
+            outputs=(root / STAMP,),
+        )
+
+    @cached_property
+    def pretrain(self) -> Stage:
+        """Pretrain with the method."""
+        own = self.options
+        choices: dict[str, Any] = {"randomness.seed": own.seed}
+        if own.epochs is not None:
+            choices["train_cfg.max_epochs"] = own.epochs
+        if (interval := -(-self.epochs // MAX_EVALUATIONS)) > 1:
+            choices["default_hooks.knn.interval"] = interval
+        return self._training(
+            "pretrain", own.config, own.data_root, choices, self.pretrained, self.cores
+        )
+
+    @cached_property
+    def export(self) -> Stage:
+        """Write the teacher's backbone."""
+        paths = (self._path(self.pretrained), self._path(self.backbone))
+        return Stage(
+            name="export",
+            command=("tools/export_backbone.py", *paths),
+            inputs={"pretrain": self.pretrain.digest()},
+            outputs=(self.backbone,),
+        )
+
+    def finetune(self, task: str, initialisation: str) -> Stage:
+        """Fine-tune for one task from one initialisation."""
+        config, layout = TASKS[task]
+        choices: dict[str, Any] = {"randomness.seed": self.options.seed}
+        if self.options.finetune_iters is not None:
+            choices |= shorter_schedule(self.options.finetune_iters)
+        if initialisation != "random":
+            choices["model.backbone.init_cfg.checkpoint"] = self._path(self.backbone)
+        return self._training(
+            f"{task}-{initialisation}",
+            Path(config),
+            self.options.data_root / layout,
+            choices,
+            self.finetuned(task, initialisation),
+            max(1, self.cores // 2),
+        )
+
+    def groups(self) -> list[tuple[Stage, ...]]:
+        """All stages in order; those of one group run side by side."""
+        pairs = [tuple(self.finetune(task, i) for i in self.initialisations) for task in TASKS]
+        return [(self.scenes,), (self.pretrain,), (self.export,), *pairs]
+
+    def _training(
+        self,
+        name: str,
+        config: Path,
+        data_root: Path,
+        choices: dict[str, Any],
+        output: Path,
+        threads: int,
+    ) -> Stage:
+        task = name.removesuffix(f"-{self.method}").removesuffix("-random")
+        shipped = str(self.configs[task].data_root).rstrip("/")
+        if self._path(data_root) != shipped:
+            choices = {"data_root": self._path(data_root), **choices}
+        options = tuple(f"{key}={value}" for key, value in choices.items())
+        inputs = {
+            "config": config_digest(self.configs[task]),
+            "options": options,
+            "scenes": self.scenes.digest(),
+            "version": __version__,
+        }
+        if "model.backbone.init_cfg.checkpoint" in choices:
+            inputs["export"] = self.export.digest()
+        folder = self._path(self.folder(name))
+        command = ("tools/train.py", str(config), "--work-dir", folder, "--cfg-options", *options)
+        return Stage(
+            name=name,
+            command=command,
+            inputs=json.loads(json.dumps(inputs)),
+            outputs=(output,),
+            folder=self.folder(name),
+            resume=("--resume",),
+            environment={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+        )
+
+    def _path(self, path: Path) -> str:
+        """Relative to the repository, where the commands are run, if it lies inside."""
+        root = self.options.root
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def shorter_schedule(iterations: int) -> dict[str, int]:
+    """Options that set the length of the scenes' fine-tuning, warm-up and decay included."""
+    warmup = max(1, iterations // 10)
+    return {
+        "train_cfg.max_iters": iterations,
+        "train_cfg.val_interval": iterations,
+        "param_scheduler.0.end": warmup,
+        "param_scheduler.1.begin": warmup,
+        "param_scheduler.1.end": iterations,
+        "param_scheduler.1.T_max": max(1, iterations - warmup),
+    }
+
+
+def config_digest(config: Config) -> str:
+    """Short hash of everything that a config says."""
+    text = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use, at most 16."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(16, len(os.sched_getaffinity(0)))
+    return min(16, os.cpu_count() or 1)

@@ -1,0 +1,239 @@
+"""Turns what the quickstart's runs wrote into one HTML page."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from mmrel.apis.quickstart_figures import MIN_SCORE, draw_curves, draw_predictions, draw_relations
+from mmrel.apis.quickstart_plan import Plan
+from mmrel.apis.quickstart_results import (
+    NEIGHBOURS,
+    THUMBNAIL_SIZE,
+    Result,
+    read_results,
+    read_runs,
+    verdict,
+)
+from mmrel.apis.stages import StageRunner, format_seconds
+from mmrel.visualization import report
+from mmrel.visualization.relation_maps import RelationMaps
+
+PACKAGES = (
+    "mmrel",
+    "torch",
+    "torchvision",
+    "onedl-mmengine",
+    "onedl-mmpretrain",
+    "onedl-mmdetection",
+    "onedl-mmsegmentation",
+)
+TITLE = "Self-relation pretraining on made-up scenes"
+DASH = "\N{EN DASH}"
+
+
+def write_report(plan: Plan, runner: StageRunner) -> str:
+    """Draw all figures, write ``report.html``, and return a summary for the terminal.
+
+    Args:
+        plan: whose stages are all done.
+        runner: that ran them.
+    """
+    runs = read_runs(plan)
+    results = read_results(plan, runs)
+    parts = [
+        *_result_part(plan, results),
+        *_curve_part(plan, *draw_curves(plan, runs, results[0])),
+        *_relation_part(*draw_relations(plan)),
+        *_prediction_part(*draw_predictions(plan)),
+        *_run_part(plan, runner),
+    ]
+    path = plan.options.work_dir / "report.html"
+    report.write_page(path, TITLE, _introduction(plan), parts)
+    return summary(results, plan.method.upper(), path)
+
+
+def summary(results: list[Result], method: str, path: Path) -> str:
+    """The table and the verdict as plain text."""
+    lines = [f"{'':12}{method:>10}{'random':>10}{'gain':>8}"]
+    for result in results:
+        row = f"{result.name:12}{result.pretrained:10.1f}{result.random:10.1f}{result.gain:+8.1f}"
+        if result.thumbnail is not None:
+            row += f"   ({THUMBNAIL_SIZE}x{THUMBNAIL_SIZE} thumbnails: {result.thumbnail:.1f})"
+        lines.append(row)
+    return "\n".join([*lines, verdict(results, method)[0], f"report: {path}"])
+
+
+def _introduction(plan: Plan) -> str:
+    own, backbone = plan.options, plan.configs["pretrain"].model.base.backbone
+    return (
+        f"A vision transformer of {backbone.arch.num_layers} blocks, {backbone.arch.embed_dims} wide, was pretrained "
+        f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.method.upper()}. Its teacher's "
+        "backbone then started Mask R-CNN and UperNet; the same fine-tunings were run from random weights, with "
+        "the same data, iterations, learning rates and seed."
+    )
+
+
+def _result_part(plan: Plan, results: list[Result]) -> list[str]:
+    method = plan.method.upper()
+    thumbnail = f"{THUMBNAIL_SIZE}\N{MULTIPLICATION SIGN}{THUMBNAIL_SIZE} thumbnail"
+    rows = [
+        (
+            result.name,
+            f"{result.pretrained:.1f}",
+            f"{result.random:.1f}",
+            _signed(result.gain),
+            DASH if result.thumbnail is None else f"{result.thumbnail:.1f}",
+        )
+        for result in results
+    ]
+    best = [
+        None if r.gain == 0 else 1 + [r.pretrained, r.random].index(max(r.pretrained, r.random))
+        for r in results
+    ]
+    share = results[0].pretrained / 100
+    error = 100 * (share * (1 - share) / plan.options.num_val) ** 0.5
+    return [
+        report.verdict(*verdict(results, method)),
+        report.table(("per cent", method, "random init", "difference", thumbnail), rows, best),
+        report.paragraph(
+            f"k-NN: the {NEIGHBOURS} nearest of {plan.options.num_train} training images vote for the class of each of the "
+            f"{plan.options.num_val} validation images, by the teacher's class token (standard error {error:.1f} "
+            "points); no training with labels is involved. Thumbnails show what colour and layout alone give. "
+            "AP is COCO's, averaged over IoU 0.5 to 0.95."
+        ),
+    ]
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[str]:
+    return [
+        report.heading("Training"),
+        report.picture(
+            pretraining,
+            "Pretraining. Left: every term of the loss as a share of its first logged value (the terms have "
+            "different scales). Right: k-NN accuracy of the teacher; epoch 0 is the random initialisation.",
+        ),
+        report.picture(
+            finetuning,
+            "Fine-tuning with the same budget from both initialisations; mean over three log entries.",
+        ),
+    ]
+
+
+def _relation_part(path: Path, trained: RelationMaps, untrained: RelationMaps) -> list[str]:
+    side = trained.lattices.shape[1]
+    return [
+        report.heading("What is learned: the relations inside an image"),
+        report.paragraph(
+            f"The overlap of two crops gets a lattice of {side}\N{MULTIPLICATION SIGN}{side} points. Tokens are sampled at "
+            "these points in both views; how each point relates to all others in the student's view must match "
+            "the teacher's, though position, scale and orientation differ. The channel relation compares how "
+            "feature channels go together and needs no lattice. Here nothing is hidden from the student. "
+            f"Over {trained.num_images} validation images the rows of the two spatial relations correlate with "
+            f"{trained.agreement:.2f} after pretraining and with {untrained.agreement:.2f} for random weights."
+        ),
+        report.picture(
+            path,
+            "Top: the two crops and the same lattice in both; the marked point is one place in the image. Middle: "
+            "how strongly it relates to each lattice point, laid out as in the shared region (mean over heads, "
+            "after the softmax; own colour scale each, range below). Bottom: the whole relation matrices.",
+        ),
+    ]
+
+
+def _prediction_part(detections: Path, segmentations: Path) -> list[str]:
+    return [
+        report.heading("Predictions beside the annotation"),
+        report.picture(
+            detections,
+            f"Mask R-CNN on the first validation scenes; detections with a score of {MIN_SCORE} or more.",
+        ),
+        report.picture(
+            segmentations,
+            "UperNet on the same scenes; white in the annotation is the ignored border.",
+        ),
+    ]
+
+
+def _run_part(plan: Plan, runner: StageRunner) -> list[str]:
+    stamps = [(s, runner.stamp(s) or {}) for group in plan.groups() for s in group]
+    rows = [(s.name, format_seconds(stamp["seconds"]), stamp["finished"]) for s, stamp in stamps]
+    commands = [stamp["command"] for _, stamp in stamps]
+    return [
+        report.heading("How this was made"),
+        report.table(("setting", "value"), _settings(plan)),
+        report.table(("stage", "time (m:ss)", "finished"), rows),
+        report.paragraph("The two fine-tunings of a task ran side by side."),
+        report.paragraph("Commands, to be typed in the repository:"),
+        report.commands(commands),
+        report.table(("machine and versions", ""), machine()),
+    ]
+
+
+def _settings(plan: Plan) -> list[tuple[str, str]]:
+    config = plan.configs["pretrain"]
+    crops = next(t for t in config.train_dataloader.dataset.pipeline if "MultiCrop" in t["type"])
+    optimizer = config.optim_wrapper.optimizer
+    arch = config.model.base.backbone.arch
+    return [
+        ("seed", str(plan.options.seed)),
+        (
+            "backbone",
+            f"ViT, {arch.num_layers} blocks, width {arch.embed_dims}, {arch.num_heads} heads, "
+            f"patch {config.model.base.backbone.patch_size}",
+        ),
+        (
+            "pretraining",
+            f"{plan.epochs} epochs, batch {config.train_dataloader.batch_size}, {optimizer.type} with "
+            f"learning rate {optimizer.lr:g}, teacher momentum {config.default_hooks.teacher_update.momentum:g}",
+        ),
+        (
+            "crops",
+            f"2 of {crops['global_size']} pixels and {crops['num_local']} of {crops['local_size']} pixels",
+        ),
+        (
+            "fine-tuning",
+            "; ".join(
+                f"{task}: {plan.iterations(task)} iterations of {plan.configs[task].train_dataloader.batch_size}"
+                for task in plan.configs
+                if task != "pretrain"
+            ),
+        ),
+    ]
+
+
+def machine() -> list[tuple[str, str]]:
+    """Processor, accelerator and versions."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    facts = [
+        ("processor", f"{processor()}, {os.cpu_count()} cores"),
+        ("GPU", device),
+        ("system", platform.platform()),
+        ("Python", platform.python_version()),
+    ]
+    return facts + [(name, _version(name)) for name in PACKAGES]
+
+
+def processor() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    if package == "mmrel":
+        from mmrel.version import __version__
+
+        return __version__
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"

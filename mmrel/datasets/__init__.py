@@ -1,0 +1,21 @@
+"""Data sets, samplers and transforms; importing this package registers them."""
+
+from mmrel.datasets.image_folder import ImageFolder
+from mmrel.datasets.samplers import KeyedSampler
+from mmrel.datasets.transforms import (
+    BlockMask,
+    DecodeImage,
+    DrawColorAugmentation,
+    MultiCrop,
+    PackViews,
+)
+
+__all__ = [
+    "BlockMask",
+    "DecodeImage",
+    "DrawColorAugmentation",
+    "ImageFolder",
+    "KeyedSampler",
+    "MultiCrop",
+    "PackViews",
+]

@@ -1,0 +1,177 @@
+"""Any folder of images, labelled or not, nested, of mixed sizes and formats."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from mmpretrain.datasets import CustomDataset
+
+from mmrel.datasets.bad_samples import (
+    BadSampleLog,
+    TooManyBadSamplesError,
+    UnreadableImageError,
+    allowed_bad_samples,
+)
+from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
+from mmrel.registry import DATASETS
+from mmrel.structures import SampleKey
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+MAX_LISTED = 10_000
+
+
+@DATASETS.register_module()
+class ImageFolder(CustomDataset):
+    """mmpretrain's ``CustomDataset`` for pretraining: ``data_root`` is all that must be given.
+
+    The index (paths, labels) is one NumPy buffer that workers share. A sample is asked for by a
+    :class:`SampleKey`, which is passed on in ``results['key']``; a bare integer means seed 0 and
+    epoch 0.
+
+    A file that the pipeline cannot read (``mmrel.DecodeImage``) is replaced by another one whose
+    index is a function of the key, and listed with path and reason in ``bad_samples_file`` (set by
+    ``mmrel.BadSampleHook``; without it a warning is logged). More than ``max(min_bad_allowed,
+    ceil(max_bad_fraction * len))`` unreadable files stop the run.
+
+    Args:
+        data_root: the folder; ``~`` is expanded. Files and folders may be links.
+        with_label: take the first folder level as class names (k-NN, linear probe). Files that lie
+            directly in ``data_root`` are then left out. By default every image counts, unlabelled.
+        extensions: file name endings that count as images, any case.
+        max_bad_fraction: share of unreadable files that is tolerated.
+        min_bad_allowed: number of unreadable files that is always tolerated.
+        **kwargs: as ``CustomDataset``: pipeline, ann_file (a list of relative paths), indices, ...
+
+    Raises:
+        FileNotFoundError: if the folder is missing or holds no image.
+    """
+
+    def __init__(
+        self,
+        data_root: str = "",
+        with_label: bool = False,
+        extensions: Sequence[str] = IMAGE_SUFFIXES,
+        max_bad_fraction: float = 0.001,
+        min_bad_allowed: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        if not 0 <= max_bad_fraction <= 1 or min_bad_allowed < 0:
+            raise ValueError(
+                f"max_bad_fraction is {max_bad_fraction} and min_bad_allowed is {min_bad_allowed}; "
+                "give a share in [0, 1] and a number of files, 0 or more"
+            )
+        self.max_bad_fraction = max_bad_fraction
+        self.min_bad_allowed = min_bad_allowed
+        self.bad_samples_file: str | None = None
+        self.bad_samples_run = ""
+        self._bad_samples: BadSampleLog | None = None
+        super().__init__(
+            data_root=str(Path(data_root).expanduser()) if data_root else "",
+            with_label=with_label,
+            extensions=extensions,
+            **kwargs,
+        )
+
+    def __getitem__(self, idx: SampleKey | int) -> dict[str, Any]:
+        """The sample of a key after the pipeline, or its replacement.
+
+        Args:
+            idx: a key, or an index.
+
+        Returns:
+            What the pipeline makes of ``img_path``, ``key``, ``sample_idx`` (the file really used)
+            and, with labels, ``gt_label``.
+        """
+        if not self._fully_initialized:
+            self.full_init()
+        key = idx if isinstance(idx, SampleKey) else SampleKey(0, 0, int(idx))
+        for index in self._candidates(key):
+            results = self._load(index, key)
+            if results is not None:
+                return results
+        raise TooManyBadSamplesError(
+            f"no readable image among {self.max_refetch + 1} tries for sample {key.index} of "
+            f"{self.img_prefix}: check that the files are images"
+        )
+
+    def fingerprint(self) -> str:
+        """``<count>-<hash>`` of the sorted relative paths and sizes; reads every file's size."""
+        digest = hashlib.sha256()
+        for path in sorted(self.get_data_info(i)["img_path"] for i in range(len(self))):
+            size = Path(path).stat().st_size
+            digest.update(f"{os.path.relpath(path, self.img_prefix)}\0{size}\n".encode())
+        return f"{len(self)}-{digest.hexdigest()[:16]}"
+
+    def _candidates(self, key: SampleKey) -> Iterator[int]:
+        yield key.index
+        replacements = sample_generator(key, Purpose.REPLACEMENT)
+        for _ in range(self.max_refetch):
+            yield int(replacements.integers(len(self)))
+
+    def _load(self, index: int, key: SampleKey) -> dict[str, Any] | None:
+        """The sample, or ``None`` after having reported that its file is unreadable."""
+        info = self.get_data_info(index)
+        path = info["img_path"]
+        info["key"] = key
+        try:
+            results = self.pipeline(info)
+        except UnreadableImageError as error:
+            self._report(index, error)
+            return None
+        if results is None:
+            self._report(index, UnreadableImageError(path, "a transform returned None"))
+        return results
+
+    def _report(self, index: int, error: UnreadableImageError) -> None:
+        log = self._connected_log()
+        if log.record(error.path, index, error.reason) and log.file is None:
+            print_log(f"unreadable file skipped: {error}", "current", "WARNING")
+        allowed = allowed_bad_samples(len(self), self.max_bad_fraction, self.min_bad_allowed)
+        if len(log.paths) > allowed:
+            raise TooManyBadSamplesError(
+                f"{len(log.paths)} of {len(self)} files in {self.img_prefix} are unreadable, the "
+                f"latest is {error}; at most {allowed} are allowed: remove or repair the files "
+                f"listed in {log.file or 'the log'}, or raise max_bad_fraction or min_bad_allowed "
+                "of the data set"
+            )
+
+    def _connected_log(self) -> BadSampleLog:
+        """The log of this process, made anew when the hook has named another file or run."""
+        file = None if self.bad_samples_file is None else Path(self.bad_samples_file)
+        log = self._bad_samples
+        if log is None or (log.file, log.run) != (file, self.bad_samples_run):
+            log = self._bad_samples = BadSampleLog(file, self.bad_samples_run)
+        return log
+
+    def _find_samples(self) -> list[Any]:
+        root = self.img_prefix
+        if "://" not in root and not Path(root).is_dir():
+            what = "a file" if Path(root).exists() else "missing"
+            raise FileNotFoundError(
+                f"data_root {root!r} is {what}; it must be a folder of images "
+                f"({' '.join(sorted(self.extensions))}): correct data_root in the data set's config"
+            )
+        try:
+            return super()._find_samples()
+        except PermissionError as error:
+            raise PermissionError(
+                f"data_root {root!r} cannot be read: {error}; make it readable"
+            ) from error
+        except RuntimeError as error:
+            raise FileNotFoundError(self._nothing_found(root)) from error
+
+    def _nothing_found(self, root: str) -> str:
+        files = (name for _, _, names in os.walk(root) for name in names)
+        endings = Counter(Path(name).suffix.lower() or "none" for name in islice(files, MAX_LISTED))
+        where = "in its class folders" if self.with_label else "in it or in its subfolders"
+        found = ", ".join(f"{n} x {e}" for e, n in endings.most_common(5)) or "no file at all"
+        return (
+            f"data_root {root!r} holds no image {where}; looked for "
+            f"{' '.join(sorted(self.extensions))}, found by ending: {found}. Correct data_root, or "
+            "set extensions or with_label=False"
+        )

@@ -1,0 +1,9 @@
+"""The loader's transforms, in their usual order: decode, crop, draw colours, draw masks, pack."""
+
+from mmrel.datasets.transforms.block_mask import BlockMask
+from mmrel.datasets.transforms.color import DrawColorAugmentation
+from mmrel.datasets.transforms.load import DecodeImage
+from mmrel.datasets.transforms.multi_crop import MultiCrop
+from mmrel.datasets.transforms.pack import PackViews
+
+__all__ = ["BlockMask", "DecodeImage", "DrawColorAugmentation", "MultiCrop", "PackViews"]

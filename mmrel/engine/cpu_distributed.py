@@ -1,0 +1,31 @@
+"""Several processes on CPUs.
+
+MMEngine's ``init_dist`` selects a CUDA device before anything else, and its default wrapper names one; both
+fail without a GPU. This prepares what ``Runner`` then finds done.
+"""
+
+import os
+from typing import Any
+
+import torch
+from mmengine.dist import is_distributed
+from torch import distributed
+
+
+def prepare_cpu_distributed(cfg: dict[str, Any]) -> None:
+    """Let ``Runner.from_cfg(cfg)`` train with gloo on CPUs, if it was launched by torchrun without a GPU.
+
+    Call it before the runner is built. With a GPU, or without a launcher, it does nothing.
+
+    Args:
+        cfg: the configuration; ``model_wrapper_cfg`` is filled in.
+    """
+    launched = cfg.get("launcher", "none") == "pytorch" and "RANK" in os.environ
+    if not launched or torch.cuda.is_available():
+        return
+    if not is_distributed():
+        distributed.init_process_group("gloo")
+    wrapper = dict(cfg.get("model_wrapper_cfg") or {})
+    wrapper.setdefault("type", "MMDistributedDataParallel")
+    wrapper.setdefault("broadcast_buffers", False)
+    cfg["model_wrapper_cfg"] = {**wrapper, "device_ids": None}

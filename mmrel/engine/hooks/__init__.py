@@ -1,0 +1,19 @@
+"""Training hooks."""
+
+from mmrel.engine.hooks.bad_samples import BadSampleHook
+from mmrel.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
+from mmrel.engine.hooks.deferred_info import DeferredRuntimeInfoHook
+from mmrel.engine.hooks.knn import KNNHook
+from mmrel.engine.hooks.last_layer_freeze import LastLayerFreezeHook
+from mmrel.engine.hooks.step_seed import StepSeedHook
+from mmrel.engine.hooks.teacher_update import TeacherUpdateHook
+
+__all__ = [
+    "AtomicCheckpointHook",
+    "BadSampleHook",
+    "DeferredRuntimeInfoHook",
+    "KNNHook",
+    "LastLayerFreezeHook",
+    "StepSeedHook",
+    "TeacherUpdateHook",
+]

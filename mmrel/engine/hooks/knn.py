@@ -1,0 +1,140 @@
+"""Weighted k-NN accuracy while pretraining: the curve that says whether the features become better."""
+
+import copy
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmrel.engine.hooks.teacher_update import unwrap_model
+from mmrel.evaluation.knn import backbone_extractor, extract_features, get_network, knn_accuracy
+from mmrel.registry import HOOKS
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards, each module's mode and all generators are as before."""
+    modes = [(module, module.training) for module in network.modules()]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        network.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoader:
+    """An ordered loader, for at most ``max_samples`` images spread evenly over the data set.
+
+    Args:
+        cfg: dataloader configuration; a missing sampler is an ordered ``DefaultSampler``.
+        max_samples: ``None`` for all.
+    """
+    cfg = copy.deepcopy(dict(cfg))
+    cfg.setdefault("sampler", {"type": "DefaultSampler", "shuffle": False})
+    dataset = DATASETS.build(cfg["dataset"])
+    dataset.full_init()
+    if max_samples is not None and max_samples < len(dataset):
+        spread = np.linspace(0, len(dataset) - 1, max_samples).round().astype(int)
+        dataset.get_subset_(spread.tolist())
+    cfg["dataset"] = dataset
+    return Runner.build_dataloader(cfg, seed=0)
+
+
+@HOOKS.register_module()
+class KNNHook(Hook):
+    """Classifies the validation images by their neighbours in a bank of training images.
+
+    Logs ``knn/top1_k20`` and the like, and ``knn/feature_std``: the features' mean standard deviation times
+    the square root of their width, near 1 for spread features and 0 for collapsed ones.
+
+    Args:
+        bank_dataloader: labelled training images in the evaluation pipeline.
+        val_dataloader: labelled validation images.
+        k: numbers of neighbours.
+        temperature: of the votes.
+        interval: epochs between two evaluations; the last epoch is always evaluated.
+        max_bank: use at most so many bank images, spread evenly.
+        feature: ``"cls"``, ``"avg"`` or ``"cls+avg"``.
+        network: ``"teacher"`` or ``"student"``.
+        at_start: evaluate before the first iteration too.
+    """
+
+    priority = "BELOW_NORMAL"
+
+    def __init__(
+        self,
+        bank_dataloader: dict[str, Any],
+        val_dataloader: dict[str, Any],
+        k: Sequence[int] = (10, 20),
+        temperature: float = 0.07,
+        interval: int = 1,
+        max_bank: int | None = None,
+        feature: str = "cls",
+        network: str = "teacher",
+        at_start: bool = False,
+    ) -> None:
+        self.bank_cfg = bank_dataloader
+        self.val_cfg = val_dataloader
+        self.k = tuple(k)
+        self.temperature = temperature
+        self.interval = interval
+        self.max_bank = max_bank
+        self.feature = feature
+        self.network = network
+        self.at_start = at_start
+        self._loaders: tuple[DataLoader, DataLoader] | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Evaluate the untrained network, if asked for."""
+        if self.at_start and runner.iter == 0:
+            self._evaluate_and_log(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Evaluate at the interval and after the last epoch."""
+        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+            self._evaluate_and_log(runner)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Accuracies in per cent, and the feature spread, of a model without a wrapper."""
+        network = get_network(model, self.network)
+        with evaluation_mode(network):
+            if self._loaders is None:
+                self._loaders = (
+                    build_loader(self.bank_cfg, self.max_bank),
+                    build_loader(self.val_cfg),
+                )
+            extract = backbone_extractor(model, self.network, self.feature)
+            bank, val = (
+                extract_features(extract, model.data_preprocessor, loader)  # type: ignore[arg-type]
+                for loader in self._loaders
+            )
+            results = knn_accuracy(bank, val, self.k, self.temperature)
+        spread = bank[0].std(dim=0).mean() * bank[0].shape[1] ** 0.5
+        return {**results, "feature_std": float(spread)}
+
+    def _evaluate_and_log(self, runner: Runner) -> None:
+        results = {f"knn/{k}": v for k, v in self.evaluate(unwrap_model(runner)).items()}
+        epoch = runner.epoch + 1 if runner.iter else 0
+        text = "  ".join(f"{name}: {value:.4f}" for name, value in results.items())
+        runner.logger.info(f"Epoch(knn) [{epoch}]  {text}")
+        runner.visualizer.add_scalars(
+            {**results, "epoch": epoch},
+            step=runner.iter,
+            file_path=f"{runner.timestamp}.json",
+        )
+        for name, value in results.items():
+            runner.message_hub.update_scalar(name, value)

@@ -1,0 +1,84 @@
+"""After every successful step, the teacher follows the student.
+
+DINO, section 3.1 (arXiv 2104.14294): ``teacher = m * teacher + (1 - m) * student`` with m on a cosine from
+0.996 to 1 over all iterations. Different from MMEngine's ``EMAHook``: the teacher is a module of the model,
+saved with it; it moves after the step, not before; and a skipped step (fp16 overflow) moves nothing.
+"""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmrel.engine.optimizers.selfsup_optim_wrapper import SelfSupOptimWrapper
+from mmrel.ops.schedules import cosine_schedule
+from mmrel.registry import HOOKS
+
+
+def unwrap_model(runner: Runner) -> nn.Module:
+    """The runner's model without its distributed wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+@HOOKS.register_module()
+class TeacherUpdateHook(Hook):
+    """Calls ``model.set_epoch`` before each epoch and ``model.commit`` after each step.
+
+    Args:
+        momentum: share of the old teacher at the first iteration, in [0, 1].
+        end_momentum: the same at the end of the run.
+    """
+
+    priority = "ABOVE_NORMAL"
+
+    def __init__(self, momentum: float = 0.996, end_momentum: float = 1.0) -> None:
+        for name, value in (("momentum", momentum), ("end_momentum", end_momentum)):
+            if not 0 <= value <= 1:
+                raise ValueError(
+                    f"{name} is the share of the old teacher and must be in [0, 1], but is {value}; "
+                    "note that MMEngine's averaged models use 1 - momentum."
+                )
+        self.momentum = momentum
+        self.end_momentum = end_momentum
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that model and optimizer wrapper fit."""
+        model = unwrap_model(runner)
+        missing = [name for name in ("commit", "set_epoch") if not hasattr(model, name)]
+        if missing:
+            raise TypeError(
+                f"TeacherUpdateHook needs a student-teacher model such as mmrel.DINO, mmrel.IBOT or "
+                f"mmrel.SERE, but {type(model).__name__} has no {' and no '.join(missing)}; remove the "
+                "hook, or subclass mmrel.StudentTeacher."
+            )
+        if not isinstance(runner.optim_wrapper, SelfSupOptimWrapper):
+            raise TypeError(
+                "TeacherUpdateHook must know whether a step succeeded and needs "
+                "optim_wrapper.type='mmrel.SelfSupOptimWrapper', but it is "
+                f"{type(runner.optim_wrapper).__name__}; set precision='fp16' or 'bf16' there in "
+                "place of AmpOptimWrapper."
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Tell the model the epoch (teacher temperatures)."""
+        unwrap_model(runner).set_epoch(runner.epoch)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Commit the step: teacher and centres, unless the device skipped it."""
+        if not runner.optim_wrapper.stepped:
+            return
+        momentum = cosine_schedule(runner.iter, runner.max_iters, self.momentum, self.end_momentum)
+        unwrap_model(runner).commit(momentum, ok=runner.optim_wrapper.step_ok)
+        runner.message_hub.update_scalar("train/teacher_momentum", momentum)
+
+    def after_train(self, runner: Runner) -> None:
+        """The last iteration's finite check, which no next iteration makes."""
+        runner.optim_wrapper.check_finite(wait=True)

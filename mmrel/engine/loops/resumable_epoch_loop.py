@@ -1,0 +1,81 @@
+"""An epoch loop that continues in the middle of an epoch.
+
+MMEngine's ``EpochBasedTrainLoop`` starts the epoch again after a resume, and the sampler keeps the seed
+that the process was started with. Here both follow the checkpoint: the sampler passes over what the
+epoch has already used, without decoding any of it.
+"""
+
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast
+from mmengine.runner import EpochBasedTrainLoop
+from torch import nn
+
+from mmrel.registry import LOOPS
+
+
+@LOOPS.register_module()
+class ResumableEpochLoop(EpochBasedTrainLoop):
+    """``EpochBasedTrainLoop`` whose resume is exact at any iteration.
+
+    The sampler must have ``seed``, ``set_epoch`` and, to resume within an epoch, ``skip(num_samples)``:
+    ``mmrel.KeyedSampler``.
+    """
+
+    def run(self) -> nn.Module:
+        """Train from where the checkpoint, if any, left off."""
+        self._adopt_seed()
+        self._check_epoch_length()
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """One epoch, or what is left of it."""
+        sampler = self._sampler()
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(self._epoch)
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        done = self._iter - self._epoch * len(self.dataloader)
+        if done < len(self.dataloader):
+            if done:
+                self._skip(sampler, done)
+            for batch_idx, data_batch in enumerate(self.dataloader, start=done):
+                self.run_iter(batch_idx, data_batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+    def _sampler(self) -> Any:
+        """The sampler of indices, also behind a batch sampler."""
+        batch_sampler = self.dataloader.batch_sampler
+        return getattr(batch_sampler, "sampler", None) or self.dataloader.sampler
+
+    def _skip(self, sampler: Any, iterations: int) -> None:
+        if not hasattr(sampler, "skip"):
+            raise TypeError(
+                f"This run resumes {iterations} iterations into epoch {self._epoch + 1}, but the sampler "
+                f"{type(sampler).__name__} cannot skip what was used; set train_dataloader.sampler.type="
+                "'mmrel.KeyedSampler', or resume from a checkpoint that was saved at the end of an epoch."
+            )
+        sampler.skip(iterations * self.dataloader.batch_sampler.batch_size)
+
+    def _adopt_seed(self) -> None:
+        """Give the sampler rank 0's seed, the one that a checkpoint restores."""
+        sampler = self._sampler()
+        if hasattr(sampler, "seed"):
+            seed = torch.tensor([self.runner.seed], dtype=torch.int64)
+            broadcast(seed)
+            sampler.seed = int(seed)
+
+    def _check_epoch_length(self) -> None:
+        """Refuse to resume with another number of iterations per epoch."""
+        hub, length = self.runner.message_hub, len(self.dataloader)
+        saved = hub.get_info("epoch_length", length) if self._iter else length
+        done = self._iter - self._epoch * length
+        if saved != length or not 0 <= done <= length:
+            raise ValueError(
+                f"The checkpoint comes from a run with {saved} iterations per epoch, but this one has "
+                f"{length}, so its schedules and its position in the data do not fit; resume with the "
+                "same data set, batch size and number of processes, or start a new run with load_from."
+            )
+        hub.update_info("epoch_length", length)

@@ -1,0 +1,192 @@
+"""Stopping a run before a non-finite loss reaches weights, teacher or centres.
+
+Every rank must stop at the same iteration, or the others hang in their next collective; so the
+finding is all-reduced, and the moment at which the host looks at it is fixed:
+
+- immediate: the host looks before ``backward``. Right on the CPU, where looking costs nothing.
+- deferred: the finding stays on the device, where it gates the optimizer step and the commit, and the
+  host looks when the next iteration begins. By then the device has long passed it, so that nobody
+  waits for an idle device. Once bad, it stays bad: no later step gets through either.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
+from torch import Tensor
+
+
+class NonFiniteError(FloatingPointError):
+    """A number of the training step is not finite; nothing was updated with it."""
+
+
+class NonFiniteLossError(NonFiniteError):
+    """A loss is NaN or infinite."""
+
+
+class NonFiniteGradientError(NonFiniteError):
+    """The losses are finite, but a gradient is not."""
+
+
+@dataclass
+class _Record:
+    """What is needed to explain one iteration; tensors stay on the device until it fails."""
+
+    iteration: int
+    samples: tuple[int, ...]
+    loss_names: tuple[str, ...]
+    losses: Tensor
+    gradient_names: tuple[str, ...] = ()
+    gradient_norms: Tensor | None = None
+
+
+class _HostFlag:
+    """One boolean on its way from the device to the host."""
+
+    def __init__(self) -> None:
+        self._host: Tensor | None = None
+        self._event: torch.cuda.Event | None = None
+
+    def send(self, flag: Tensor) -> None:
+        if not flag.is_cuda:
+            self._host = flag
+            return
+        if self._host is None:
+            self._host = torch.empty((), dtype=flag.dtype, pin_memory=True)
+            self._event = torch.cuda.Event()
+        self._host.copy_(flag, non_blocking=True)
+        assert self._event is not None
+        self._event.record()
+
+    def receive(self) -> bool:
+        if self._host is None:
+            return True
+        if self._event is not None:
+            self._event.synchronize()
+        return bool(self._host)
+
+
+class NonFiniteGuard:
+    """Watches losses and gradients, and raises on all ranks together.
+
+    Args:
+        deferred: when the host looks; see the module's text.
+
+    Attributes:
+        healthy: 0-dim bool tensor on the device: everything so far was finite on every rank; ``None``
+            before the first observation.
+    """
+
+    def __init__(self, deferred: bool) -> None:
+        self.deferred = deferred
+        self.healthy: Tensor | None = None
+        self._records: deque[_Record] = deque(maxlen=3)
+        self._flag = _HostFlag()
+
+    def observe_losses(
+        self, losses: dict[str, Tensor], samples: tuple[int, ...], iteration: int
+    ) -> None:
+        """Look at the losses of one iteration, before ``backward``.
+
+        Args:
+            losses: named scalars.
+            samples: positions of this rank's images in the data set.
+            iteration: which iteration this is, for the message.
+
+        Raises:
+            NonFiniteLossError: in immediate mode, on all ranks if one of them has a non-finite loss.
+        """
+        values = torch.stack([value.detach().float().mean() for value in losses.values()])
+        self._records.append(_Record(iteration, tuple(samples), tuple(losses), values))
+        self._combine(values.isfinite().all(), reduce=True)
+        if self.deferred:
+            self._flag.send(self.healthy)  # type: ignore[arg-type]
+        else:
+            self.check()
+
+    def observe_gradients(self, names: tuple[str, ...], norms: Tensor) -> None:
+        """Look at the gradients' norms ``(P,)``, after ``backward`` and before the step.
+
+        Gradients are equal on all ranks, hence deferred mode needs no collective here: the next
+        ``observe_losses`` includes the finding.
+
+        Raises:
+            NonFiniteGradientError: in immediate mode, if a norm is not finite.
+        """
+        record = self._records[-1]
+        record.gradient_names, record.gradient_norms = names, norms
+        self._combine(norms.isfinite().all(), reduce=not self.deferred)
+        if not self.deferred:
+            self.check()
+
+    def check(self, wait: bool = False, alone: bool = False) -> None:
+        """Raise if something was not finite.
+
+        Args:
+            wait: look at everything observed so far (this waits for the device), not only at what
+                the host was told of.
+            alone: not all ranks make this call, so do not ask the others for their findings.
+
+        Raises:
+            NonFiniteError: on all ranks at the same call.
+        """
+        if self.healthy is None:
+            return
+        fine = bool(self.healthy) if wait or not self.deferred else self._flag.receive()
+        if not fine:
+            self._raise(alone)
+
+    def _combine(self, finite: Tensor, reduce: bool) -> None:
+        flag = (finite if self.healthy is None else self.healthy & finite).float()
+        if reduce and get_world_size() > 1:
+            all_reduce(flag, op="min")
+        self.healthy = flag.bool()
+
+    def _raise(self, alone: bool) -> None:
+        own = self._findings()
+        all_ranks: list[list[tuple[str, str]]] = [own]
+        if get_world_size() > 1 and not alone:
+            all_ranks = all_gather_object(own)
+        kinds = {kind for findings in all_ranks for kind, _ in findings}
+        cause = "loss" if "loss" in kinds else "gradient"
+        found = " ".join(
+            f"rank {rank}: {text}"
+            for rank, findings in enumerate(all_ranks)
+            for kind, text in findings
+            if kind == cause
+        )
+        error = NonFiniteLossError if cause == "loss" else NonFiniteGradientError
+        raise error(
+            f"Training stopped on all ranks (this is rank {get_rank()}) because of numbers that are "
+            f"not finite. {found} Weights, teacher and centres are as "
+            "the last good iteration left them, and no checkpoint was written since. Resume from the "
+            "last checkpoint with a lower learning rate, stronger gradient clipping, or "
+            "precision='bf16' or 'fp32' in place of 'fp16'; look at the named samples first if one "
+            "rank alone is concerned."
+        )
+
+    def _findings(self) -> list[tuple[str, str]]:
+        """``(kind, sentence)`` for the first iteration of this rank with something non-finite."""
+        for record in self._records:
+            where = f"at iteration {record.iteration} (samples {list(record.samples)})."
+            bad = _describe(record.loss_names, record.losses)
+            if bad:
+                return [("loss", f"{bad} {where}")]
+            if record.gradient_norms is not None:
+                bad = _describe(record.gradient_names, record.gradient_norms)
+                if bad:
+                    return [("gradient", f"gradient norm of {bad} {where}")]
+        return []
+
+
+def _describe(names: tuple[str, ...], values: Tensor, limit: int = 5) -> str:
+    """``"name = nan, ..."`` for the entries that are not finite, at most ``limit`` of them."""
+    numbers = zip(names, values.tolist(), strict=True)
+    bad = [f"{name} = {number}" for name, number in numbers if not _is_finite(number)]
+    more = f" and {len(bad) - limit} more" if len(bad) > limit else ""
+    return ", ".join(bad[:limit]) + more
+
+
+def _is_finite(number: float) -> bool:
+    return number - number == 0.0

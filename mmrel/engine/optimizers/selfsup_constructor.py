@@ -1,0 +1,89 @@
+"""Parameter groups of DINO, iBOT and SERE.
+
+Two groups: the first follows the weight-decay schedule, the second has no weight decay.
+
+- rule ``"dino"`` (DINO, arXiv 2104.14294, and iBOT): names ending in ``.bias`` and one-dimensional
+  parameters are not decayed.
+- rule ``"sere"`` (SERE, arXiv 2206.05184): biases *are* decayed, also those of norm layers; other
+  one-dimensional parameters are not.
+
+In both, class token, position embedding, mask token and the last layer's ``weight_v`` are decayed, and so
+is ``weight_g`` (K, 1) if it is trained. Frozen parameters are in no group.
+"""
+
+import copy
+from typing import Any
+
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+
+from mmrel.registry import OPTIM_WRAPPER_CONSTRUCTORS
+
+DECAY_RULES = ("dino", "sere")
+FUSED_OPTIMIZERS = ("Adam", "AdamW", "SGD", "Adagrad")
+
+
+def is_decayed(name: str, parameter: nn.Parameter, rule: str) -> bool:
+    """Whether a trained parameter belongs to the decayed group.
+
+    Args:
+        name: its full name in the model.
+        parameter: the parameter.
+        rule: ``"dino"`` or ``"sere"``.
+    """
+    if name.endswith(".bias") or name == "bias":
+        return rule == "sere"
+    return parameter.ndim > 1
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class SelfSupOptimWrapperConstructor:
+    """Builds the optimizer with one decayed and one not decayed group, and its wrapper.
+
+    On a CUDA device, Adam, AdamW and SGD are built with ``fused=True`` unless the configuration says
+    ``fused`` or ``foreach``: one kernel per group, and a step that the device can gate.
+
+    Args:
+        optim_wrapper_cfg: the wrapper's configuration with its ``optimizer``.
+        paramwise_cfg: ``dict(decay_rule="dino" | "sere")``; without it, ``"dino"``.
+    """
+
+    def __init__(
+        self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None
+    ) -> None:
+        self.wrapper_cfg = copy.deepcopy(dict(optim_wrapper_cfg))
+        self.optimizer_cfg = self.wrapper_cfg.pop("optimizer")
+        options = dict(paramwise_cfg or {})
+        self.rule = options.pop("decay_rule", "dino")
+        if self.rule not in DECAY_RULES or options:
+            raise ValueError(
+                f"paramwise_cfg must be dict(decay_rule=...) with one of {DECAY_RULES}, but is "
+                f"{dict(paramwise_cfg or {})!r}; other multipliers belong to MMEngine's "
+                "DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
+            )
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """The wrapper for ``model``, which may be wrapped for distributed training."""
+        inner = model.module if hasattr(model, "module") else model
+        trained = [(name, p) for name, p in inner.named_parameters() if p.requires_grad]
+        decayed = [p for name, p in trained if is_decayed(name, p, self.rule)]
+        plain = [p for name, p in trained if not is_decayed(name, p, self.rule)]
+        if not decayed or not plain:
+            raise ValueError(
+                f"{type(inner).__name__} has {len(decayed)} decayed and {len(plain)} not decayed "
+                "trained parameters, but both groups need at least one; check which parameters "
+                "require gradients."
+            )
+        optimizer_cfg = dict(self.optimizer_cfg)
+        optimizer_cfg["params"] = [
+            {"params": decayed},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        open_choice = not {"fused", "foreach"} & set(optimizer_cfg)
+        fusable = optimizer_cfg["type"] in FUSED_OPTIMIZERS
+        if open_choice and fusable and all(p.is_cuda for _, p in trained):
+            optimizer_cfg["fused"] = True
+        wrapper_cfg = {"type": "mmrel.SelfSupOptimWrapper", **self.wrapper_cfg}
+        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})

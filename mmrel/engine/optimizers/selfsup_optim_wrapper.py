@@ -1,0 +1,284 @@
+"""The optimizer wrapper of self-supervised training.
+
+What DINO's training loop (arXiv 2104.14294, public code) does between the loss and the next iteration,
+as a piece of MMEngine: mixed precision, clipping per parameter tensor, cancelled gradients of the last
+layer, and the refusal to step on a non-finite loss. Different from MMEngine's ``AmpOptimWrapper``: it runs
+on the CPU too, it clips each tensor by its own norm (DINO's rule, not the global norm), and it never
+makes the host wait for the device.
+"""
+
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from mmrel.engine.deferred_scalars import defer_scalar
+from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
+from mmrel.registry import OPTIM_WRAPPERS
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+IMPLEMENTATION_KEYS = ("fused", "foreach", "capturable", "differentiable")
+
+
+def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
+    """Scale each gradient by ``min(1, max_norm / (its L2 norm + 1e-6))``, in place.
+
+    DINO's ``clip_gradients``; each tensor by itself, in contrast to a clip by the global norm.
+
+    Args:
+        gradients: P tensors on one device.
+        max_norm: the limit; 0 or less measures only.
+
+    Returns:
+        ``(P,)``, the norms before clipping.
+    """
+    norms = torch.stack(torch._foreach_norm(gradients))
+    if max_norm > 0:
+        coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, list(coefficients.unbind()))
+    return norms
+
+
+@OPTIM_WRAPPERS.register_module()
+class SelfSupOptimWrapper(OptimWrapper):
+    """Mixed precision, per-tensor clipping, frozen gradients and the non-finite guard.
+
+    The model may have ``last_losses`` (named scalars) and ``last_samples`` (positions in the data set);
+    both make the message about a non-finite loss precise.
+
+    Args:
+        optimizer: the optimizer.
+        precision: ``"fp32"``, ``"bf16"`` (autocast) or ``"fp16"`` (autocast and loss scaling).
+        clip_grad: ``dict(max_norm=...)``, per parameter tensor; ``None`` or 0: no clipping.
+        loss_scale: for fp16: ``"dynamic"``, a fixed number, or ``GradScaler``'s arguments.
+        accumulative_counts: micro-batches per update.
+        nonfinite_check: ``"immediate"``, ``"deferred"`` (needs a fused optimizer), or ``"auto"``: deferred
+            for a fused optimizer on a CUDA device, otherwise immediate.
+
+    Attributes:
+        stepped: the last ``update_params`` ended an update (false for accumulation micro-steps).
+        step_ok: 0-dim bool tensor: that update changed the weights; false after an fp16 overflow or a
+            non-finite loss.
+        frozen_parameters: parameters whose gradients are dropped before the step.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        precision: str = "fp32",
+        clip_grad: dict[str, Any] | None = None,
+        loss_scale: str | float | dict[str, Any] = "dynamic",
+        accumulative_counts: int = 1,
+        nonfinite_check: str = "auto",
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {sorted(PRECISIONS)}, but is {precision!r}; set "
+                "optim_wrapper.precision in the configuration."
+            )
+        self.precision = precision
+        self.max_norm = _max_norm(clip_grad)
+        parameter = optimizer.param_groups[0]["params"][0]
+        self.device_type: str = parameter.device.type
+        self.guard = NonFiniteGuard(_is_deferred(nonfinite_check, optimizer, parameter))
+        self.loss_scaler, self._fixed_scale = self._build_scaler(loss_scale)
+        self.frozen_parameters: list[nn.Parameter] = []
+        self.stepped = False
+        self.step_ok: Tensor = torch.ones((), dtype=torch.bool, device=parameter.device)
+        self._model: weakref.ref[nn.Module] | None = None
+        self._names: dict[int, str] = {}
+
+    def _build_scaler(
+        self, loss_scale: str | float | dict[str, Any]
+    ) -> tuple[GradScaler | None, float | None]:
+        if self.precision != "fp16":
+            return None, None
+        if loss_scale == "dynamic":
+            return GradScaler(self.device_type), None
+        if isinstance(loss_scale, dict):
+            return GradScaler(self.device_type, **loss_scale), None
+        if isinstance(loss_scale, int | float):
+            return GradScaler(self.device_type, init_scale=float(loss_scale)), float(loss_scale)
+        raise ValueError(
+            f"loss_scale must be 'dynamic', a number or a dict of GradScaler arguments, but is "
+            f"{loss_scale!r}; leave it out for dynamic scaling."
+        )
+
+    @property
+    def max_iters(self) -> int | None:
+        """Iterations of the whole run, once the runner has told."""
+        return self._max_counts if self._max_counts > 0 else None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Autocast in the chosen precision, and no gradient synchronisation in micro-steps.
+
+        Raises:
+            NonFiniteError: if the iteration before was not finite (deferred check).
+        """
+        self.check_finite()
+        self._remember(model)
+        autocast = torch.autocast(
+            self.device_type, PRECISIONS[self.precision], enabled=self.precision != "fp32"
+        )
+        with super().optim_context(model), autocast:
+            yield
+
+    def check_finite(self, wait: bool = False) -> None:
+        """Raise on all ranks if a loss or a gradient was not finite.
+
+        Args:
+            wait: include the newest iteration, waiting for the device.
+        """
+        self.guard.check(wait)
+
+    def update_params(
+        self,
+        loss: Tensor,
+        step_kwargs: dict[str, Any] | None = None,
+        zero_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """Backward and, at the end of an accumulation window, the step.
+
+        Args:
+            loss: 0-dim tensor.
+            step_kwargs: for the optimizer's ``step``.
+            zero_kwargs: for its ``zero_grad``.
+
+        Raises:
+            NonFiniteError: with the immediate check, before anything was changed.
+        """
+        self.stepped = False
+        model = None if self._model is None else self._model()
+        losses = {"loss": loss, **(getattr(model, "last_losses", None) or {})}
+        samples = getattr(model, "last_samples", None) or ()
+        self.guard.observe_losses(losses, samples, self._inner_count)
+        super().update_params(loss, step_kwargs, zero_kwargs)
+
+    def backward(self, loss: Tensor, **kwargs: Any) -> None:
+        """Backward of the loss, scaled for fp16."""
+        super().backward(
+            loss if self.loss_scaler is None else self.loss_scaler.scale(loss), **kwargs
+        )
+
+    def step(self, **kwargs: Any) -> None:
+        """Unscale, clip per tensor, drop frozen gradients, and step unless something is not finite."""
+        if self.loss_scaler is not None:
+            self.loss_scaler.unscale_(self.optimizer)
+        self._clip_and_observe()
+        for parameter in self.frozen_parameters:
+            parameter.grad = None
+        if self.loss_scaler is not None:
+            self._scaled_step(self.loss_scaler, **kwargs)
+        else:
+            self._plain_step(**kwargs)
+        self.stepped = True
+
+    def _clip_and_observe(self) -> None:
+        parameters = [
+            parameter
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        ]
+        if not parameters:
+            return
+        norms = clip_per_tensor([p.grad for p in parameters], self.max_norm)  # type: ignore[misc]
+        defer_scalar(self.message_hub, "train/grad_norm", norms.norm())
+        defer_scalar(self.message_hub, "train/grad_norm_max", norms.max())
+        if self.loss_scaler is None:
+            self.guard.observe_gradients(self._parameter_names(parameters), norms)
+
+    def _plain_step(self, **kwargs: Any) -> None:
+        assert self.guard.healthy is not None
+        self.step_ok = self.guard.healthy
+        if not self.guard.deferred:
+            self.optimizer.step(**kwargs)
+            return
+        self.optimizer.found_inf = (~self.step_ok).float()  # type: ignore[attr-defined]
+        try:
+            self.optimizer.step(**kwargs)
+        finally:
+            del self.optimizer.found_inf  # type: ignore[attr-defined]
+
+    def _scaled_step(self, scaler: GradScaler, **kwargs: Any) -> None:
+        assert self.guard.healthy is not None
+        overflows = list(scaler._found_inf_per_device(self.optimizer).values())
+        for overflow in overflows:
+            overflow.copy_(torch.maximum(overflow, (~self.guard.healthy).to(overflow)))
+        self.step_ok = torch.stack(overflows).sum() == 0 if overflows else self.guard.healthy
+        scaler.step(self.optimizer, **kwargs)
+        scaler.update(self._fixed_scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state and, for fp16, the loss scale's.
+
+        Raises:
+            NonFiniteError: if the state to be saved comes after a non-finite iteration.
+        """
+        self.guard.check(wait=True, alone=True)
+        state = super().state_dict()
+        if self.loss_scaler is not None:
+            state["loss_scaler"] = self.loss_scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load; a loss scale is ignored without fp16, the kernel choice (fused, ...) stays this run's."""
+        state = dict(state_dict)
+        scale = state.pop("loss_scaler", None)
+        if scale and self.loss_scaler is not None:
+            self.loss_scaler.load_state_dict(scale)
+        live = self.optimizer.param_groups
+        if len(live) == len(state["param_groups"]):
+            state["param_groups"] = [
+                {**saved, **{key: own[key] for key in IMPLEMENTATION_KEYS if key in own}}
+                for saved, own in zip(state["param_groups"], live, strict=True)
+            ]
+        super().load_state_dict(state)
+
+    def _remember(self, model: nn.Module) -> None:
+        inner = model.module if is_model_wrapper(model) else model
+        if self._model is None or self._model() is not inner:
+            self._model = weakref.ref(inner)
+            self._names = {id(p): name for name, p in inner.named_parameters()}
+
+    def _parameter_names(self, parameters: Iterable[nn.Parameter]) -> tuple[str, ...]:
+        return tuple(self._names.get(id(parameter), "unnamed") for parameter in parameters)
+
+
+def _max_norm(clip_grad: dict[str, Any] | None) -> float:
+    """The limit, or 0 for none."""
+    if not clip_grad:
+        return 0.0
+    if set(clip_grad) != {"max_norm"} or clip_grad["max_norm"] < 0:
+        raise ValueError(
+            f"clip_grad must be dict(max_norm=<number >= 0>), the L2 limit of each parameter tensor, "
+            f"but is {dict(clip_grad)!r}; use MMEngine's OptimWrapper to clip by the global norm."
+        )
+    return float(clip_grad["max_norm"])
+
+
+def _is_deferred(check: str, optimizer: Optimizer, parameter: Tensor) -> bool:
+    gated = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+    if check == "auto":
+        return gated and parameter.is_cuda
+    if check == "deferred" and not gated:
+        raise ValueError(
+            f"nonfinite_check='deferred' needs an optimizer whose step can be gated on the device, but "
+            f"{type(optimizer).__name__} was built without fused=True; add fused=True to the "
+            "optimizer, or use nonfinite_check='immediate'."
+        )
+    if check not in ("deferred", "immediate"):
+        raise ValueError(
+            f"nonfinite_check must be 'auto', 'immediate' or 'deferred', but is {check!r}; leave it "
+            "out for 'auto'."
+        )
+    return check == "deferred"

@@ -1,0 +1,214 @@
+"""Weighted k-nearest-neighbour classification on frozen features.
+
+The protocol of DINO and iBOT (arXiv 2104.14294, 2111.07832): cosine similarity of L2-normalised features;
+the k nearest training images vote for their class with weight exp(similarity / 0.07).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather, all_reduce, get_comm_device, get_dist_info
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from mmrel.structures import TokenViews
+
+FEATURES = ("cls", "avg", "cls+avg")
+
+
+def knn_classify(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    k: Sequence[int],
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    chunk: int = 512,
+) -> dict[int, Tensor]:
+    """Rank the classes of each test feature by the weighted vote of its k nearest neighbours.
+
+    Args:
+        train_features: ``(N, C)``; normalised here.
+        train_labels: long ``(N,)``.
+        test_features: ``(M, C)``; normalised here.
+        k: numbers of neighbours; more than N means N.
+        temperature: T in the weights exp(similarity / T).
+        num_classes: number of classes; ``None``: the largest label plus one.
+        chunk: test features that are handled at once, which bounds the memory to chunk * N.
+
+    Returns:
+        for each k, long ``(M, min(5, k, num_classes))``: the classes, most votes first.
+
+    Raises:
+        ValueError: if shapes, k or temperature do not fit.
+    """
+    _check_bank(train_features, train_labels, test_features, k, temperature)
+    bank = functional.normalize(train_features, dim=1)
+    queries = functional.normalize(test_features, dim=1)
+    classes = int(train_labels.max()) + 1 if num_classes is None else num_classes
+    largest = min(max(k), len(bank))
+    ranks: dict[int, list[Tensor]] = {number: [] for number in k}
+    for part in queries.split(chunk):
+        similarity, nearest = (part @ bank.T).topk(largest, dim=1)
+        labels, weights = train_labels[nearest], (similarity / temperature).exp()
+        for number, rows in ranks.items():
+            votes = weights.new_zeros(len(part), classes)
+            votes.scatter_add_(1, labels[:, :number], weights[:, :number])
+            rows.append(votes.topk(min(5, number, classes), dim=1).indices)
+    return {number: torch.cat(rows) for number, rows in ranks.items()}
+
+
+def _check_bank(
+    train: Tensor, labels: Tensor, test: Tensor, k: Sequence[int], temperature: float
+) -> None:
+    shapes_fit = train.ndim == test.ndim == 2 and train.shape[1] == test.shape[1]
+    if not shapes_fit or labels.shape != train.shape[:1] or not len(train) or not len(test):
+        raise ValueError(
+            f"k-NN needs features (N, C) and (M, C) with N labels, none of them empty, but got "
+            f"{tuple(train.shape)}, {tuple(test.shape)} and labels {tuple(labels.shape)}; check the "
+            "bank and the validation data set."
+        )
+    if not k or min(k) < 1 or temperature <= 0:
+        raise ValueError(
+            f"k must be numbers of neighbours above 0 and temperature above 0, but they are {list(k)} "
+            f"and {temperature}; the usual values are (10, 20) and 0.07."
+        )
+
+
+def select_feature(tokens: TokenViews, feature: str) -> Tensor:
+    """One vector per image, ``(n, C)`` or ``(n, 2C)``.
+
+    Args:
+        tokens: the backbone's output.
+        feature: ``"cls"``: class token; ``"avg"``: mean patch token; ``"cls+avg"``: both, one after the
+            other; all after the final norm.
+    """
+    if feature not in FEATURES:
+        raise ValueError(f"feature must be one of {FEATURES}, but is {feature!r}; choose 'cls'.")
+    parts = {"cls": lambda: tokens.cls, "avg": lambda: tokens.patches.mean(dim=1)}
+    return torch.cat([parts[name]() for name in feature.split("+")], dim=1)
+
+
+def backbone_extractor(model: nn.Module, network: str, feature: str) -> Callable[[Tensor], Tensor]:
+    """The function from normalised images ``(n, 3, H, W)`` to L2-normalised features.
+
+    Args:
+        model: a student-teacher model.
+        network: ``"teacher"`` or ``"student"``.
+        feature: see ``select_feature``.
+    """
+    backbone = get_network(model, network)
+    return lambda images: functional.normalize(
+        select_feature(backbone(images, None), feature).float(), dim=1
+    )
+
+
+def get_network(model: nn.Module, network: str) -> nn.Module:
+    """The backbone of the teacher or of the student."""
+    if network not in ("teacher", "student"):
+        raise ValueError(f"network must be 'teacher' or 'student', but is {network!r}.")
+    return model.backbone if network == "student" else model.teacher["backbone"]  # type: ignore
+
+
+@torch.inference_mode()
+def extract_features(
+    extract: Callable[[Tensor], Tensor],
+    preprocess: Callable[[Any, bool], dict[str, Any]],
+    loader: DataLoader,
+) -> tuple[Tensor, Tensor]:
+    """Features and labels of a whole data set, in its order, on every rank.
+
+    Each rank computes its share; an image that the sampler repeats to fill up the last round counts once.
+
+    Args:
+        extract: images ``(n, 3, H, W)`` to features ``(n, D)``.
+        preprocess: the model's data preprocessor; called as ``preprocess(batch, False)``.
+        loader: a loader that does not shuffle; its data samples have ``gt_label``.
+
+    Returns:
+        float ``(N, D)`` and long ``(N,)``, on the device of the features.
+    """
+    features, labels = [], []
+    for batch in loader:
+        data = preprocess(batch, False)
+        features.append(extract(data["inputs"]))
+        labels.extend(_label(sample) for sample in data["data_samples"])
+    own_features = torch.cat(features)
+    own_labels = torch.tensor(labels, device=own_features.device)
+    positions = [int(getattr(key, "index", key)) for key in loader.sampler]
+    own_positions = torch.tensor(positions[: len(labels)], device=own_features.device)
+    return _merge(own_features, own_labels, own_positions, len(loader.dataset))  # type: ignore
+
+
+def _label(sample: Any) -> int:
+    label = getattr(sample, "gt_label", None)
+    if label is None:
+        raise ValueError(
+            "k-NN needs labelled images, but a sample has no gt_label; point the bank and the validation "
+            "loader to a data set with one folder per class, or remove KNNHook."
+        )
+    return int(label)
+
+
+def _merge(
+    features: Tensor, labels: Tensor, positions: Tensor, length: int
+) -> tuple[Tensor, Tensor]:
+    """Collect all ranks' shares and put them in the data set's order."""
+    _, world_size = get_dist_info()
+    if world_size > 1:
+        device = features.device
+        share = torch.tensor([len(features)], device=device)
+        all_reduce(share, op="max")
+        padding = int(share) - len(features)
+        padded = (
+            functional.pad(features, (0, 0, 0, padding)),
+            functional.pad(labels, (0, padding)),
+            functional.pad(positions, (0, padding), value=-1),
+        )
+        gathered = [torch.cat(all_gather(part.to(get_comm_device()))) for part in padded]
+        features, labels, positions = (part.to(device) for part in gathered)
+        valid = positions >= 0
+        features, labels, positions = features[valid], labels[valid], positions[valid]
+    ordered = features.new_zeros(length, features.shape[1])
+    ordered_labels = labels.new_full((length,), -1)
+    ordered[positions], ordered_labels[positions] = features, labels
+    seen = ordered_labels >= 0
+    return ordered[seen], ordered_labels[seen]
+
+
+def knn_accuracy(
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    k: Sequence[int],
+    temperature: float = 0.07,
+) -> dict[str, float]:
+    """Top-1 and top-5 accuracy in per cent; the ranks share the test images.
+
+    Args:
+        train: bank features ``(N, C)`` and labels ``(N,)``.
+        test: validation features ``(M, C)`` and labels ``(M,)``.
+        k: numbers of neighbours.
+        temperature: of the votes.
+
+    Returns:
+        ``top1_k<k>`` and ``top5_k<k>`` for each k.
+    """
+    rank, world_size = get_dist_info()
+    features, labels = test[0][rank::world_size], test[1][rank::world_size]
+    classes = int(torch.maximum(train[1].max(), test[1].max())) + 1
+    counts = torch.zeros(len(k), 2, dtype=torch.float64)
+    if len(labels):
+        ranked = knn_classify(*train, features, k, temperature, classes)
+        for row, number in enumerate(k):
+            hits = (ranked[number] == labels[:, None]).cpu()
+            counts[row, 0] = hits[:, 0].sum()
+            counts[row, 1] = hits.any(dim=1).sum()
+    all_reduce(counts, op="sum")
+    percent = (100 * counts / len(test[1])).tolist()
+    return {
+        f"top{top}_k{number}": percent[row][column]
+        for row, number in enumerate(k)
+        for column, top in enumerate((1, 5))
+    }

@@ -1,0 +1,183 @@
+"""Reading and adjusting configurations for the command line tools.
+
+Whatever is wrong with the files and options that the user gave is found here, before a model is
+built, and told as a :class:`~mmrel.utils.errors.UsageError`.
+"""
+
+import difflib
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmrel.utils.errors import UsageError
+from mmrel.utils.hosts import HOSTS, missing_host
+
+
+def load_config(path: str) -> Any:
+    """Read a configuration file.
+
+    Args:
+        path (str): A ``.py``, ``.yml`` or ``.json`` file.
+
+    Returns:
+        mmengine.Config: The configuration with its bases merged.
+
+    Raises:
+        UsageError: If there is no such file or it needs a package that is not installed.
+    """
+    from mmengine.config import Config
+
+    if not Path(path).is_file():
+        raise UsageError(_no_such_config(path))
+    try:
+        config = Config.fromfile(path)
+    except ModuleNotFoundError as error:
+        missing = [host.module for host in HOSTS if find_spec(host.module) is None]
+        if not missing:
+            raise
+        raise UsageError(f"{path} cannot be read. {missing_host(missing[0])}") from error
+    for module in hosts_named_in(config.to_dict()):
+        if find_spec(module) is None:
+            raise UsageError(f"{path} cannot be used. {missing_host(module)}")
+    return config
+
+
+def hosts_named_in(config: Any) -> set[str]:
+    """Return the optional host packages that a configuration builds something from.
+
+    They stand in ``default_scope``, in a ``_scope_`` mark and before the point of a ``type``.
+    """
+    optional = {host.module for host in HOSTS if not host.required}
+    found: set[str] = set()
+    for name, value in _items(config):
+        if name in ("default_scope", "_scope_", "type") and isinstance(value, str):
+            found.add(value.partition(".")[0])
+    return found & optional
+
+
+def set_data_root(config: Any, root: str) -> None:
+    """Replace the top-level ``data_root`` wherever its value went.
+
+    A configuration file that says ``data_root = 'data/x'`` and ``ann_file = data_root + '/a.json'``
+    holds two finished strings, so that a new ``data_root`` alone would change nothing. Every string
+    that equals the old value, or continues it with a slash, is rewritten.
+
+    Args:
+        config (mmengine.Config): The configuration, changed in place.
+        root (str): The new value; a folder that exists.
+
+    Raises:
+        UsageError: If the configuration has no ``data_root`` or the folder does not exist.
+    """
+    old = config.get("data_root")
+    if not isinstance(old, str) or not old.rstrip("/"):
+        raise UsageError(
+            f"data_root={root} was given, but the configuration has no top-level data_root that "
+            "it could replace. Set the datasets' own keys instead, for instance "
+            f"--cfg-options train_dataloader.dataset.data_root={root}."
+        )
+    if "://" not in root and not Path(root).is_dir():
+        raise UsageError(
+            f"data_root={root} is not a folder (looked for {Path(root).absolute()}). "
+            "Give a folder that holds the images, nested as you like."
+        )
+    slashed = old.rstrip("/") + "/"
+
+    def replaced(value: str) -> str:
+        if not f"{value}/".startswith(slashed):
+            return value
+        return root.rstrip("/") + value[len(slashed) - 1 :]
+
+    for name in list(config):
+        config[name] = _map_strings(config[name], replaced)
+
+
+def merge_options(config: Any, options: dict[str, Any] | None) -> None:
+    """Merge ``--cfg-options``; ``data_root`` is propagated first, so other options win over it."""
+    if options is None:
+        return
+    if "data_root" in options:
+        set_data_root(config, str(options["data_root"]))
+    config.merge_from_dict(options)
+    for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        loader = config.get(name)
+        if loader is not None and loader.get("num_workers", 0) == 0:
+            loader["persistent_workers"] = False
+
+
+def prepare_work_dir(config: Any) -> None:
+    """Make the work dir and prove that it can be written, before anything costly starts.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    folder = Path(config.work_dir).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise UsageError(
+            f"The work dir {folder} cannot be written: {error.strerror or error}. Logs and "
+            "checkpoints go there; give a folder that you may write to with --work-dir."
+        ) from error
+
+
+def check_checkpoints(config: Any) -> None:
+    """Make sure that every local checkpoint which the run starts from exists.
+
+    Raises:
+        UsageError: With the option that names the missing file.
+    """
+    starts = [
+        ("init_cfg.checkpoint", cfg.get("checkpoint"))
+        for cfg in _dicts(config.get("model"))
+        if cfg.get("type") in ("Pretrained", "PretrainedInit")
+    ]
+    for option, path in [("load_from", config.get("load_from")), *starts]:
+        if isinstance(path, str) and "://" not in path and not Path(path).is_file():
+            raise UsageError(
+                f"{option}: the checkpoint {path!r} does not exist (looked for "
+                f"{Path(path).absolute()}). tools/export_backbone.py writes the backbone of a "
+                "pretraining run; give it with "
+                "--cfg-options model.backbone.init_cfg.checkpoint=FILE."
+            )
+
+
+def _no_such_config(path: str) -> str:
+    shipped = Path(__file__).resolve().parents[2] / "configs"
+    names = {file.name: file for file in shipped.rglob("*.py") if "_base_" not in file.parts}
+    close = difflib.get_close_matches(Path(path).name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {names[close[0]].relative_to(shipped.parent)}?" if close else ""
+    return (
+        f"The configuration {path!r} does not exist (looked for {Path(path).absolute()}).{hint} "
+        "Shipped recipes are under configs/."
+    )
+
+
+def _items(node: Any) -> Iterator[tuple[str, Any]]:
+    for cfg in _dicts(node):
+        yield from cfg.items()
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from _dicts(child)
+
+
+def _map_strings(node: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(node, str):
+        return change(node)
+    if isinstance(node, dict):
+        for name in list(node):
+            node[name] = _map_strings(node[name], change)
+        return node
+    if isinstance(node, list | tuple):
+        return type(node)(_map_strings(child, change) for child in node)
+    return node

@@ -1,0 +1,166 @@
+"""The OpenMMLab packages that mmrel plugs into: which versions, and how their configs are found.
+
+The packages are looked up by import name, never by distribution name, because two families provide
+them: the maintained ``onedl-*`` distributions and OpenMMLab's own. A version outside the known
+range is warned about, not refused. Nothing here imports a host package before it is known to exist.
+"""
+
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+IGNORE_VERSIONS = "MMREL_IGNORE_HOST_VERSIONS"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One host package: ``minimum <= version < below`` is the range that mmrel knows."""
+
+    module: str
+    distributions: tuple[str, ...]
+    minimum: str
+    below: str
+    extra: str
+    required: bool = True
+
+
+HOSTS = (
+    Host("mmengine", ("onedl-mmengine", "mmengine"), "0.8.3", "1.0.0", "onedl"),
+    Host("mmcv", ("onedl-mmcv", "mmcv", "mmcv-lite"), "2.0.0", "2.4.0", "onedl"),
+    Host("mmpretrain", ("onedl-mmpretrain", "mmpretrain"), "1.2.0", "2.0.0", "onedl"),
+    Host("mmdet", ("onedl-mmdetection", "mmdet"), "3.0.0", "4.0.0", "detection", required=False),
+    Host(
+        "mmseg",
+        ("onedl-mmsegmentation", "mmsegmentation"),
+        "1.0.0",
+        "2.0.0",
+        "segmentation",
+        required=False,
+    ),
+)
+
+
+def check_hosts() -> None:
+    """Fail readably where a required package is missing; warn about unknown versions.
+
+    Raises:
+        ImportError: If mmengine, mmcv or mmpretrain cannot be imported.
+    """
+    for host in HOSTS:
+        if host.required:
+            require_host(host.module)
+    if os.environ.get(IGNORE_VERSIONS, "0") not in ("", "0"):
+        return
+    for host in HOSTS:
+        _warn_about_version(host)
+
+
+def require_host(module: str) -> None:
+    """Raise one readable error if a host package is not installed.
+
+    Args:
+        module (str): Import name: mmengine, mmcv, mmpretrain, mmdet or mmseg.
+
+    Raises:
+        ModuleNotFoundError: With the name of the pip extra that brings the package.
+    """
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(missing_host(module), name=module)
+
+
+def missing_host(module: str) -> str:
+    """Return the paragraph that tells how to install a missing host package."""
+    host = next(host for host in HOSTS if host.module == module)
+    needed = "by mmrel" if host.required else "by this configuration"
+    return (
+        f"The package {module!r} is needed {needed} and is not installed. Install it with "
+        f"`pip install 'mmrel[{host.extra}]'` (in a checkout: `pip install -e '.[{host.extra}]' "
+        "-c constraints.txt`, or `make install` for everything), which brings "
+        f"{host.distributions[0]}. "
+        f"If you use OpenMMLab's own packages, install {host.distributions[1]} instead; the two "
+        "families share their import names, so never install both."
+    )
+
+
+def register_config_prefixes() -> None:
+    """Make ``mmrel::``, ``mmpretrain::``, ``mmdet::`` and ``mmseg::`` resolve in ``_base_``.
+
+    MMEngine accepts only the prefixes of its table and takes the table's value for the name of an
+    installed distribution. The value is replaced by the import name, which MMEngine accepts too,
+    where no distribution of that name exists: so for mmseg, which the maintained stack calls
+    ``onedl-mmsegmentation`` and MMEngine expects as ``mmsegmentation``.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    MODULE2PACKAGE.setdefault("mmrel", "mmrel")
+    for module in ("mmpretrain", "mmdet", "mmseg"):
+        if _distribution_version(MODULE2PACKAGE.get(module, module)) is None:
+            MODULE2PACKAGE[module] = module
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load(weights_only=True)`` read the log buffers in MMEngine's checkpoints.
+
+    onedl-mmengine lists these classes itself; OpenMMLab's MMEngine 0.10.7 does not and cannot
+    resume under torch 2.6 and newer. torch stays unimported if MMEngine brings the list.
+    """
+    import mmengine
+
+    checkpoint = Path(str(mmengine.__file__)).parent / "runner" / "checkpoint.py"
+    if "safe_globals" in checkpoint.read_text(encoding="utf-8"):
+        return
+    import numpy as np
+    import torch
+    from mmengine.logging import HistoryBuffer
+
+    if not hasattr(torch.serialization, "add_safe_globals"):
+        return
+    core = np._core if hasattr(np, "_core") else np.core
+    arrays = [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar]
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.int64, np.uint32)]
+    torch.serialization.add_safe_globals([HistoryBuffer, *arrays, *kinds])
+
+
+def host_version(host: Host) -> Version | None:
+    """Return a host's version without importing it; None if absent or unreadable."""
+    spec = find_spec(host.module)
+    if spec is None or spec.origin is None:
+        return None
+    source = Path(spec.origin).parent / "version.py"
+    stated = re.search(r"^__version__ *= *['\"]([^'\"]+)", _text(source), re.MULTILINE)
+    candidates = [stated.group(1)] if stated else [*map(_distribution_version, host.distributions)]
+    for candidate in filter(None, candidates):
+        try:
+            return Version(candidate)
+        except InvalidVersion:
+            continue
+    return None
+
+
+def _warn_about_version(host: Host) -> None:
+    version = host_version(host)
+    if version is None or Version(host.minimum) <= version < Version(host.below):
+        return
+    warnings.warn(
+        f"{host.module} {version} is outside the range that mmrel knows, "
+        f">={host.minimum},<{host.below}. It may work; if it does not, install a version inside "
+        f"the range. Set {IGNORE_VERSIONS}=1 to silence this warning.",
+        stacklevel=4,
+    )
+
+
+def _distribution_version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,126 @@
+"""What ``tools/train.py`` and ``tools/test.py`` do between a configuration and a runner."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import nn
+
+from mmrel.utils.errors import UsageError
+
+HALF_PRECISION = ("fp16", "bf16")
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share."""
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        help="settings to override, as key=value with dots into dicts and lists, such as "
+        "train_dataloader.batch_size=32 or key='[a,b]'; data_root=/my/photos replaces the data "
+        "folder everywhere",
+    )
+    parser.add_argument(
+        "--no-pin-memory", action="store_true", help="do not pin the memory of loaded batches"
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="how the processes of a distributed run were started",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line and set ``LOCAL_RANK`` if the launcher did not."""
+    args = parser.parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    return args
+
+
+def set_work_dir(config: Any, args: argparse.Namespace) -> None:
+    """Choose the work dir: the command line, else the configuration, else its file name."""
+    if args.work_dir is not None:
+        config.work_dir = args.work_dir
+    elif config.get("work_dir") is None:
+        config.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+
+
+def set_loader_defaults(config: Any, field: str, defaults: dict[str, Any]) -> None:
+    """Fill what a data loader of a pretraining or classification configuration leaves open.
+
+    Detection and segmentation loaders are left as their configurations say: their batches are lists
+    of images of different sizes, which mmpretrain's defaults cannot collate.
+    """
+    loader = config.get(field)
+    if loader is not None and config.get("default_scope") in ("mmpretrain", "mmrel"):
+        for name, value in defaults.items():
+            loader.setdefault(name, value)
+
+
+def enable_amp(config: Any) -> None:
+    """Turn on mixed precision for training (``--amp``).
+
+    Raises:
+        UsageError: If the optimizer wrapper has no mixed precision, or none on this device.
+    """
+    wrapper = config.optim_wrapper
+    kind = wrapper.get("type", "OptimWrapper")
+    name = kind if isinstance(kind, str) else kind.__name__
+    if name.rpartition(".")[2] == "SelfSupOptimWrapper":
+        if wrapper.get("precision") not in HALF_PRECISION:
+            wrapper.precision = "fp16"
+    elif name.rpartition(".")[2] in ("OptimWrapper", "AmpOptimWrapper"):
+        if on_cpu():
+            raise UsageError(
+                "--amp was given, but MMEngine's AmpOptimWrapper needs a GPU and there is none. "
+                "Leave --amp out to train in float32 on the CPU."
+            )
+        wrapper.type = "AmpOptimWrapper"
+        wrapper.setdefault("loss_scale", "dynamic")
+    else:
+        raise UsageError(
+            f"--amp works with the optimizer wrappers OptimWrapper, AmpOptimWrapper and "
+            f"mmrel.SelfSupOptimWrapper, not with {name!r}. Leave --amp out or change "
+            "optim_wrapper.type."
+        )
+
+
+class LaunchedRunner(Runner):
+    """MMEngine's runner that also trains several CPU processes where a model has SyncBatchNorm."""
+
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for distributed training.
+
+        torch's SyncBatchNorm refuses the CPU, so there each process normalises with its own batch.
+        """
+        synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+        if self.distributed and on_cpu() and synchronised:
+            self.logger.warning(
+                "SyncBatchNorm needs a GPU: on the CPU each process normalises with its own batch."
+            )
+            model = revert_sync_batchnorm(model)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+
+def build_runner(config: Any) -> Any:
+    """Build the runner; a distributed run without a GPU talks through gloo."""
+    from mmrel.engine.cpu_distributed import prepare_cpu_distributed
+
+    prepare_cpu_distributed(config)
+    if "runner_type" in config:
+        return RUNNERS.build(config)
+    return LaunchedRunner.from_cfg(config)
+
+
+def on_cpu() -> bool:
+    """Whether MMEngine will put the model on the CPU."""
+    return get_device() == "cpu"

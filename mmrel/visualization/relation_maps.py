@@ -1,0 +1,193 @@
+"""What SERE compares: the self-relations of one image seen in two views.
+
+SERE, "Exploring Feature Self-relation for Self-supervised Transformer" (TPAMI 2023, arXiv 2206.05184), section 3.
+The tokens of each view are sampled on a lattice over the overlap of the two crops, as in training; the
+difference is that nothing is hidden from the student here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mmrel.models.selfsup.sere import CHANNEL, SPATIAL
+from mmrel.models.selfsup.student_teacher import StudentTeacher
+from mmrel.ops.overlap import overlap_lattice, sample_tokens
+from mmrel.ops.relation import channel_relation, spatial_relation
+from mmrel.structures import Geometry, NetworkTokens, ViewBatch
+
+ByteImage = NDArray[np.uint8]
+VIEW_BOXES = ((0.02, 0.04, 0.72, 0.72, 0.0), (0.26, 0.22, 0.72, 0.72, 1.0))
+"""Two crops ``(x, y, w, h, flip)`` as shares of the image's sides: half of each is shared, the second is flipped."""
+
+
+@dataclass(frozen=True)
+class ImageViews:
+    """The same two crops of each of B images.
+
+    Attributes:
+        images: uint8 ``(H, W, 3)`` each.
+        boxes: float32 ``(2, 5)``: the crops in pixels of the first image, which is the one that is drawn.
+        crops: uint8 ``(2*B, 3, size, size)``, view-major, flipped where the view is.
+        geometry: float32 ``(B, 2, 5)``.
+    """
+
+    images: list[ByteImage]
+    boxes: Tensor
+    crops: Tensor
+    geometry: Tensor
+
+
+@dataclass(frozen=True)
+class RelationMaps:
+    """Relations of the first image, and how well student and teacher agree on all B.
+
+    Attributes:
+        lattices: ``(2, S, S, 2)``: the shared lattice in view 1 and in view 2, (x, y) in [-1, 1].
+        spatial: ``(2, S*S, S*S)``: teacher on view 1, student on view 2; each row a distribution, mean over heads.
+        channel: ``(2, C, C)``: the same for channels.
+        agreement: mean correlation of the two spatial relations' rows over all images.
+        num_images: how many these are, B.
+    """
+
+    lattices: NDArray[np.float32]
+    spatial: NDArray[np.float32]
+    channel: NDArray[np.float32]
+    agreement: float
+    num_images: int
+
+
+def cut_views(images: Sequence[ByteImage], size: int) -> ImageViews:
+    """Cut the two crops ``VIEW_BOXES`` out of every image.
+
+    Args:
+        images: uint8 RGB ``(H, W, 3)`` each.
+        size: side of the crops in pixels.
+    """
+    geometry = torch.stack([_pixel_boxes(image.shape[1], image.shape[0]) for image in images])
+    crops = [
+        _crop(image, geometry[index, view], size)
+        for view in range(len(VIEW_BOXES))
+        for index, image in enumerate(images)
+    ]
+    return ImageViews(list(images), geometry[0], torch.stack(crops), geometry)
+
+
+def _pixel_boxes(width: int, height: int) -> Tensor:
+    scale = torch.tensor([width, height, width, height, 1.0])
+    return (torch.tensor(VIEW_BOXES) * scale).round()
+
+
+def _crop(image: ByteImage, box: Tensor, size: int) -> Tensor:
+    x, y, w, h, flip = (int(value) for value in box)
+    picture = Image.fromarray(image).crop((x, y, x + w, y + h))
+    crop = np.array(picture.resize((size, size), Image.Resampling.BICUBIC))
+    return torch.from_numpy(crop[:, ::-1].copy() if flip else crop).permute(2, 0, 1)
+
+
+@torch.no_grad()
+def relation_maps(
+    model: StudentTeacher, views: ImageViews, mean: Sequence[float], std: Sequence[float]
+) -> RelationMaps:
+    """Teacher's relations on view 1 and the student's on view 2, on their shared lattice.
+
+    The necks normalise with the statistics of this batch, as in training, so untrained and trained networks
+    can be compared; the backbones run in evaluation mode. The model is left in evaluation mode.
+
+    Args:
+        model: with SERE's two relation heads.
+        views: the crops; 16 images or more give steady statistics.
+        mean: of the normalisation, on the 0-255 scale.
+        std: likewise.
+
+    Raises:
+        ValueError: a model without SERE's heads.
+    """
+    if missing := {SPATIAL, CHANNEL} - set(model.head):
+        raise ValueError(
+            f"The model has no head {sorted(missing)}; its heads are {sorted(model.head)}. Relation maps need "
+            "mmrel.SERE with alpha > 0 and beta > 0."
+        )
+    tokens, batch = _run(model, _normalise(views.crops, mean, std), views)
+    head = model.head[SPATIAL]
+    lattices = overlap_lattice(views.geometry[:, 0], views.geometry[:, 1], head.overlap_side)
+    sampled = [
+        sample_tokens(side, lattice, grid)
+        for (side, grid), lattice in zip(_tokens(model, SPATIAL, tokens, batch), lattices, strict=True)
+    ]
+    temperatures = (head.teacher_temperature, head.student_temperature)
+    spatial = [
+        (spatial_relation(part, head.num_heads) / temperature).softmax(dim=-1).mean(dim=1)
+        for part, temperature in zip(sampled, temperatures, strict=True)
+    ]
+    head = model.head[CHANNEL]
+    temperatures = (head.teacher_temperature, head.student_temperature)
+    channel = [
+        (channel_relation(side[:1]) / temperature).softmax(dim=-1)
+        for (side, _), temperature in zip(
+            _tokens(model, CHANNEL, tokens, batch), temperatures, strict=True
+        )
+    ]
+    return RelationMaps(
+        lattices=torch.stack([lattice[0] for lattice in lattices]).numpy(),
+        spatial=torch.stack([relation[0] for relation in spatial]).numpy(),
+        channel=torch.cat(channel).numpy(),
+        agreement=float(row_correlation(spatial[0], spatial[1]).mean()),
+        num_images=len(views.images),
+    )
+
+
+def row_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Pearson correlation of the rows of two stacks ``(..., P, P)``, without their diagonals: ``(..., P)``."""
+    size = first.shape[-1]
+    keep = ~torch.eye(size, dtype=torch.bool, device=first.device)
+    rows = [m[..., keep].unflatten(-1, (size, size - 1)) for m in (first.double(), second.double())]
+    centered = [row - row.mean(dim=-1, keepdim=True) for row in rows]
+    return F.cosine_similarity(centered[0], centered[1], dim=-1)
+
+
+def _normalise(crops: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    shape = (1, 3, 1, 1)
+    return (crops.float() - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
+
+
+def _run(
+    model: StudentTeacher, crops: Tensor, views: ImageViews
+) -> tuple[tuple[NetworkTokens, NetworkTokens], ViewBatch]:
+    """Teacher's and student's tokens of both views, and the batch that the necks are given."""
+    model.eval()
+    networks = model.teacher["backbone"], model.backbone
+    teacher, student = (NetworkTokens(backbone(crops, None)) for backbone in networks)
+    batch = ViewBatch(
+        global_crops=crops,
+        local_crops=None,
+        geometry=Geometry(views.geometry, 2),
+        masks=None,
+        num_global=2,
+        num_local=0,
+    )
+    return (teacher, student), batch
+
+
+def _tokens(
+    model: StudentTeacher,
+    name: str,
+    tokens: tuple[NetworkTokens, NetworkTokens],
+    batch: ViewBatch,
+) -> list[tuple[Tensor, tuple[int, int]]]:
+    """Tokens ``(B, N, C)`` and their grid: the teacher's of view 1, the student's of view 2."""
+    necks = model.teacher["neck"][name].train(), model.neck[name].train()
+    teacher = necks[0].teacher(tokens[0], batch)
+    student = necks[1].student(tokens[1], batch)
+    for neck in necks:
+        neck.eval()
+    count = batch.batch_size
+    return [
+        (teacher.global_tokens[:count], teacher.global_grid),
+        (student.global_tokens[count:], student.global_grid),
+    ]

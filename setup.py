@@ -1,0 +1,117 @@
+"""Packaging of mmrel; see ``Makefile`` for the usual way to install.
+
+The neutral requirements name no OpenMMLab distribution: the same import names come from two
+families of distributions, and a user keeps the family that is installed. The extras choose one.
+"""
+
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+PACKAGED = ("configs", "tools", "model-index.yml")
+
+ENGINE = ["onedl-mmengine>=0.10.8", "onedl-mmcv>=2.3", "onedl-mmpretrain>=1.3"]
+TEST = ["pytest>=8"]
+EXTRAS = {
+    "onedl": ENGINE,
+    "openmmlab": [
+        "mmengine>=0.8.3",
+        "mmcv>=2.0.0",
+        "mmpretrain>=1.2.0",
+        "numpy<2",
+        "setuptools<81",
+    ],
+    "detection": [*ENGINE, "onedl-mmdetection>=3.5", "pycocotools", "shapely"],
+    "segmentation": [*ENGINE, "onedl-mmsegmentation>=1.4"],
+    "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
+    "logging": ["tensorboard"],
+    "test": TEST,
+    "dev": [*TEST, "mypy>=1.10", "ruff>=0.6", "setuptools>=69,<81", "wheel"],
+}
+EXTRAS["all"] = sorted(
+    {need for name, needs in EXTRAS.items() if name != "openmmlab" for need in needs}
+)
+
+
+class BuildPy(build_py):
+    """Puts configurations and tools where MMEngine and MIM look for them: ``mmrel/.mim``.
+
+    A wheel gets a copy; an editable install gets links, so that edits show at once.
+    """
+
+    def run(self) -> None:
+        """Build the package, without what an earlier build left, then add ``.mim``."""
+        editable = getattr(self, "editable_mode", False)
+        if not editable:
+            remove(Path(self.build_lib) / "mmrel")
+        super().run()
+        target = (ROOT if editable else Path(self.build_lib)) / "mmrel" / ".mim"
+        target.mkdir(parents=True, exist_ok=True)
+        for name in PACKAGED:
+            place = target / name
+            remove(place)
+            if editable:
+                place.symlink_to(Path("../..") / name)
+            elif (ROOT / name).exists():
+                copy(ROOT / name, place)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder without Python's caches."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    else:
+        shutil.copy2(source, target)
+
+
+def version() -> str:
+    """Read the version without importing the package."""
+    names: dict[str, str] = {}
+    exec((ROOT / "mmrel" / "version.py").read_text(encoding="utf-8"), names)
+    return names["__version__"]
+
+
+def readme() -> str:
+    """Read the README; a bare export of the sources may lack it."""
+    path = ROOT / "README.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+setup(
+    name="mmrel",
+    version=version(),
+    description="Self-relation pretraining of vision transformers (SERE, iBOT, DINO) for OpenMMLab",
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    python_requires=">=3.10",
+    packages=find_packages(include=["mmrel", "mmrel.*"]),
+    package_data={"mmrel": ["py.typed"]},
+    install_requires=[
+        "matplotlib",
+        "numpy",
+        "packaging",
+        "pillow",
+        "torch>=2.1",
+        "torchvision>=0.16",
+    ],
+    extras_require=EXTRAS,
+    cmdclass={"build_py": BuildPy},
+    zip_safe=False,
+)

@@ -1,0 +1,34 @@
+"""Fixtures for all tests: few threads, fixed seeds, no traces of one test in the next."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+
+def pytest_configure() -> None:
+    """Give one thread to this process and to those that tests start."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _isolated() -> Iterator[None]:
+    """Seed torch, and forget the default scope that a test may have set."""
+    torch.manual_seed(0)
+    scopes = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(scopes)

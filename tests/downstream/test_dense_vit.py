@@ -1,0 +1,220 @@
+"""DenseViT: maps, norms, freezing, attention, and loading that is never silent."""
+
+from typing import Any
+
+import pytest
+import torch
+from mmpretrain.models.backbones import VisionTransformer
+from torch.nn import functional as F
+
+from mmrel.models.backbones import DenseViT
+
+ARCH = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
+
+
+def _build(**changes: Any) -> DenseViT:
+    settings = dict(arch=ARCH, img_size=32, patch_size=8, out_indices=(0, 1, 2, 3))
+    torch.manual_seed(0)
+    model = DenseViT(**(settings | changes))
+    model.init_weights()
+    return model
+
+
+def _host(**changes: Any) -> VisionTransformer:
+    torch.manual_seed(1)
+    model = VisionTransformer(arch=ARCH, img_size=32, patch_size=8, **changes)
+    model.init_weights()
+    return model
+
+
+def _save(path, state: dict[str, torch.Tensor], **meta: Any) -> str:
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in state.items()}, "meta": meta}, path)
+    return str(path)
+
+
+def _pretrained(path: str) -> dict[str, Any]:
+    return dict(type="Pretrained", checkpoint=path, prefix="backbone.")
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randn(2, 3, 40, 27, generator=torch.Generator().manual_seed(3))
+
+
+def test_forward__padded_sizes(images: torch.Tensor) -> None:
+    assert [tuple(x.shape) for x in _build()(images)] == [(2, 48, 5, 4)] * 4
+
+
+@pytest.mark.parametrize("out_norm", ["none", "last"])
+def test_forward__equals_host(images: torch.Tensor, out_norm: str) -> None:
+    host = _host(out_indices=[0, 1, 2, 3], out_type="featmap", final_norm=out_norm == "last")
+    host.eval()
+    model = _build(out_norm=out_norm).eval()
+    model.load_state_dict(host.state_dict())
+    assert list(model.state_dict()) == list(host.state_dict())
+    for ours, theirs in zip(model(images), host(images), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_forward__all_shares_the_final_norm(images: torch.Tensor) -> None:
+    plain, normed = _build().eval(), _build(out_norm="all").eval()
+    normed.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        normed.ln1.weight.uniform_(0.5, 2)
+    for raw, out in zip(plain(images), normed(images), strict=True):
+        expected = F.layer_norm(
+            raw.permute(0, 2, 3, 1), (48,), normed.ln1.weight, normed.ln1.bias, 1e-6
+        )
+        torch.testing.assert_close(out, expected.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("out_norm", ["none", "last", "all"])
+@pytest.mark.parametrize("with_cls_token", [True, False])
+@pytest.mark.parametrize("out_indices", [(0, 1, 2, 3), (1, 2), -2])
+def test_backward__no_unused_parameter(images, out_norm, with_cls_token, out_indices) -> None:
+    model = _build(out_norm=out_norm, with_cls_token=with_cls_token, out_indices=out_indices)
+    sum(x.square().mean() for x in model(images)).backward()
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+
+
+def test_with_cp__same_values_and_gradients(images: torch.Tensor) -> None:
+    models = [_build(with_cp=flag, drop_path_rate=0.5) for flag in (False, True)]
+    for model in models:
+        torch.manual_seed(5)
+        sum(x.square().mean() for x in model(images)).backward()
+    for plain, saved in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(plain.grad, saved.grad)
+
+
+@pytest.mark.parametrize("stages", [-1, 0, 1, 4])
+def test_frozen_stages(images: torch.Tensor, stages: int) -> None:
+    model = _build(frozen_stages=stages, out_norm="all", drop_path_rate=0.5, drop_rate=0.1).train()
+    maps = model(images)
+    if stages < 4:
+        sum(x.mean() for x in maps).backward()
+    for name, param in model.named_parameters():
+        part = name.split(".")
+        frozen = stages >= 0 and (part[0] in ("cls_token", "pos_embed", "patch_embed"))
+        frozen |= part[0] == "layers" and int(part[1]) < stages
+        frozen |= part[0] == "ln1" and stages == 4
+        assert param.requires_grad is not frozen, name
+        assert (param.grad is None) is frozen, name
+    assert [layer.training for layer in model.layers] == [i >= stages for i in range(4)]
+    assert model.drop_after_pos.training is (stages < 0)
+    assert maps[0].requires_grad is (stages < 4)
+
+
+def test_get_attention__reproduces_the_block(images: torch.Tensor) -> None:
+    model = _build().eval()
+    first, last = model.get_attention(images, blocks=(0, -1))
+    assert first.shape == last.shape == (2, 3, 21, 21)
+    torch.testing.assert_close(last, model.get_attention(images))
+    torch.testing.assert_close(last.sum(-1), torch.ones(2, 3, 21))
+    tokens = model.layers[0].ln1(model._embed(images)[0])
+    values = model.layers[0].attn.qkv(tokens)[..., 96:].unflatten(-1, (3, 16)).transpose(1, 2)
+    expected = model.layers[0].attn.proj((first @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(model.layers[0].attn(tokens), expected)
+
+
+def test_pos_interp__methods_differ_off_the_native_size(images: torch.Tensor) -> None:
+    size, dino = _build(pos_interp="size").eval(), _build(pos_interp="dino").eval()
+    native = torch.randn(1, 3, 32, 32)
+    assert torch.equal(size(native)[0], dino(native)[0])
+    assert not torch.equal(size(images)[0], dino(images)[0])
+
+
+def test_init__random_weights_as_for_pretraining() -> None:
+    model = _build(init_cfg=dict(type="Pretrained", checkpoint=None, prefix="backbone."))
+    assert model.layers[1].ffn.layers[1].weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert model.cls_token.std().item() == pytest.approx(0.02, rel=0.4)
+    assert model.layers[1].attn.qkv.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("out_norm", ["none", "all"])
+@pytest.mark.parametrize("with_cls_token", [True, False])
+@pytest.mark.parametrize("img_size", [32, (48, 64)])
+def test_load__fits(tmp_path, out_norm, with_cls_token, img_size) -> None:
+    host = _host()
+    state = host.state_dict() | {"mask_token": torch.zeros(1, 1, 48)}
+    model = _build(
+        out_norm=out_norm,
+        with_cls_token=with_cls_token,
+        img_size=img_size,
+        init_cfg=_pretrained(_save(tmp_path / "a.pth", state, num_heads=3)),
+    )
+    assert model.pos_embed.shape[1] == (16 if img_size == 32 else 48) + with_cls_token
+    if img_size == 32:
+        expected = host.pos_embed[:, 0 if with_cls_token else 1 :]
+        assert torch.equal(model.pos_embed, expected)
+    assert torch.equal(model.layers[3].ffn.layers[1].weight, host.layers[3].ffn.layers[1].weight)
+    assert model.load_state_dict(state) is not None
+
+
+def test_load__positions_without_class_slot_into_a_class_token_model() -> None:
+    position = torch.randn(1, 16, 48)
+    model = _build()
+    result = model.load_state_dict({"pos_embed": position}, strict=False)
+    assert result.unexpected_keys == [] and "pos_embed" not in result.missing_keys
+    assert torch.equal(model.pos_embed[:, 1:], position) and model.pos_embed[:, 0].abs().max() == 0
+
+
+def _without(*keys: str):
+    return lambda state: {k: v for k, v in state.items() if k not in keys}
+
+
+@pytest.mark.parametrize(
+    ("change", "meta", "message"),
+    [
+        (_without("cls_token"), {}, "1 key.s. missing: cls_token.*with_cls_token=False"),
+        (_without("ln1.weight", "ln1.bias"), {}, "2 key.s. missing: ln1.bias, ln1.weight"),
+        (lambda s: s | {"layers.4.x": s["cls_token"]}, {}, "1 key.s. unexpected: layers.4.x"),
+        (
+            lambda s: s | {"layers.0.ln1.bias": torch.zeros(7)},
+            {},
+            r"of another shape: layers.0.ln1.bias \(checkpoint \(7,\), model \(48,\)\)",
+        ),
+        (lambda s: s, {"num_heads": 6}, "trained with 6 attention heads, the model has 3"),
+        (lambda s: s | {"pos_embed": torch.zeros(1, 24, 48)}, {}, "24 entries cannot be resized"),
+        (lambda s: {}, {}, "No key of .* starts with 'backbone.'"),
+    ],
+)
+def test_load__misfit_is_an_error(tmp_path, change, meta, message) -> None:
+    path = _save(tmp_path / "a.pth", change(_host().state_dict()), **meta)
+    with pytest.raises(ValueError, match=message):
+        _build(out_norm="last", init_cfg=_pretrained(path))
+
+
+def test_load__many_missing_keys_are_abridged(tmp_path) -> None:
+    path = _save(tmp_path / "a.pth", _host().state_dict())
+    arch = ARCH | dict(num_layers=6)
+    with pytest.raises(ValueError, match=r"24 key\(s\) missing: .* and 16 more"):
+        _build(arch=arch, init_cfg=_pretrained(path))
+
+
+def test_load__no_file() -> None:
+    with pytest.raises(FileNotFoundError, match=r"'nowhere.pth'. Export one with tools/export"):
+        _build(init_cfg=_pretrained("nowhere.pth"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(arch="vit-s"), "'vit-s'; known names: .*deit-small"),
+        (dict(out_norm="first"), "'first'; allowed: none, last, all"),
+        (dict(pos_interp="linear"), "'linear'; allowed: size, dino"),
+        (dict(out_indices=(3, 5, 7, 11)), r"not valid for 4 blocks"),
+        (dict(out_indices=4), r"not valid for 4 blocks"),
+        (dict(out_indices=(2, 1)), r"ascending"),
+        (dict(out_indices=()), r"ascending"),
+        (dict(frozen_stages=5), r"frozen_stages is 5; allowed: -1"),
+        (dict(frozen_stages=-2), r"frozen_stages is -2"),
+        (dict(final_norm=False), "no final_norm=False; use out_norm"),
+    ],
+)
+def test_build__bad_input(changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        _build(**changes)
+
+
+def test_out_indices__negative() -> None:
+    assert _build(out_indices=(-2, -1)).out_indices == [2, 3]

@@ -1,0 +1,69 @@
+"""Parameter groups: the sheets' tables."""
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from mmrel.engine.optimizers import SelfSupOptimWrapper
+
+
+class Parts(nn.Module):
+    """One parameter of each kind that the sheets name."""
+
+    def __init__(self, train_g: bool) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 5, 4))
+        self.linear = nn.Linear(4, 4)
+        self.ln = nn.LayerNorm(4)
+        self.bn = nn.BatchNorm1d(4)
+        self.last_layer = nn.Module()
+        self.last_layer.weight_v = nn.Parameter(torch.zeros(3, 4))
+        self.last_layer.weight_g = nn.Parameter(torch.ones(3, 1), requires_grad=train_g)
+
+
+def groups(rule: str, train_g: bool = True, ddp: bool = False) -> tuple[set, set]:
+    model = Parts(train_g)
+    names = {id(p): name for name, p in model.named_parameters()}
+    wrapped = nn.Module()
+    wrapped.module = model
+    wrapper = build_optim_wrapper(
+        wrapped if ddp else model,
+        dict(
+            type="mmrel.SelfSupOptimWrapper",
+            constructor="mmrel.SelfSupOptimWrapperConstructor",
+            paramwise_cfg=dict(decay_rule=rule),
+            optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.04),
+        ),
+    )
+    assert isinstance(wrapper, SelfSupOptimWrapper)
+    decayed, plain = wrapper.optimizer.param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.04, 0.0)
+    assert decayed["lr"] == plain["lr"] == 1e-3
+    return tuple({names[id(p)] for p in group["params"]} for group in (decayed, plain))
+
+
+TENSORS = {"cls_token", "pos_embed", "linear.weight", "last_layer.weight_v"}
+G = {"last_layer.weight_g"}
+
+
+@pytest.mark.parametrize("ddp", [False, True])
+@pytest.mark.parametrize("train_g", [False, True])
+def test_dino__sheet_d11(train_g: bool, ddp: bool) -> None:
+    decayed, plain = groups("dino", train_g, ddp)
+    assert decayed == (TENSORS | G if train_g else TENSORS)
+    assert plain == {"linear.bias", "ln.weight", "ln.bias", "bn.weight", "bn.bias"}
+
+
+@pytest.mark.parametrize("train_g", [False, True])
+def test_sere__sheet_t17(train_g: bool) -> None:
+    decayed, plain = groups("sere", train_g)
+    biases = {"linear.bias", "ln.bias", "bn.bias"}
+    assert decayed == TENSORS | biases | (G if train_g else set())
+    assert plain == {"ln.weight", "bn.weight"}
+
+
+def test_rule__unknown() -> None:
+    with pytest.raises(ValueError, match="'dino', 'sere'"):
+        groups("mae")

@@ -1,0 +1,214 @@
+"""Two gloo processes: the same numbers as one, one bad rank stops both, k-NN and a whole run.
+
+One pair of processes plays all scenes, since starting one takes longer than any of them.
+"""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import engine_toys
+import pytest
+import tiny
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.model.utils import revert_sync_batchnorm
+from processes import join_processes, run_processes
+from test_knn_hook import hook, make_images
+from test_nonfinite import MODES, is_equal, poisoned
+from test_optim_wrapper import batch, toy, wrapper
+
+from mmrel.engine.cpu_distributed import prepare_cpu_distributed
+from mmrel.engine.optimizers import NonFiniteLossError
+from mmrel.evaluation import extract_features
+from mmrel.evaluation.knn import backbone_extractor
+from mmrel.structures import Geometry, ViewBatch
+
+MODELS = {
+    "dino": tiny.dino(),
+    "ibot": tiny.ibot(),
+    "sere-ibot": tiny.sere(),
+    "sere-dino": tiny.sere(tiny.dino()),
+}
+TRUE = torch.tensor(True)
+
+
+def frozen(config: dict) -> torch.nn.Module:
+    """A model with frozen batch-norm statistics: torch's SyncBatchNorm does not run on the CPU."""
+    model = revert_sync_batchnorm(tiny.build(config))
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    return model
+
+
+def share(views: ViewBatch, rank: int, size: int) -> ViewBatch:
+    """One rank's images of a batch."""
+    count = views.batch_size // size
+    images = slice(rank * count, (rank + 1) * count)
+
+    def take(stacked: torch.Tensor, num_views: int) -> torch.Tensor:
+        return stacked.unflatten(0, (num_views, -1))[:, images].flatten(0, 1)
+
+    masks = take(views.masks, 2)
+    weights = (1 / masks.sum(1).clamp(min=1)).repeat_interleave(masks.shape[1])
+    hidden = masks.flatten()
+    return ViewBatch(
+        global_crops=take(views.global_crops, 2),
+        local_crops=take(views.local_crops, views.num_local),
+        geometry=Geometry(views.geometry.boxes[images], 2),
+        masks=masks,
+        num_global=2,
+        num_local=views.num_local,
+        mask_indices=hidden.nonzero().squeeze(1),
+        mask_weights=weights[hidden].float(),
+    )
+
+
+def one_step(model: torch.nn.Module, inner: torch.nn.Module, views: ViewBatch) -> dict[str, Any]:
+    """Loss, gradients and centres of one step, the loss of the next, whose centres have moved."""
+    losses = []
+    for _ in range(2):
+        inner.zero_grad()
+        loss, _ = inner.parse_losses(model(views, mode="loss"))
+        loss.backward()
+        losses.append(loss.detach())
+        inner.commit(0.9, TRUE)
+    gradients = {n: p.grad for n, p in inner.named_parameters() if p.grad is not None}
+    centers = {n: b.clone() for n, b in inner.named_buffers() if "center" in n}
+    return {"losses": torch.stack(losses), "gradients": gradients, "centers": centers}
+
+
+def same_step(rank: int, folder: Path) -> dict[str, Any]:
+    """Half the batch on each of two ranks."""
+    results = {}
+    for name, config in MODELS.items():
+        model = frozen(config)
+        ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
+        results[name] = one_step(ddp, model, share(tiny.view_batch(4), rank, 2))
+    return results
+
+
+def bad_rank(rank: int, folder: Path) -> list[tuple[str, bool, torch.Tensor]]:
+    """In both modes, the second step has a bad image on rank 1 only."""
+    results = []
+    for mode in MODES:
+        model = toy()
+        ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
+        wrapped = wrapper(model, **mode)
+        ddp.train_step(batch(rank), wrapped)
+        model.commit(0.9, ok=wrapped.step_ok)
+        before = copy.deepcopy(model.state_dict())
+        message = "no error"
+        try:
+            ddp.train_step(poisoned() if rank else batch(3), wrapped)
+            model.commit(0.9, ok=wrapped.step_ok)
+            ddp.train_step(batch(4), wrapped)
+        except NonFiniteLossError as error:
+            message = str(error)
+        results.append((message, is_equal(model.state_dict(), before), before["backbone.0.weight"]))
+    return results
+
+
+def neighbours(rank: int, folder: Path) -> tuple[dict[str, float], list[torch.Tensor]]:
+    """7 bank images: with two ranks, the one that fills up the last round counts once."""
+    model = tiny.build(tiny.dino())
+    knn = hook(folder / "images", max_bank=7)
+    result = knn.evaluate(model)
+    extract = backbone_extractor(model.eval(), "teacher", "cls")
+    pair = extract_features(extract, model.data_preprocessor, knn._loaders[0])
+    return result, [part.clone() for part in pair]
+
+
+def whole_run(rank: int, folder: Path) -> tuple[int, dict[str, torch.Tensor], list]:
+    """A runner with a launcher, each rank with a seed of its own; one epoch of 3 iterations."""
+    import os
+
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    settings = engine_toys.config(folder / "run", launcher="pytorch")
+    settings["train_cfg"]["max_epochs"] = 1
+    settings["randomness"] = dict(seed=5, diff_rank_seed=True)
+    settings["env_cfg"] = dict(dist_cfg=dict(backend="gloo"))
+    prepare_cpu_distributed(settings)
+    runner = engine_toys.build(settings)
+    runner.train()
+    seed = runner.train_dataloader.sampler.seed
+    return seed, runner.model.module.state_dict(), engine_toys.trace(runner).samples
+
+
+SCENES: tuple[Callable[[int, Path], Any], ...] = (same_step, bad_rank, neighbours, whole_run)
+
+
+def _play(rank: int, folder: str) -> None:
+    join_processes(rank, 2, folder)
+    results = {scene.__name__: scene(rank, Path(folder)) for scene in SCENES}
+    torch.save(results, Path(folder) / f"{rank}.pth")
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    make_images(folder / "images")
+    run_processes(_play, 2, str(folder), timeout=240)
+    results = [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+    results[0]["folder"] = folder
+    return results
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_processes__equal_one(ranks: list[dict[str, Any]], name: str) -> None:
+    """Half the batch each: the same loss, gradients and centres as one process, fp32."""
+    model = frozen(MODELS[name])
+    expected = one_step(model, model, tiny.view_batch(4))
+    parts = [results["same_step"][name] for results in ranks]
+    losses = torch.stack([part["losses"] for part in parts]).mean(0)
+    torch.testing.assert_close(losses, expected["losses"], rtol=1e-5, atol=0)
+    assert expected["centers"] and len(expected["gradients"]) > 20
+    for part in parts:
+        for key, value in expected["centers"].items():
+            close(part["centers"][key], value, key)
+        assert part["gradients"].keys() == expected["gradients"].keys()
+        for key, value in expected["gradients"].items():
+            close(part["gradients"][key], value, key)
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, name: str) -> None:
+    """Difference below 1e-5 of the tensor's norm."""
+    scale = expected.norm().clamp(min=1e-6)
+    assert float((actual - expected).norm() / scale) < 1e-5, name
+
+
+def test_two_processes__one_bad_rank_stops_both(ranks: list[dict[str, Any]]) -> None:
+    first, second = (results["bad_rank"] for results in ranks)
+    for message, unchanged, _ in (*first, *second):
+        assert "rank 1: loss = nan" in message and "[40, 41, 42, 43]" in message
+        assert "rank 0:" not in message
+        assert unchanged
+    for (_, _, one), (_, _, other) in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_two_processes__knn_equals_one(ranks: list[dict[str, Any]]) -> None:
+    expected, (features, labels) = neighbours(0, ranks[0]["folder"])
+    for results in ranks:
+        result, (own_features, own_labels) = results["neighbours"]
+        assert result == pytest.approx(expected, rel=1e-5)
+        torch.testing.assert_close(own_features, features, rtol=1e-6, atol=1e-6)
+        assert torch.equal(own_labels, labels)
+
+
+def test_two_processes__whole_run(ranks: list[dict[str, Any]]) -> None:
+    """Equal weights on both ranks, disjoint images, rank 0's seed, one whole checkpoint."""
+    (seed, weights, samples), (other_seed, other_weights, other_samples) = (
+        results["whole_run"] for results in ranks
+    )
+    assert seed == other_seed == 5
+    assert is_equal(
+        {k: v for k, v in weights.items() if k != "center"},
+        {k: v for k, v in other_weights.items() if k != "center"},
+    )
+    seen = [index for group in (*samples, *other_samples) for index in group]
+    assert sorted(seen) == list(range(24))
+    checkpoint = torch.load(ranks[0]["folder"] / "run" / "iter_3.pth", weights_only=True)
+    assert checkpoint["meta"]["seed"] == 5

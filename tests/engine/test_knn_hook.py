@@ -1,0 +1,120 @@
+"""The k-NN hook on a real model and a folder of images: logs, modesand generators."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+import mmrel.engine.hooks  # noqa: F401
+from mmrel.engine.hooks import KNNHook
+
+
+def make_images(root: Path, count: int = 6) -> Path:
+    """Two classes, dark and bright, of 16-pixel images."""
+    rng = np.random.default_rng(0)
+    for label, base in (("bright", 200), ("dark", 30)):
+        folder = root / label
+        folder.mkdir(parents=True)
+        for number in range(count):
+            pixels = (base + rng.integers(-20, 20, (16, 16, 3))).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=95)
+    return root
+
+
+def loader(root: Path, with_label: bool = True) -> dict:
+    return dict(
+        batch_size=5,
+        num_workers=0,
+        collate_fn=dict(type="default_collate"),
+        dataset=dict(
+            type="mmrel.ImageFolder",
+            data_root=str(root),
+            with_label=with_label,
+            pipeline=[dict(type="mmrel.DecodeImage"), dict(type="mmpretrain.PackInputs")],
+        ),
+    )
+
+
+def hook(root: Path, **changes: object) -> KNNHook:
+    settings = dict(bank_dataloader=loader(root), val_dataloader=loader(root), k=(1, 3))
+    return KNNHook(**{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.mark.parametrize("network", ["teacher", "student"])
+@pytest.mark.parametrize("feature", ["cls", "avg", "cls+avg"])
+def test_evaluate__tells_dark_from_bright(images: Path, network: str, feature: str) -> None:
+    model = tiny.build(tiny.dino())
+    result = hook(images, network=network, feature=feature).evaluate(model)
+    assert result["top1_k1"] == result["top1_k3"] == 100.0
+    assert 0 < result["feature_std"] <= 1.1
+
+
+def test_evaluate__leaves_modes_and_generators_alone(images: Path) -> None:
+    model = tiny.build(tiny.dino())
+    model.teacher.backbone.layers[0].eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    hook(images).evaluate(model)
+    assert {name: module.training for name, module in model.named_modules()} == modes
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], states[2])
+
+
+def test_evaluate__training_goes_on_afterwards(images: Path) -> None:
+    """Nothing that was cached in inference mode may come back in training."""
+    model = tiny.build(tiny.dino())
+    hook(images, network="student").evaluate(model)
+    losses = model(tiny.view_batch(), mode="loss")
+    sum(value for key, value in losses.items() if "loss" in key).backward()
+
+
+def test_evaluate__bank_is_cut_evenly(images: Path) -> None:
+    one = hook(images, max_bank=4)
+    one.evaluate(tiny.build(tiny.dino()))
+    dataset = one._loaders[0].dataset
+    assert [dataset.get_data_info(i)["gt_label"] for i in range(len(dataset))] == [0, 0, 1, 1]
+
+
+def test_evaluate__unlabelled_images(images: Path) -> None:
+    with pytest.raises(ValueError, match="one folder per class"):
+        hook(images, bank_dataloader=loader(images, with_label=False)).evaluate(
+            tiny.build(tiny.dino())
+        )
+
+
+def test_network__unknown(images: Path) -> None:
+    with pytest.raises(ValueError, match="'teacher' or 'student'"):
+        hook(images, network="momentum").evaluate(tiny.build(tiny.dino()))
+
+
+def test_hook__logs_the_curve(images: Path, tmp_path: Path) -> None:
+    import engine_toys
+
+    settings = engine_toys.config(tmp_path, model=tiny.dino(), log_level="INFO")
+    settings["model"]["type"] = "ToyDINO"
+    settings["train_cfg"]["max_epochs"] = 3
+    settings["default_hooks"]["checkpoint"] = None
+    knn = dict(type="mmrel.KNNHook", interval=2, at_start=True, k=(1, 3))
+    settings["custom_hooks"] = [
+        dict(type="mmrel.TeacherUpdateHook"),
+        dict(knn, bank_dataloader=loader(images), val_dataloader=loader(images)),
+    ]
+    runner = engine_toys.build(settings)
+    runner.train()
+    lines = (Path(runner.log_dir) / "vis_data" / "scalars.json").read_text().splitlines()
+    curve = [line for line in map(json.loads, lines) if "knn/top1_k3" in line]
+    assert [(line["epoch"], line["step"]) for line in curve] == [(0, 0), (2, 12), (3, 18)]
+    log = next(Path(runner.log_dir).glob("*.log")).read_text()
+    assert "Epoch(knn) [2]  knn/top1_k1: " in log
+    assert len(runner.message_hub.get_scalar("knn/top1_k3").data[0]) == 3
