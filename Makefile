@@ -30,7 +30,7 @@ $(BIN)/python:
 # mmcv comes first and alone: built in isolation it finds no torch and so compiles nothing, and without
 # pip's cache it cannot be a wheel with operators that somebody compiled earlier for another torch.
 $(STAMP): setup.py constraints.txt | $(BIN)/python
-	PIP_NO_BUILD_ISOLATION= $(PIP) install --quiet --no-cache-dir --no-deps -c constraints.txt onedl-mmcv
+	env -u PIP_NO_BUILD_ISOLATION $(PIP) install --quiet --no-cache-dir --no-deps -c constraints.txt onedl-mmcv
 	$(PIP) install --quiet -e '.[$(EXTRAS)]' -c constraints.txt
 	@touch $@
 
@@ -46,7 +46,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# SKIP names what else is on the node, as `pip freeze` there prints it: SKIP="$$(cat freeze.txt)".
+# SKIP names what else is on the node, as `pip freeze` there prints it: SKIP="$(cat freeze.txt)".
 wheelhouse: $(STAMP)
 	$(BIN)/python tools/wheelhouse.py $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON)) $(if $(SKIP),--skip "$$SKIP")
 

@@ -159,7 +159,7 @@ class MmrelPipeline:
 
 
 def write_images(folder: Path, count: int) -> list[str]:
-    """Synthetic photographs of 500 x 375: smooth shapes, fine noise, JPEG quality 90, 75 kB.
+    """Synthetic photographs of 500 x 375: smooth shapes, fine noise, JPEG quality 90, 75 kB."""
     rng = np.random.default_rng(0)
     paths = []
     for i in range(count):

@@ -15,7 +15,7 @@ class SampleKey(NamedTuple):
 
     seed: int
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,22 @@ def test_recipe__published_values(name: str) -> None:
     frozen_norm, frozen_epochs, prototypes, arch, rule = rest
     optim, base, crops = config.optim_wrapper, base_of(config), step_of(config, "mmrel.MultiCrop")
     lr, decay = config.param_scheduler
-    assert (optim.optimizer.lr, lr.end, lr.warmup, optim.clip_grad.max_norm) == (peak, end, 10, clip)
-    assert (optim.optimizer.type, optim.optimizer.betas, optim.optimizer.eps) == ("AdamW", (0.9, 0.999), 1e-8)
-    assert (optim.optimizer.weight_decay, decay.end, decay.param_name) == (0.04, 0.4, "weight_decay")
+    assert (optim.optimizer.lr, lr.end, lr.warmup, optim.clip_grad.max_norm) == (
+        peak,
+        end,
+        10,
+        clip,
+    )
+    assert (optim.optimizer.type, optim.optimizer.betas, optim.optimizer.eps) == (
+        "AdamW",
+        (0.9, 0.999),
+        1e-8,
+    )
+    assert (optim.optimizer.weight_decay, decay.end, decay.param_name) == (
+        0.04,
+        0.4,
+        "weight_decay",
+    )
     assert lr.convert_to_iter_based and decay.convert_to_iter_based
     assert (config.auto_scale_lr.base_batch_size, config.train_cfg.max_epochs) == (batch, epochs)
     assert optim.paramwise_cfg.decay_rule == rule
@@ -116,9 +129,17 @@ def test_recipe__masks(path: Path) -> None:
 def test_sere__recipes_differ_in_their_base_only() -> None:
     """SERE is an add-on: below its header, a recipe holds the base line and the same lines as the others."""
     bodies = set()
-    for name in ("ibot-sere_vit-small-p16_8xb128", "ibot-sere_vit-base-p16_8xb128", "dino-sere_vit-small-p16_8xb64"):
+    for name in (
+        "ibot-sere_vit-small-p16_8xb128",
+        "ibot-sere_vit-base-p16_8xb128",
+        "dino-sere_vit-small-p16_8xb64",
+    ):
         text = (CONFIGS / "sere" / f"{name}-amp-coslr-100e_in1k.py").read_text()
-        bodies.add("\n".join(line for line in text.splitlines() if line[:1] != "#" and "_base_ = [" not in line))
+        bodies.add(
+            "\n".join(
+                line for line in text.splitlines() if line[:1] != "#" and "_base_ = [" not in line
+            )
+        )
     assert len(bodies) == 1
 
 
@@ -127,7 +148,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for i in range(5):
-        Image.fromarray(rng.integers(0, 255, (50 + 3 * i, 60, 3), dtype=np.uint8)).save(root / f"{i}.jpg")
+        Image.fromarray(rng.integers(0, 255, (50 + 3 * i, 60, 3), dtype=np.uint8)).save(
+            root / f"{i}.jpg"
+        )
     return root
 
 
@@ -142,9 +165,12 @@ def shrink(config: Config, photos: Path, work_dir: Path) -> Config:
     step_of(config, "mmrel.MultiCrop").update(global_size=32, local_size=16)
     if "BlockMask" in str(config.train_dataloader):
         step_of(config, "mmrel.BlockMask").update(patch_size=8)
-    config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+    config.train_dataloader.update(
+        batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False
+    )
     config.train_dataloader.dataset.data_root = str(photos)
-    config.optim_wrapper.precision = "fp32"  # fp16 skips the first steps while it finds its loss scale
+    # fp16 skips the first steps while it finds its loss scale
+    config.optim_wrapper.precision = "fp32"
     config.custom_hooks = []
     config.train_cfg.max_epochs = 1
     config.work_dir = str(work_dir)

@@ -10,10 +10,13 @@ are done are not repeated; an interrupted training continues.
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from mmrel.apis.progress import Terminal
 from mmrel.apis.quickstart_plan import Options, Plan, methods
+from mmrel.apis.quickstart_report import write_report
 from mmrel.apis.stages import StageError, StageRunner
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,18 +72,31 @@ def read_options(args: argparse.Namespace) -> Options:
     )
 
 
+def run(options: Options) -> str:
+    """Run what is not done yet, write the report, and return its summary."""
+    plan, terminal = Plan(options), Terminal()
+    runner = StageRunner(options.work_dir, ROOT, terminal)
+    with quiet(options.work_dir / "logs" / "plan.log"):
+        groups = plan.groups()
+    for group in groups:
+        runner.run(*group)
+    terminal("report", "drawing the figures")
+    with quiet(options.work_dir / "logs" / "report.log"):
+        return write_report(plan, runner)
+
+
+@contextmanager
+def quiet(log: Path) -> Iterator[None]:
+    """Send what the host libraries print into a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
+        yield
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run what is not done yet and write the report; returns the exit code."""
     try:
-        plan = Plan(read_options(parse_args(arguments)))
-        terminal = Terminal()
-        runner = StageRunner(plan.options.work_dir, ROOT, terminal)
-        for group in plan.groups():
-            runner.run(*group)
-        from mmrel.apis.quickstart_report import write_report
-
-        terminal("report", "python: drawing the figures")
-        print(write_report(plan, runner))
+        print(run(read_options(parse_args(arguments))))
     except (ValueError, OSError, StageError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 1

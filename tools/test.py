@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 from mmrel.utils import UsageError, reports_usage_errors
-from mmrel.utils.config import check_checkpoints, load_config, merge_options, prepare_work_dir
+from mmrel.utils.config import check_load_from, load_config, merge_options, prepare_work_dir
 from mmrel.utils.launch import (
     add_common_arguments,
     build_runner,
@@ -63,12 +63,12 @@ def merge_args(config: Any, args: argparse.Namespace) -> None:
 
 def enable_visualization(config: Any, args: argparse.Namespace) -> None:
     """Make the visualisation hook draw predictions (``--show``, ``--show-dir``)."""
-    hook = config.default_hooks.get("visualization")
+    hook = (config.get("default_hooks") or {}).get("visualization")
     if hook is None:
         raise UsageError(
             f"--show and --show-dir need a visualisation hook, and {config.filename} has none. Add "
-            "default_hooks.visualization=dict(type='VisualizationHook'), or the task's own hook: "
-            "'DetVisualizationHook' for mmdet, 'SegVisualizationHook' for mmseg."
+            "default_hooks=dict(visualization=dict(type='VisualizationHook')) to it; for mmdet the "
+            "type is 'DetVisualizationHook', for mmseg 'SegVisualizationHook'."
         )
     if config.get("default_scope") == "mmpretrain":
         hook.enable = True
@@ -130,7 +130,7 @@ def main() -> None:
     config = load_config(args.config)
     check_testable(config, args)
     merge_args(config, args)
-    check_checkpoints(config)
+    check_load_from(config)
     prepare_work_dir(config)
     import mmengine
     from mmengine.evaluator import DumpResults

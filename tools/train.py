@@ -12,7 +12,13 @@ import argparse
 from typing import Any
 
 from mmrel.utils import UsageError, reports_usage_errors
-from mmrel.utils.config import check_checkpoints, load_config, merge_options, prepare_work_dir
+from mmrel.utils.config import (
+    check_load_from,
+    check_pretrained,
+    load_config,
+    merge_options,
+    prepare_work_dir,
+)
 from mmrel.utils.launch import (
     add_common_arguments,
     build_runner,
@@ -104,7 +110,8 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config)
     merge_args(config, args)
-    check_checkpoints(config)
+    check_load_from(config)
+    check_pretrained(config)
     prepare_work_dir(config)
     build_runner(config).train()
 

@@ -28,7 +28,7 @@ env_cfg = dict(
 model_wrapper_cfg = dict(
     type="MMDistributedDataParallel", broadcast_buffers=False, gradient_as_bucket_view=True
 )
-# TensorBoard: --cfg-options vis_backends.1.type=TensorboardVisBackend, or add it here.
+# TensorBoard: --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend
 vis_backends = [dict(type="LocalVisBackend")]
 visualizer = dict(type="Visualizer", vis_backends=vis_backends)
 log_processor = dict(window_size=10)

@@ -57,3 +57,8 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=30)),
 )
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=200),
+)
+log_processor = dict(window_size=20, by_epoch=False)

@@ -1,8 +1,8 @@
 # DINO, ViT-B/16, 400 epochs on ImageNet-1k: the released model's recipe, from memory of its arguments
 # (fp32 there; set optim_wrapper.precision=fp32 to follow it in this too).
 # Paper:    Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.14294.
-# Command:  NNODES=2 NODE_RANK=... MASTER_ADDR=... bash tools/dist_train.sh \
-#               configs/dino/dino_vit-base-p16_16xb64-amp-coslr-400e_in1k.py 8
+# Command:  on each of two nodes, with NNODES, NODE_RANK and MASTER_ADDR set: bash tools/dist_train.sh
+#           configs/dino/dino_vit-base-p16_16xb64-amp-coslr-400e_in1k.py 8
 # Hardware: 16 GPUs, 64 images each (batch 1024).
 # Expected: 76.1 k-NN, 78.2 linear top-1 (README of the official code); not yet measured by this project.
 _base_ = ["./dino_vit-small-p16_8xb64-amp-coslr-100e_in1k.py"]

@@ -1,7 +1,7 @@
 # iBOT, ViT-S/16, 800 epochs on ImageNet-1k: the published recipe.
 # Paper:    iBOT: Image BERT Pre-Training with Online Tokenizer, ICLR 2022, arXiv 2111.07832.
-# Command:  NNODES=2 NODE_RANK=... MASTER_ADDR=... bash tools/dist_train.sh \
-#               configs/ibot/ibot_vit-small-p16_16xb64-amp-coslr-800e_in1k.py 8
+# Command:  on each of two nodes, with NNODES, NODE_RANK and MASTER_ADDR set: bash tools/dist_train.sh
+#           configs/ibot/ibot_vit-small-p16_16xb64-amp-coslr-800e_in1k.py 8
 # Hardware: 16 GPUs, 64 images each (batch 1024).
 # Expected: 75.2 k-NN, 77.9 linear, 82.3 fine-tuned top-1 (README of the official code);
 #           not yet measured by this project.

@@ -121,9 +121,7 @@ default_hooks = dict(
         bank_dataloader=knn_dataloader,
         val_dataloader=dict(
             knn_dataloader,
-            dataset=dict(
-                knn_dataloader["dataset"], data_root=data_root + "/classification/val"
-            ),
+            dataset=dict(knn_dataloader["dataset"], data_root=data_root + "/classification/val"),
         ),
         k=(20,),
         at_start=True,

@@ -48,3 +48,8 @@ model = dict(
     ),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=num_classes, norm_cfg=norm_cfg),
 )
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=200),
+)
+log_processor = dict(window_size=20, by_epoch=False)

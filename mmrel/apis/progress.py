@@ -11,7 +11,7 @@ VALUES = {
     "mIoU": re.compile(r"mIoU: ([\d.]+)"),
 }
 PER_CENT = {"box AP": 100.0, "mask AP": 100.0, "mIoU": 1.0}
-PLAIN = ("scenes in ", "already done", "python ")
+PLAIN = ("scenes in ", "already done", "drawing ", "python ")
 """Starts of the lines that are shown as they are."""
 
 
@@ -37,9 +37,8 @@ def compact(line: str) -> str | None:
 def _training(first: str, second: str | None, rest: str) -> str:
     where = f"epoch {first}, iteration {second}" if second else f"iteration {first.strip()}"
     parts = [where.replace("/", " of ")]
-    for name in ("loss", "eta"):
-        if found := re.search(rf"(?<![\w/]){name}: (\S+)", rest):
-            parts.append(f"{name} {found.group(1)}")
+    found = (re.search(rf"(?<![\w/]){name}: \S+", rest) for name in ("loss", "eta"))
+    parts.extend(match.group().replace(":", "", 1) for match in found if match)
     return ", ".join(parts)
 
 

@@ -21,6 +21,9 @@ TASKS = {
 }
 """Fine-tunings: their configs, and the folder of the scenes that they read."""
 
+LAST = "last_checkpoint"
+"""MMEngine's file that names a run's newest checkpoint."""
+
 IMAGE_SIZE, CLASS_IMAGE_SIZE = 128, 96
 MAX_EVALUATIONS = 30
 """Longer pretrainings evaluate k-NN every few epochs, so that it stays a small part of their time."""
@@ -105,8 +108,9 @@ class Plan:
         return self.options.work_dir / "backbone.pth"
 
     def finetuned(self, task: str, initialisation: str) -> Path:
-        """A fine-tuning's last checkpoint."""
-        return self.folder(f"{task}-{initialisation}") / f"iter_{self.iterations(task)}.pth"
+        """A fine-tuning's last checkpoint, once there is one."""
+        folder = self.folder(f"{task}-{initialisation}")
+        return folder / Path((folder / LAST).read_text().strip()).name
 
     @property
     def initialisations(self) -> tuple[str, str]:
@@ -168,7 +172,7 @@ class Plan:
             Path(config),
             self.options.data_root / layout,
             choices,
-            self.finetuned(task, initialisation),
+            self.folder(f"{task}-{initialisation}") / LAST,
             max(1, self.cores // 2),
         )
 

@@ -99,9 +99,9 @@ def _result_part(plan: Plan, results: list[Result]) -> list[str]:
         report.verdict(*verdict(results, method)),
         report.table(("per cent", method, "random init", "difference", thumbnail), rows, best),
         report.paragraph(
-            f"k-NN: the {NEIGHBOURS} nearest of {plan.options.num_train} training images vote for the class of each of the "
-            f"{plan.options.num_val} validation images, by the teacher's class token (standard error {error:.1f} "
-            "points); no training with labels is involved. Thumbnails show what colour and layout alone give. "
+            f"k-NN: the {NEIGHBOURS} nearest of {plan.options.num_train} training images vote for the class "
+            f"of each of the {plan.options.num_val} validation images, by the teacher's class token "
+            f"(standard error {error:.1f} points). Thumbnails show what colour and layout alone give. "
             "AP is COCO's, averaged over IoU 0.5 to 0.95."
         ),
     ]
@@ -131,10 +131,10 @@ def _relation_part(path: Path, trained: RelationMaps, untrained: RelationMaps) -
     return [
         report.heading("What is learned: the relations inside an image"),
         report.paragraph(
-            f"The overlap of two crops gets a lattice of {side}\N{MULTIPLICATION SIGN}{side} points. Tokens are sampled at "
-            "these points in both views; how each point relates to all others in the student's view must match "
-            "the teacher's, though position, scale and orientation differ. The channel relation compares how "
-            "feature channels go together and needs no lattice. Here nothing is hidden from the student. "
+            f"The overlap of two crops gets a lattice of {side}\N{MULTIPLICATION SIGN}{side} points, and "
+            "tokens are sampled there in both views. How each point relates to all others in the student's "
+            "view must match the teacher's view, though position, scale and orientation differ. The channel "
+            "relation compares which feature channels go together, and needs no lattice. "
             f"Over {trained.num_images} validation images the rows of the two spatial relations correlate with "
             f"{trained.agreement:.2f} after pretraining and with {untrained.agreement:.2f} for random weights."
         ),

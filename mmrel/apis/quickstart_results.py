@@ -99,7 +99,9 @@ def verdict(results: list[Result], method: str) -> tuple[str, bool]:
     if not behind:
         return f"{method} is ahead of random weights on {_list(ahead)}, in points.", True
     text = f"{method} is not ahead of random weights on {_list(behind)}"
-    return text + (f"; it is ahead on {_list(ahead)}, in points." if ahead else ", in points."), False
+    return text + (
+        f"; it is ahead on {_list(ahead)}, in points." if ahead else ", in points."
+    ), False
 
 
 def _list(items: list[str]) -> str:

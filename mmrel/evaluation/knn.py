@@ -130,7 +130,8 @@ def extract_features(
     Returns:
         float ``(N, D)`` and long ``(N,)``, on the device of the features.
     """
-    features, labels = [], []
+    features: list[Tensor] = []
+    labels: list[int] = []
     for batch in loader:
         data = preprocess(batch, False)
         features.append(extract(data["inputs"]))

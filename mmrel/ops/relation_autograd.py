@@ -1,10 +1,9 @@
 """Cross-entropies between relation maps, with gradients in closed form.
 
-A relation map is ``s = a X X^T`` for tokens or channels X; its rows are softmaxed and compared. With p the
-student's softmax and q the sum of k teachers' softmaxes, per row::
+A relation map is ``s = a X X^T``, X being tokens or channels; its rows are softmaxed and compared. With p the student's
+softmax and q the mean of the teachers' softmaxes, per row and teacher::
 
-    - q . log_softmax(s) = k * logsumexp(s) - <q, s>
-    d / ds = k * p - q =: D,        d / dX = a (D + D^T) X
+    loss = - q . log p,        d loss / d s = p - q =: D,        d loss / d X = a (D + D^T) X
 
 Both functions walk over a batch in pieces, and the gradient of a piece is taken while its maps are at hand. So no
 map is kept for the backward pass, there is one exponential per map entry, and the memory above the inputs is
@@ -38,29 +37,24 @@ class SpatialCrossEntropy(torch.autograd.Function):
             student: ``(n, P, C)``.
             teacher: ``(n, P, C)``.
             num_heads: h, contiguous groups of channels.
-            scales: what multiplies the student's and the teacher's inner products.
+            scales: a of the student's and of the teacher's maps.
 
         Returns:
             Mean over pairs, heads and rows.
         """
         pairs, points, channels = student.shape
-        with_gradient = ctx.needs_input_grad[0]
-        gradient = torch.empty_like(student) if with_gradient else None
+        gradient = torch.empty_like(student) if ctx.needs_input_grad[0] else None
         total = student.new_zeros(())
-        for piece in _pieces(pairs, num_heads * points**2 + 2 * points * channels, student.device):
+        entries = num_heads * points**2 + 2 * points * channels
+        for piece in _pieces(pairs, entries, student.device):
             x, t = _split_heads(student[piece], num_heads), _split_heads(teacher[piece], num_heads)
-            scaled = x * scales[0]
-            q = torch.bmm(t * scales[1], t.transpose(1, 2)).softmax(dim=-1)
-            p, value = _row_losses(torch.bmm(scaled, x.transpose(1, 2)), q)
+            value, slope = _compare(x, _softmax_map(t, scales[1]), scales[0], gradient is not None)
             total += value
             if gradient is not None:
-                slope = _symmetric_product(p.sub_(q), scaled)
                 gradient[piece] = slope.unflatten(0, (-1, num_heads)).transpose(1, 2).flatten(2)
-        rows = pairs * num_heads * points
-        ctx.rows = rows
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return total / rows
+        ctx.rows = pairs * num_heads * points
+        ctx.save_for_backward(gradient)
+        return total / ctx.rows
 
     @staticmethod
     @once_differentiable
@@ -71,11 +65,7 @@ class SpatialCrossEntropy(torch.autograd.Function):
 
 
 class ChannelCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of channel-by-channel relation maps, teachers merged per student view.
-
-    ``<q, s> = 1/2 <q + q^T, s>`` since s is symmetric, so the student views that share their teachers share one
-    product with ``q + q^T``, and that product is their gradient too.
-    """
+    """Mean cross-entropy of channel-by-channel relation maps, teachers merged per student view."""
 
     @staticmethod
     def forward(
@@ -99,20 +89,24 @@ class ChannelCrossEntropy(torch.autograd.Function):
         """
         wanted = ctx.needs_input_grad[3:]
         gradients = [
-            torch.zeros_like(s) if w else None for s, w in zip(students, wanted, strict=True)
+            torch.empty_like(s) if w else None for s, w in zip(students, wanted, strict=True)
         ]
         views, batch, tokens, channels = teacher.shape
         total = teacher.new_zeros(())
         for images in _pieces(batch, views * channels**2, teacher.device):
-            maps = _channel_maps(teacher[:, images], 1 / (tokens * temperatures[1])).softmax(dim=-1)
+            part = teacher[:, images].transpose(2, 3)
+            maps = _softmax_map(part.flatten(0, 1), 1 / (tokens * temperatures[1]))
+            maps = maps.unflatten(0, (views, -1))
             for group, student, gradient in zip(targets, students, gradients, strict=True):
-                merged = sum(maps[view] for view in group[1:]) + maps[group[0]]
-                part = None if gradient is None else gradient[:, images]
                 total += _channel_group(
-                    student[:, images], merged, len(group), temperatures[0], part
+                    student[:, images],
+                    [maps[view] for view in group],
+                    temperatures[0],
+                    None if gradient is None else gradient[:, images],
                 )
         pairs = sum(len(g) * len(s) for g, s in zip(targets, students, strict=True))
         ctx.rows = pairs * batch * channels
+        ctx.num_teachers = [len(group) for group in targets]
         ctx.save_for_backward(*gradients)
         return total / ctx.rows
 
@@ -121,53 +115,60 @@ class ChannelCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the stored gradients."""
         scale = upstream / ctx.rows
-        return None, None, None, *(g if g is None else g * scale for g in ctx.saved_tensors)
+        scaled = [
+            g if g is None else g * (scale * k)
+            for g, k in zip(ctx.saved_tensors, ctx.num_teachers, strict=True)
+        ]
+        return None, None, None, *scaled
 
 
 def _channel_group(
-    student: Tensor, merged: Tensor, num_teachers: int, temperature: float, gradient: Tensor | None
+    student: Tensor, maps: list[Tensor], temperature: float, gradient: Tensor | None
 ) -> Tensor:
-    """Summed loss of views ``(k, b, n, C)`` against maps ``(b, C, C)``; adds to ``gradient`` in place."""
-    views, _, tokens, _ = student.shape
-    scale = 1 / (tokens * temperature)
-    both = (merged + merged.transpose(1, 2)).mul_(scale)
+    """Summed loss of views ``(k, b, n, C)`` against each of the teachers' softmaxes ``(b, C, C)``.
+
+    Fills ``gradient`` with the gradient per teacher.
+    """
+    target = maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
+    scale = 1 / (student.shape[2] * temperature)
     total = student.new_zeros(())
-    per_image = student.transpose(0, 1).flatten(1, 2)
-    product = torch.bmm(per_image, both).unflatten(1, (views, tokens)).transpose(0, 1)
-    total -= 0.5 * (product * student).sum()
-    if gradient is not None:
-        gradient -= product
-    for piece in _pieces(views, merged.numel(), student.device):
-        x = student[piece].flatten(0, 1)
-        s = torch.bmm(x.transpose(1, 2) * scale, x)
-        p = s.softmax(dim=-1)
-        total += num_teachers * _log_sum_exp(s, p).sum()
+    for piece in _pieces(len(student), target.numel(), student.device):
+        views = student[piece]
+        x = views.transpose(2, 3).flatten(0, 1)
+        value, slope = _compare(x, target, scale, gradient is not None)
+        total += value
         if gradient is not None:
-            slope = torch.bmm(x, p) + torch.bmm(x, p.transpose(1, 2))
-            gradient[piece].add_(slope.view_as(student[piece]), alpha=num_teachers * scale)
-    return total
+            gradient[piece] = slope.unflatten(0, views.shape[:2]).transpose(2, 3)
+    return total * len(maps)
 
 
-def _channel_maps(tokens: Tensor, scale: float) -> Tensor:
-    """``scale * X^T X`` for tokens ``(..., N, C)``."""
-    return torch.matmul(tokens.transpose(-1, -2) * scale, tokens)
+def _compare(x: Tensor, q: Tensor, scale: float, with_slope: bool) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the maps of x with given softmaxes.
 
+    Args:
+        x: ``(m, I, F)``.
+        q: ``(m', I, I)``, m being a multiple of m': map i of x is compared with entry i mod m'.
+        scale: a.
+        with_slope: whether the gradient is wanted.
 
-def _row_losses(s: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax of s and the summed cross-entropy of its rows with q; overwrites s."""
+    Returns:
+        The sum over all rows, and the gradient ``(m, I, F)`` (x itself if it is not wanted).
+    """
+    scaled = x * scale
+    s = torch.bmm(scaled, x.transpose(1, 2)).unflatten(0, (-1, len(q)))
+    s.sub_(s.amax(dim=-1, keepdim=True))
     p = s.softmax(dim=-1)
-    value = _log_sum_exp(s, p).sum()
-    return p, value - s.mul_(q).sum()
+    # A row's largest entry of s is 0 now, so log_softmax(s) = s + log(max(p)), and the rows of q sum to 1.
+    value = -(p.amax(dim=-1).log_().sum() + s.mul_(q).sum())
+    if not with_slope:
+        return value, x
+    d = p.sub_(q).flatten(0, 1)
+    return value, torch.bmm(d, scaled).baddbmm_(d.transpose(1, 2), scaled)
 
 
-def _log_sum_exp(s: Tensor, p: Tensor) -> Tensor:
-    """Of the rows of s, given their softmax p: ``max(s) - log(max(p))``, without another exponential."""
-    return s.amax(dim=-1) - p.amax(dim=-1).log_()
-
-
-def _symmetric_product(d: Tensor, x: Tensor) -> Tensor:
-    """``(D + D^T) X``."""
-    return torch.bmm(d, x).baddbmm_(d.transpose(1, 2), x)
+def _softmax_map(x: Tensor, scale: float) -> Tensor:
+    """Softmax of the rows of ``scale * X X^T`` for ``(m, I, F)``."""
+    return torch.bmm(x * scale, x.transpose(1, 2)).softmax(dim=-1)
 
 
 def _split_heads(tokens: Tensor, num_heads: int) -> Tensor:

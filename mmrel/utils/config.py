@@ -125,25 +125,39 @@ def prepare_work_dir(config: Any) -> None:
         ) from error
 
 
-def check_checkpoints(config: Any) -> None:
-    """Make sure that every local checkpoint which the run starts from exists.
+def check_load_from(config: Any) -> None:
+    """Make sure that the checkpoint which a run continues or a test measures exists.
 
     Raises:
-        UsageError: With the option that names the missing file.
+        UsageError: If it is a local file and absent.
     """
-    starts = [
-        ("init_cfg.checkpoint", cfg.get("checkpoint"))
-        for cfg in _dicts(config.get("model"))
-        if cfg.get("type") in ("Pretrained", "PretrainedInit")
-    ]
-    for option, path in [("load_from", config.get("load_from")), *starts]:
-        if isinstance(path, str) and "://" not in path and not Path(path).is_file():
+    path = config.get("load_from")
+    if _missing(path):
+        raise UsageError(
+            f"The checkpoint {path!r} does not exist (looked for {Path(path).absolute()}). "
+            "Checkpoints of a run are in its work dir, and `last_checkpoint` there names the latest."
+        )
+
+
+def check_pretrained(config: Any) -> None:
+    """Make sure that the backbone's pretrained weights exist. Testing does not read them.
+
+    Raises:
+        UsageError: If they are in a local file and it is absent.
+    """
+    for cfg in _dicts(config.get("model")):
+        path = cfg.get("checkpoint")
+        if cfg.get("type") in ("Pretrained", "PretrainedInit") and _missing(path):
             raise UsageError(
-                f"{option}: the checkpoint {path!r} does not exist (looked for "
-                f"{Path(path).absolute()}). tools/export_backbone.py writes the backbone of a "
-                "pretraining run; give it with "
-                "--cfg-options model.backbone.init_cfg.checkpoint=FILE."
+                f"init_cfg.checkpoint: {path!r} does not exist (looked for "
+                f"{Path(str(path)).absolute()}). tools/export_backbone.py writes the backbone of a "
+                "pretraining run; give that file with --cfg-options "
+                "model.backbone.init_cfg.checkpoint=FILE, or None for random weights."
             )
+
+
+def _missing(path: Any) -> bool:
+    return isinstance(path, str) and "://" not in path and not Path(path).is_file()
 
 
 def _no_such_config(path: str) -> str:

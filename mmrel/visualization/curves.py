@@ -15,6 +15,9 @@ TERM_NAMES = {
     "loss_channel": "channel relation",
 }
 TERM_COLORS = (PRETRAINED, RANDOM, "#2f855a", "#7c3aed", "#b7791f", "#0e7490")
+SMOOTHING = 3
+"""Log entries that one point of a fine-tuning's curve averages."""
+
 Levels = Mapping[str, float]
 
 
@@ -38,10 +41,16 @@ def _draw_losses(axes: Axes, records: Records) -> None:
         points = series(records, name)
         color = TERM_COLORS[index % len(TERM_COLORS)]
         change = points[:, 1] / points[0, 1]
-        axes.plot(points[:, 0], change, color=color, label=TERM_NAMES.get(name, name))
+        label, marker = TERM_NAMES.get(name, name), _marker(len(points))
+        axes.plot(points[:, 0], change, color=color, label=label, marker=marker)
     axes.set(title="Losses, relative to their first value", xlabel="iteration")
     axes.grid(True, linewidth=0.6)
     axes.legend()
+
+
+def _marker(count: int) -> str:
+    """A single point has no line, so it needs a mark."""
+    return "o" if count == 1 else ""
 
 
 def _draw_knn(axes: Axes, records: Records, knn: str, levels: Levels) -> None:
@@ -50,7 +59,7 @@ def _draw_knn(axes: Axes, records: Records, knn: str, levels: Levels) -> None:
     for (name, value), line in zip(levels.items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color=NEUTRAL, linewidth=1.1, linestyle=line, label=name)
     axes.set(title="k-NN accuracy on the validation images, %", xlabel="epoch")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.12 * max(points[:, 1].max(), *levels.values()))
     axes.grid(True, linewidth=0.6)
     axes.legend(loc="lower right")
 
@@ -68,7 +77,8 @@ def draw_finetuning(runs: Mapping[str, tuple[Records, Records]], path: Path) -> 
             named = zip(pair, ("SERE", "random init"), (PRETRAINED, RANDOM), strict=True)
             for records, label, color in named:
                 points = series(records, "loss")
-                axes.plot(points[:, 0], smooth(points[:, 1], 3), color=color, label=label)
+                values, marker = smooth(points[:, 1], SMOOTHING), _marker(len(points))
+                axes.plot(points[:, 0], values, color=color, label=label, marker=marker)
             axes.set(title=title, xlabel="iteration")
             axes.grid(True, linewidth=0.6)
             axes.legend()

@@ -19,7 +19,11 @@ from mmrel.visualization.style import figure, hide_axes
 
 ByteImage = NDArray[np.uint8]
 Color = tuple[int, int, int]
-OUTLINE = 0.55
+TINT = 0.55
+"""Weight of an instance's colour over the image."""
+
+IGNORED = 255
+"""Class of pixels that no annotation covers."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,10 @@ def predict(config: Config, checkpoint: Path, indices: Sequence[int]) -> list[An
         model: nn.Module = MODELS.build(config.model)
         load_checkpoint(model, str(checkpoint), map_location="cpu", logger="silent")
         model.eval()
+        step: Any = model.test_step
         items = [dataset[index] for index in indices]
         batches = [{k: [v] for k, v in item.items()} for item in items]
-        return [model.test_step(batch)[0] for batch in batches]
+        return [step(batch)[0] for batch in batches]
 
 
 def annotated_instances(sample: Any) -> tuple[Instance, ...]:
@@ -155,16 +160,16 @@ def draw_rows(
 
 def _labels(panel: Panel) -> set[int]:
     labels = {instance.label for instance in panel.instances}
-    return labels if panel.labels is None else labels | set(np.unique(panel.labels).tolist()) - {255}
+    if panel.labels is not None:
+        labels |= set(np.unique(panel.labels).tolist()) - {IGNORED}
+    return labels
 
 
 def _unit(color: Color) -> tuple[float, float, float]:
     return color[0] / 255, color[1] / 255, color[2] / 255
 
 
-def _draw_panel(
-    axis: Axes, panel: Panel, classes: Sequence[str], palette: Sequence[Color]
-) -> None:
+def _draw_panel(axis: Axes, panel: Panel, classes: Sequence[str], palette: Sequence[Color]) -> None:
     hide_axes(axis)
     if panel.labels is not None:
         axis.imshow(paint_labels(panel.labels, palette))
@@ -189,7 +194,7 @@ def paint_instances(
     for instance in reversed(instances):
         color = np.array(palette[instance.label], dtype=np.float32)
         mask = instance.mask
-        painted[mask] = (1 - OUTLINE) * image[mask] + OUTLINE * color
+        painted[mask] = (1 - TINT) * image[mask] + TINT * color
     return painted.round().astype(np.uint8)
 
 

@@ -1,6 +1,7 @@
 """Draws relation maps: the two views with their shared lattice, and what teacher and student relate."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,9 +37,9 @@ def draw_relation_maps(
         path: PNG file to write.
     """
     with figure(path, 9.6, 9.0) as canvas:
-        parts = canvas.subfigures(3, 1, height_ratios=(1.0, 1.02, 1.02))
+        parts: Any = canvas.subfigures(3, 1, height_ratios=(1.0, 1.02, 1.02))
         _draw_views(parts[0], views, trained, query)
-        _draw_point(parts[1], views, trained, untrained, query)
+        _draw_point(parts[1], trained, untrained, query)
         _draw_matrices(parts[2], trained)
 
 
@@ -84,14 +85,27 @@ def _draw_views(part: SubFigure, views: ImageViews, maps: RelationMaps, query: i
 
 
 def _draw_lattice(axis: Axes, lattice: Floats, size: int, query: int) -> None:
-    points = ((lattice.reshape(-1, 2) + 1) * size - 1) / 2
-    axis.scatter(*points.T, s=9, color="white", edgecolors="#111827", linewidths=0.5, clip_on=False)
-    axis.scatter(*points[query], s=46, color=ACCENT, edgecolors="white", linewidths=1.2, zorder=3)
+    pixels = ((lattice + 1) * size - 1) / 2
+    for line in (*pixels, *pixels.swapaxes(0, 1)):
+        axis.plot(*line.T, color="white", linewidth=0.7, alpha=0.75)
+    points = pixels.reshape(-1, 2)
+    axis.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=12,
+        color="white",
+        edgecolors="#111827",
+        linewidths=0.6,
+        clip_on=False,
+        zorder=3,
+    )
+    x, y = points[query]
+    axis.scatter(x, y, s=55, color=ACCENT, edgecolors="white", linewidths=1.2, zorder=4)
     axis.set_xlim(-0.5, size - 0.5)
     axis.set_ylim(size - 0.5, -0.5)
 
 
-def _mark(axis: Axes, query: int, side: int, shape: tuple[int, int]) -> None:
+def _mark(axis: Axes, query: int, side: int, shape: tuple[int, ...]) -> None:
     row, col = divmod(query, side)
     x, y = col / (side - 1) * shape[1] - 0.5, row / (side - 1) * shape[0] - 0.5
     axis.scatter(x, y, s=46, color=ACCENT, edgecolors="white", linewidths=1.2, zorder=3)
@@ -102,7 +116,7 @@ def _side(maps: RelationMaps) -> int:
 
 
 def _draw_point(
-    part: SubFigure, views: ImageViews, trained: RelationMaps, untrained: RelationMaps, query: int
+    part: SubFigure, trained: RelationMaps, untrained: RelationMaps, query: int
 ) -> None:
     axes = _row(part, "Spatial relation of the marked point to every lattice point")
     titles = (

@@ -7,6 +7,7 @@ difference is that nothing is hidden from the student here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,9 @@ def relation_maps(
     lattices = overlap_lattice(views.geometry[:, 0], views.geometry[:, 1], head.overlap_side)
     sampled = [
         sample_tokens(side, lattice, grid)
-        for (side, grid), lattice in zip(_tokens(model, SPATIAL, tokens, batch), lattices, strict=True)
+        for (side, grid), lattice in zip(
+            _tokens(model, SPATIAL, tokens, batch), lattices, strict=True
+        )
     ]
     temperatures = (head.teacher_temperature, head.student_temperature)
     spatial = [
@@ -161,7 +164,7 @@ def _run(
 ) -> tuple[tuple[NetworkTokens, NetworkTokens], ViewBatch]:
     """Teacher's and student's tokens of both views, and the batch that the necks are given."""
     model.eval()
-    networks = model.teacher["backbone"], model.backbone
+    networks = model.get_submodule("teacher.backbone"), model.backbone
     teacher, student = (NetworkTokens(backbone(crops, None)) for backbone in networks)
     batch = ViewBatch(
         global_crops=crops,
@@ -181,7 +184,9 @@ def _tokens(
     batch: ViewBatch,
 ) -> list[tuple[Tensor, tuple[int, int]]]:
     """Tokens ``(B, N, C)`` and their grid: the teacher's of view 1, the student's of view 2."""
-    necks = model.teacher["neck"][name].train(), model.neck[name].train()
+    necks: list[Any] = [model.get_submodule(f"{prefix}neck.{name}") for prefix in ("teacher.", "")]
+    for neck in necks:
+        neck.train()
     teacher = necks[0].teacher(tokens[0], batch)
     student = necks[1].student(tokens[1], batch)
     for neck in necks:

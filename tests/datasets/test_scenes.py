@@ -31,7 +31,7 @@ def test_classes__names_and_colors_fit():
     assert len(CLASSES) >= 10
     assert SEGMENTATION_CLASSES == STUFF + CLASSES
     assert len(set(SEGMENTATION_CLASSES)) == len(PALETTE) == len(set(PALETTE))
-    assert THING_PALETTE == PALETTE[len(STUFF) :]
+    assert PALETTE[len(STUFF) :] == THING_PALETTE
 
 
 def test_keyed_rng__depends_on_every_part_of_the_key():

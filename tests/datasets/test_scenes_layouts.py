@@ -15,9 +15,9 @@ from mmrel.datasets.scenes import (
     PALETTE,
     SEGMENTATION_CLASSES,
     THING_PALETTE,
+    generate,
     make_scenes,
 )
-from mmrel.datasets.scenes import generate
 from mmrel.datasets.scenes.motion import FRAMES
 
 SMALL = {"num_train": 12, "num_val": 10, "image_size": 64, "class_image_size": 48, "seed": 1}
@@ -153,7 +153,7 @@ def test_make_scenes__other_parameters_are_an_error_unless_overwritten(tmp_path)
     tiny = {**SMALL, "num_train": 1, "num_val": 1, "workers": 1, "layouts": ["classification"]}
     make_scenes(tmp_path, **tiny)
     (tmp_path / "notes.txt").write_text("kept")
-    with pytest.raises(FileExistsError, match="seed: 1 there, 2 wanted.*overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"seed: 1 there, 2 wanted.*overwrite=True"):
         make_scenes(tmp_path, **{**tiny, "seed": 2})
     assert not make_scenes(tmp_path, **{**tiny, "seed": 2}, overwrite=True).skipped
     assert json.loads((tmp_path / "scenes.json").read_text())["seed"] == 2
@@ -177,7 +177,7 @@ def test_make_scenes__interrupted_run_leaves_no_stamp_and_is_repeated(tmp_path, 
 
 def test_make_scenes__layouts_without_stamp_are_an_error(tmp_path):
     (tmp_path / "detection").mkdir()
-    with pytest.raises(FileExistsError, match="no stamp scenes.json"):
+    with pytest.raises(FileExistsError, match=r"no stamp scenes\.json"):
         make_scenes(tmp_path, **SMALL)
 
 

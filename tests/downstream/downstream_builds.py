@@ -71,12 +71,13 @@ def _shrink_segmentor(model: Any, width: int) -> None:
         model.data_preprocessor.size = (64, 64)
 
 
-def build(config: Config, scope: str) -> nn.Module:
-    """Build and initialise a model in a host's scope."""
+def build(config: Config, scope: str, initialise: bool = True) -> nn.Module:
+    """Build a model in a host's scope."""
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(scope):
         model = _registry(scope).build(config.model)
-        model.init_weights()
+        if initialise:
+            model.init_weights()
     return model
 
 

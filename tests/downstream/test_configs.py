@@ -16,7 +16,9 @@ pytest.importorskip("mmdet")
 pytest.importorskip("mmseg")
 
 CASES = [(p, "mmdet") for p in builds.DETECTION] + [(p, "mmseg") for p in builds.SEGMENTATION]
-PRETRAINING = sorted(builds.CONFIGS.glob("*/*coslr*.py"))
+PRETRAINING = sorted(
+    [*builds.CONFIGS.glob("*/*coslr*.py"), *builds.CONFIGS.glob("quickstart/*.py")]
+)
 all_configs = pytest.mark.parametrize(
     ("path", "scope"), CASES, ids=[path.stem for path, _ in CASES]
 )
@@ -130,6 +132,34 @@ def test_config__trains_and_predicts(path: Path, scope: str) -> None:
     with torch.no_grad():
         results = model.eval().test_step(batch(num_classes, [(53, 75)]))
     _check_prediction(results[0], scope)
+
+
+@all_configs
+def test_config__full_size_fits_together(path: Path, scope: str) -> None:
+    """The real widths, on torch's meta device: no memory, no arithmetic."""
+    config = builds.load(path)
+    with torch.device("meta"):
+        model = builds.build(config, scope, initialise=False).eval()
+        maps = model.extract_feat(torch.empty(1, 3, 128, 160))
+        assert [(128 // x.shape[2], 160 // x.shape[3]) for x in maps[:4]] == [
+            (s, s) for s in (4, 8, 16, 32)
+        ]
+        if scope == "mmseg":
+            assert model.decode_head(maps).shape == (1, _num_classes(config), 32, 40)
+            assert model.auxiliary_head(maps).shape == (1, _num_classes(config), 8, 10)
+        else:
+            _run_roi_heads(model, maps, _num_classes(config))
+
+
+def _run_roi_heads(model: Any, maps: tuple[torch.Tensor, ...], num_classes: int) -> None:
+    model.rpn_head(maps)
+    boxes, masks = torch.empty(2, maps[0].shape[1], 7, 7), torch.empty(2, maps[0].shape[1], 14, 14)
+    head, mask_head = model.roi_head.bbox_head, model.roi_head.mask_head
+    for each in head if isinstance(head, torch.nn.ModuleList) else [head]:
+        scores, deltas = each(boxes)
+        assert scores.shape == (2, num_classes + 1) and deltas.shape == (2, 4 * num_classes)
+    for each in mask_head if isinstance(mask_head, torch.nn.ModuleList) else [mask_head]:
+        assert each(masks).shape == (2, num_classes, 28, 28)
 
 
 def _num_classes(config: Config) -> int:

@@ -18,7 +18,6 @@ from torch.utils.data import Dataset
 
 import mmrel.engine  # noqa: F401
 from mmrel.models.selfsup.dino import DINO
-
 from mmrel.structures import SampleKey
 
 WIDTH = 6
@@ -39,7 +38,9 @@ class ToyDataset(Dataset):
         return self.length
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        generator = torch.Generator().manual_seed(key.seed % 1000 * 10007 + key.epoch * 101 + key.index)
+        generator = torch.Generator().manual_seed(
+            key.seed % 1000 * 10007 + key.epoch * 101 + key.index
+        )
         inputs = torch.randn(WIDTH, generator=generator)
         if key.index in self.poison:
             inputs[0] = float("nan")
@@ -203,11 +204,16 @@ def build(settings: dict[str, Any]) -> Runner:
     return Runner.from_cfg(Config(dict(settings, experiment_name=name)))
 
 
+def close(of: Runner) -> None:
+    """End the loader's workers now; left to the garbage collector, they make another test wait."""
+    iterator = of.train_dataloader._iterator
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
+
+
 def trace(of: Runner) -> LossTrace:
     """The runner's trace hook."""
     return next(hook for hook in of.hooks if isinstance(hook, LossTrace))
-
-
 
 
 @MODELS.register_module()

@@ -101,7 +101,7 @@ def test_resume__all_damaged_or_named_one_damaged(tmp_path: Path) -> None:
     torn.write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="none of the 1 checkpoints"):
         train(tmp_path, resume=True)
-    with pytest.raises(ValueError, match="Cannot resume from .*iter_1.pth"):
+    with pytest.raises(ValueError, match=r"Cannot resume from .*iter_1\.pth"):
         train(tmp_path, resume=True, load_from=str(torn))
 
 
@@ -113,7 +113,9 @@ def test_resume__keys_or_shapes_that_do_not_fit(tmp_path: Path) -> None:
     weights["neck.gone"] = weights.pop("center")
     weights["last_layer.bias"] = torch.zeros(9)
     torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match=r"1 keys missing \['center'\], 1 unexpected .*1 of another"):
+    with pytest.raises(
+        ValueError, match=r"1 keys missing \['center'\], 1 unexpected .*1 of another"
+    ):
         train(tmp_path, resume=True, load_from=str(path))
 
 

@@ -44,7 +44,9 @@ def run(wrapper: SelfSupOptimWrapper, schedule: CosineSchedule, steps: int, name
     values = []
     for _ in range(steps):
         values.append([group[name] for group in wrapper.optimizer.param_groups])
-        wrapper.update_params(sum(p.sum() for g in wrapper.optimizer.param_groups for p in g["params"]))
+        wrapper.update_params(
+            sum(p.sum() for g in wrapper.optimizer.param_groups for p in g["params"])
+        )
         schedule.step()
     return values
 
@@ -94,7 +96,9 @@ def test_weight_decay__sheet_d4() -> None:
         schedule.last_step = schedule._global_step = iteration - 1
         wrapper._global_step = 0
         schedule.step()
-        assert wrapper.optimizer.param_groups[0]["weight_decay"] == pytest.approx(expected, rel=1e-8)
+        assert wrapper.optimizer.param_groups[0]["weight_decay"] == pytest.approx(
+            expected, rel=1e-8
+        )
 
 
 def test_total__none_is_the_whole_run() -> None:

@@ -39,7 +39,9 @@ def test_loss__stops_before_anything_changes(mode: dict, precision: str) -> None
     step(model, wrapped, batch(0))
     before = copy.deepcopy(model.state_dict())
     moments = copy.deepcopy(wrapped.optimizer.state_dict()["state"])
-    with pytest.raises(NonFiniteLossError, match=r"loss_view = nan.*iteration 1 .*\[40, 41, 42, 43\]"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"loss_view = nan.*iteration 1 .*\[40, 41, 42, 43\]"
+    ):
         step(model, wrapped, poisoned())
         assert mode and not bool(wrapped.step_ok)
         assert is_equal(model.state_dict(), before)

@@ -23,8 +23,10 @@ def train_until(work_dir: Path, stop: int, workers: int = 0) -> None:
     config = settings(work_dir, workers)
     config["custom_hooks"][-1]["stop_after"] = stop
     config["custom_hooks"][-1]["priority"] = "LOWEST"
+    runner = engine_toys.build(config)
     with pytest.raises(KeyboardInterrupt):
-        engine_toys.build(config).train()
+        runner.train()
+    engine_toys.close(runner)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,7 @@ def test_resume__with_loader_workers(
     train_until(tmp_path, 8, workers[0])
     runner = engine_toys.build(settings(tmp_path, workers[1], resume=True))
     runner.train()
+    engine_toys.close(runner)
     assert engine_toys.trace(runner).losses == uninterrupted[0].losses[8:]
 
 
@@ -104,7 +107,10 @@ def test_resume__fp16_with_its_scale(tmp_path: Path) -> None:
             config["custom_hooks"][-1]["stop_after"] = None
         runner = engine_toys.build({**config, "resume": bool(stop)})
         runner.train()
-        losses[stop] = (engine_toys.trace(runner).losses, runner.optim_wrapper.loss_scaler.get_scale())
+        losses[stop] = (
+            engine_toys.trace(runner).losses,
+            runner.optim_wrapper.loss_scaler.get_scale(),
+        )
     assert losses[4] == (losses[None][0][4:], 2.0**7)
     assert losses[None][1] == 2.0**7
 
@@ -121,7 +127,7 @@ def test_resume__a_sampler_that_cannot_skip_is_refused(tmp_path: Path) -> None:
     train_until(tmp_path, 8)
     config = settings(tmp_path, resume=True)
     config["train_dataloader"]["sampler"]["type"] = "DefaultSampler"
-    with pytest.raises(TypeError, match="mmrel.KeyedSampler"):
+    with pytest.raises(TypeError, match=r"mmrel\.KeyedSampler"):
         engine_toys.build(config).train()
 
 

@@ -203,7 +203,7 @@ def test_projection__shared_prototypes() -> None:
 def test_head__bad_temperatures(head: type) -> None:
     with pytest.raises(ValueError, match="student_temperature is 0; it must be greater than 0"):
         head(4, student_temperature=0)
-    with pytest.raises(ValueError, match="start=-0.1"):
+    with pytest.raises(ValueError, match=r"start=-0\.1"):
         head(4, teacher_temperature=-0.1)
 
 

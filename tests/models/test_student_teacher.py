@@ -85,7 +85,7 @@ def test_loss__teacher_that_never_moves_is_an_error() -> None:
     views = tiny.view_batch(batch=1, num_local=0)
     for _ in range(64):
         model(views, mode="loss")
-    with pytest.raises(RuntimeError, match="mmrel.TeacherUpdateHook"):
+    with pytest.raises(RuntimeError, match=r"mmrel\.TeacherUpdateHook"):
         model(views, mode="loss")
 
 
@@ -186,6 +186,10 @@ def test_loss__errors() -> None:
         tiny.build(tiny.ibot())(replace(views, masks=None), mode="loss")
     with pytest.raises(ValueError, match=r"mmrel\.MultiCrop"):
         tiny.build(tiny.sere())(replace(views, geometry=None), mode="loss")
+    with pytest.raises(ValueError, match="build it with local=False"):
+        tiny.build(tiny.sere())(tiny.view_batch(num_local=0), mode="loss")
+    with pytest.raises(ValueError, match="build it with local=True"):
+        tiny.build(tiny.sere(local=False))(views, mode="loss")
     with pytest.raises(TypeError, match="must be a ViewBatch, got Tensor"):
         tiny.build(tiny.dino())(views.global_crops, mode="loss")
 
@@ -199,7 +203,13 @@ def test_build__errors() -> None:
         MODELS.build(config)
     with pytest.raises(TypeError, match="SERE is carried by a student-teacher algorithm"):
         MODELS.build(tiny.sere(tiny.vit()))
+    with pytest.raises(ValueError, match=r"num_heads is 5, which does not divide the width 12"):
+        MODELS.build(tiny.sere(num_heads=5))
+    with pytest.raises(ValueError, match="overlap_side"):
+        MODELS.build(tiny.sere(overlap_side=1))
     with pytest.raises(ValueError, match="alpha is -1"):
         MODELS.build(tiny.sere(alpha=-1))
-    with pytest.raises(KeyError, match=r"Did you mean mmrel\.DistillationHead\? Known: ChannelRelationHead, "):
+    with pytest.raises(
+        KeyError, match=r"Did you mean mmrel\.DistillationHead\? Known: ChannelRelationHead, "
+    ):
         MODELS.build({**tiny.dino(), "head": dict(type="mmrel.DistilationHead")})

@@ -112,7 +112,7 @@ def test_train__cfg_options_name_data_root_only(config: Path, tool: Callable[...
     ("arguments", "message"),
     [
         (["no.py"], "The configuration 'no.py' does not exist"),
-        (["CONFIG", "--resume", "no.pth"], "load_from: the checkpoint 'no.pth' does not exist"),
+        (["CONFIG", "--resume", "no.pth"], "The checkpoint 'no.pth' does not exist"),
         (["CONFIG", "--work-dir", "CONFIG/run"], "cannot be written: Not a directory"),
         (["CONFIG", "--cfg-options", "data_root=/no/where"], "/no/where is not a folder"),
     ],

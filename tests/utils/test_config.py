@@ -102,17 +102,21 @@ def test_work_dir__read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         config_tools.prepare_work_dir(Config(dict(work_dir=str(tmp_path / "run"))))
 
 
-def test_check_checkpoints__missing_file_named(tmp_path: Path) -> None:
+def test_check_pretrained__missing_file_named(tmp_path: Path) -> None:
     existing = tmp_path / "a.pth"
     existing.write_text("")
     for good in (None, str(existing), "https://host/a.pth"):
         init = dict(type="Pretrained", checkpoint=good)
-        config_tools.check_checkpoints(Config(dict(model=dict(backbone=dict(init_cfg=init)))))
+        config_tools.check_pretrained(Config(dict(model=dict(backbone=dict(init_cfg=init)))))
     init = dict(type="Pretrained", checkpoint="no.pth")
-    with pytest.raises(UsageError, match=r"init_cfg.checkpoint.*'no.pth' does not exist.*export"):
-        config_tools.check_checkpoints(Config(dict(model=dict(backbone=[dict(init_cfg=init)]))))
-    with pytest.raises(UsageError, match=r"load_from: the checkpoint 'no.pth'"):
-        config_tools.check_checkpoints(Config(dict(load_from="no.pth")))
+    with pytest.raises(UsageError, match=r"init_cfg.checkpoint: 'no.pth' does not exist.*export"):
+        config_tools.check_pretrained(Config(dict(model=dict(backbone=[dict(init_cfg=init)]))))
+
+
+def test_check_load_from__missing_file_named() -> None:
+    config_tools.check_load_from(Config(dict(load_from=None)))
+    with pytest.raises(UsageError, match=r"The checkpoint 'no.pth' does not exist.*work dir"):
+        config_tools.check_load_from(Config(dict(load_from="no.pth")))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ train_dataloader = dict(
 
 # k-NN protocol of DINO and iBOT: short side 256, central 224, class token of the teacher, T = 0.07.
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="mmrel.DecodeImage"),
     dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"),
     dict(type="CenterCrop", crop_size=224),
     dict(type="PackInputs"),

@@ -1,6 +1,6 @@
 """AdamW for the bundled scenes: short warm-up, cosine decay to 0, evaluation at the end."""
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=300, val_interval=300)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=200, val_interval=200)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 
@@ -18,6 +18,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=30),
-    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=30, end=300, T_max=270),
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=20),
+    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin=20, end=200, T_max=180),
 ]

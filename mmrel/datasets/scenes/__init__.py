@@ -1,7 +1,7 @@
 """Bundled data: a deterministic generator of annotated scenes with textures from photographs.
 
-Read ``classes`` (what there is), ``draw`` (how a scene is drawn), ``paint`` (how it becomes pixels) and
-``writers`` (the four layouts) in this order. ``make_scenes`` writes it all.
+Read in this order: ``classes`` (what there is), ``draw`` (how a scene is drawn), ``paint`` (how it
+becomes pixels), ``writers`` (the four layouts). ``make_scenes`` writes it all.
 """
 
 from mmrel.datasets.scenes.classes import (

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmrel.datasets.scenes.classes import STUFF
-from mmrel.datasets.scenes.scene import Picture
 from mmrel.datasets.scenes.paint import MIN_VISIBLE_PIXELS
+from mmrel.datasets.scenes.scene import Picture
 
 IGNORE = 255
 """Value of pixels that neither training nor evaluation counts."""

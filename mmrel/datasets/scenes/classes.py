@@ -2,7 +2,10 @@
 
 A class is a distribution, as in nature: a family of silhouettes, a surface pattern, and a hue whose
 spread reaches over its neighbours' (class hues are 36 degrees apart, their standard deviation is
-``HUE_SPREAD``). None of the three alone is enough to tell the classes apart.
+``HUE_SPREAD``).
+
+Stuff is duller than things, so that what two crops of an image share is first of all its thing:
+with bright backgrounds, networks that learn from crops (DINO and its kin) learn to tell backgrounds.
 """
 
 from dataclasses import dataclass
@@ -20,12 +23,14 @@ class ThingClass:
         silhouette: name of a function of ``shapes.SILHOUETTES``.
         pattern: name of a function of ``patterns.PATTERNS``.
         hue: mean hue in degrees.
+        habitat: the stuff that it is most often found in.
     """
 
     name: str
     silhouette: str
     pattern: str
     hue: float
+    habitat: str
 
 
 @dataclass(frozen=True)
@@ -52,24 +57,64 @@ class StuffClass:
 
 
 THINGS = (
-    ThingClass("star", "star", "stripes", 0.0),
-    ThingClass("gear", "gear", "checks", 36.0),
-    ThingClass("fish", "fish", "waves", 72.0),
-    ThingClass("leaf", "leaf", "rays", 108.0),
-    ThingClass("cross", "cross", "bricks", 144.0),
-    ThingClass("moon", "moon", "dots", 180.0),
-    ThingClass("ring", "ring", "zigzag", 216.0),
-    ThingClass("arrow", "arrow", "mesh", 252.0),
-    ThingClass("flower", "flower", "rings", 288.0),
-    ThingClass("bean", "bean", "blotches", 324.0),
+    ThingClass("star", "star", "stripes", 0.0, "sky"),
+    ThingClass("gear", "gear", "checks", 36.0, "gravel"),
+    ThingClass("fish", "fish", "waves", 72.0, "water"),
+    ThingClass("leaf", "leaf", "rays", 108.0, "grass"),
+    ThingClass("cross", "cross", "bricks", 144.0, "wall"),
+    ThingClass("moon", "moon", "dots", 180.0, "sky"),
+    ThingClass("ring", "ring", "zigzag", 216.0, "water"),
+    ThingClass("arrow", "arrow", "mesh", 252.0, "wall"),
+    ThingClass("flower", "flower", "rings", 288.0, "grass"),
+    ThingClass("bean", "bean", "blotches", 324.0, "gravel"),
 )
 
 STUFF_CLASSES = (
-    StuffClass("sky", "waves", 0.0, ("china", "rocket", "moon"), 0.10, (25.0, 205.0, 220.0), (0.1, 0.5)),
-    StuffClass("water", "waves", 0.25, ("motorcycle", "coffee"), 0.12, (150.0, 195.0, 230.0), (0.2, 0.6)),
-    StuffClass("grass", "waves", 0.0, ("grass",), 0.30, (55.0, 90.0, 130.0), (0.2, 0.6)),
-    StuffClass("gravel", "waves", 0.0, ("gravel",), 0.35, (20.0, 210.0, 270.0), (0.02, 0.25)),
-    StuffClass("wall", "bricks", 0.15, ("brick",), 0.35, (10.0, 30.0, 340.0), (0.1, 0.5)),
+    StuffClass(
+        name="sky",
+        pattern="waves",
+        pattern_strength=0.0,
+        photos=("china", "rocket", "moon"),
+        photo_strength=0.05,
+        hues=(25.0, 205.0, 220.0),
+        saturation=(0.03, 0.13),
+    ),
+    StuffClass(
+        name="water",
+        pattern="waves",
+        pattern_strength=0.12,
+        photos=("motorcycle", "coffee"),
+        photo_strength=0.06,
+        hues=(150.0, 195.0, 230.0),
+        saturation=(0.05, 0.15),
+    ),
+    StuffClass(
+        name="grass",
+        pattern="waves",
+        pattern_strength=0.0,
+        photos=("grass",),
+        photo_strength=0.15,
+        hues=(55.0, 90.0, 130.0),
+        saturation=(0.05, 0.15),
+    ),
+    StuffClass(
+        name="gravel",
+        pattern="waves",
+        pattern_strength=0.0,
+        photos=("gravel",),
+        photo_strength=0.17,
+        hues=(20.0, 210.0, 270.0),
+        saturation=(0.0, 0.06),
+    ),
+    StuffClass(
+        name="wall",
+        pattern="bricks",
+        pattern_strength=0.08,
+        photos=("brick",),
+        photo_strength=0.17,
+        hues=(10.0, 30.0, 340.0),
+        saturation=(0.03, 0.13),
+    ),
 )
 
 CLASSES: tuple[str, ...] = tuple(thing.name for thing in THINGS)

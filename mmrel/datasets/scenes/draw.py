@@ -1,7 +1,7 @@
 """Draws scenes: every scene is a pure function of (seed, stream, index).
 
-The counter-based Philox generator is keyed with the three numbers, so that scenes can be made in any
-order and by any number of processes.
+The counter-based Philox generator is keyed with the three numbers, so that scenes can be made in
+any order and by any number of processes.
 """
 
 import colorsys
@@ -10,7 +10,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mmrel.datasets.scenes.classes import CLASSES, HUE_SPREAD, STUFF_CLASSES, THINGS, StuffClass
+from mmrel.datasets.scenes.classes import (
+    CLASSES,
+    HUE_SPREAD,
+    STUFF,
+    STUFF_CLASSES,
+    THINGS,
+    StuffClass,
+)
 from mmrel.datasets.scenes.scene import Background, Light, Scene, Surface, Thing
 from mmrel.datasets.scenes.shapes import SILHOUETTES
 from mmrel.datasets.scenes.texture import SURFACE_PHOTOS, draw_crop
@@ -18,19 +25,17 @@ from mmrel.datasets.scenes.texture import SURFACE_PHOTOS, draw_crop
 SCALES = (0.2, 0.9)
 """Least and greatest diameter of a thing as a share of the image's side."""
 
-PORTRAIT_SCALES = (0.7, 0.9)
+PORTRAIT_SCALES = (0.65, 0.9)
 """The same for the main thing of an image of the class folders."""
 
-THING_PHOTO_STRENGTH = (0.03, 0.10)
+PORTRAIT_CENTERS = (0.35, 0.65)
+"""Where that thing's centre is, in x and in y, as a share of the image's side."""
+
+HABITAT_SHARE = 0.6
+"""How often the main thing is found in its habitat."""
+
 MIN_PERIOD = 5.0
-STUFF_VALUE = (0.5, 0.6)
-STUFF_SATURATION = 0.25
-STUFF_DIM = 0.5
-SPREAD = (0.4, 0.6)
-HABITAT = 0.6
-GAINS = (0.9, 1.1)
-CAST = 0.04
-SLOPE = 0.0
+"""Period in pixels of the pattern of a very small thing; it grows by a tenth of the radius."""
 
 STREAMS = 1 << 20
 
@@ -73,7 +78,7 @@ def _thing_surface(rng: np.random.Generator, split: str, label: int, radius: flo
         phase=(rng.uniform(-1, 1), rng.uniform(-1, 1)),
         colors=_thing_colors(rng, thing.hue),
         crop=draw_crop(rng, split, SURFACE_PHOTOS),
-        photo_strength=_uniform(rng, THING_PHOTO_STRENGTH),
+        photo_strength=rng.uniform(0.03, 0.10),
         shade=(rng.uniform(-0.25, 0.25), rng.uniform(-0.25, 0.25)),
     )
 
@@ -101,13 +106,11 @@ def draw_thing(
     )
 
 
-def _stuff_surface(
-    rng: np.random.Generator, split: str, stuff: StuffClass, size: int
-) -> Surface:
+def _stuff_surface(rng: np.random.Generator, split: str, stuff: StuffClass, size: int) -> Surface:
     hue = stuff.hues[int(rng.integers(len(stuff.hues)))] + 15 * rng.standard_normal()
-    saturation, value = STUFF_SATURATION * _uniform(rng, stuff.saturation), _uniform(rng, STUFF_VALUE)
+    saturation, value = _uniform(rng, stuff.saturation), rng.uniform(0.5, 0.6)
     base = _rgb(hue, saturation, value)
-    other = _rgb(hue + 15, saturation, value * (1 - STUFF_DIM * stuff.pattern_strength))
+    other = _rgb(hue + 15, saturation, value * (1 - stuff.pattern_strength))
     return Surface(
         pattern=stuff.pattern,
         period=size * rng.uniform(0.08, 0.16),
@@ -115,19 +118,33 @@ def _stuff_surface(
         phase=(rng.uniform(-1, 1), rng.uniform(-1, 1)),
         colors=np.array([base, other], dtype=np.float32),
         crop=draw_crop(rng, split, stuff.photos),
-        photo_strength=STUFF_DIM * stuff.photo_strength * rng.uniform(0.6, 1.2),
+        photo_strength=stuff.photo_strength * rng.uniform(0.6, 1.2),
         shade=(rng.uniform(-0.1, 0.1), rng.uniform(-0.2, 0.2)),
     )
 
 
-def draw_background(rng: np.random.Generator, split: str, size: int, label=None) -> Background:
-    """Draw one to three different regions of stuff, mostly above each other."""
+def _stuff_labels(rng: np.random.Generator, habitat: str | None) -> tuple[int, ...]:
+    """One to three different kinds of stuff, the habitat first where one is given."""
     count = int(rng.choice([1, 2, 3], p=[0.25, 0.5, 0.25]))
-    labels = tuple(int(label) for label in rng.permutation(len(STUFF_CLASSES))[:count])
-    if label is not None and rng.random() < HABITAT:
-        labels = (label // 2, *[k for k in labels if k != label // 2][: count - 1])
-        count = len(labels)
-    cuts = np.sort(rng.uniform(-0.3, 0.3, count - 1))
+    labels = [int(label) for label in rng.permutation(len(STUFF))]
+    if habitat is not None:
+        labels.sort(key=lambda label: STUFF[label] != habitat)
+    return tuple(labels[:count])
+
+
+def draw_background(
+    rng: np.random.Generator, split: str, size: int, habitat: str | None = None
+) -> Background:
+    """Draw one to three different regions of stuff, mostly above each other.
+
+    Args:
+        rng: source of the draws.
+        split: whose photographs texture it.
+        size: side of the painted square in pixels.
+        habitat: a name of ``STUFF`` that has to occur.
+    """
+    labels = _stuff_labels(rng, habitat)
+    cuts = np.sort(rng.uniform(-0.3, 0.3, len(labels) - 1))
     return Background(
         size=size,
         labels=labels,
@@ -139,10 +156,11 @@ def draw_background(rng: np.random.Generator, split: str, size: int, label=None)
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    gains = _uniform(rng, GAINS) * rng.uniform(1 - CAST, 1 + CAST, 3)
+    """Draw the light of an image: its colour, its fall-off to one side, and the sensor noise."""
+    gains = rng.uniform(0.9, 1.1) * rng.uniform(0.96, 1.04, 3)
     return Light(
         gains=gains.astype(np.float32),
-        slope=(rng.uniform(-SLOPE, SLOPE), rng.uniform(-SLOPE, SLOPE)),
+        slope=(rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3)),
         gamma=rng.uniform(0.85, 1.2),
         noise=rng.uniform(0.005, 0.02),
         noise_seed=int(rng.integers(1 << 62)),
@@ -180,11 +198,12 @@ def draw_portrait(rng: np.random.Generator, split: str, size: int, label: int) -
         size: side of the image in pixels.
         label: class of the main object, an index into ``CLASSES``.
     """
-    background = draw_background(rng, split, size, label)
+    habitat = THINGS[label].habitat if rng.random() < HABITAT_SHARE else None
+    background = draw_background(rng, split, size, habitat)
     things = []
     if rng.random() < 0.25:
         things.append(_scattered(rng, split, size, size * rng.uniform(0.2, 0.35)))
-    center = (size * _uniform(rng, SPREAD), size * _uniform(rng, SPREAD))
+    center = (size * _uniform(rng, PORTRAIT_CENTERS), size * _uniform(rng, PORTRAIT_CENTERS))
     diameter = size * _uniform(rng, PORTRAIT_SCALES)
     things.append(draw_thing(rng, split, label, diameter, center))
     return Scene(size, background, tuple(things), draw_light(rng))

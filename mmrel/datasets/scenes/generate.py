@@ -23,12 +23,13 @@ from mmrel.datasets.scenes.classes import CLASSES, SEGMENTATION_CLASSES, STUFF
 from mmrel.datasets.scenes.texture import PHOTOS, SPLITS, photo_path
 from mmrel.datasets.scenes.writers import LAYOUTS, Job
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same parameters would give other pixels or annotations."""
 
 STAMP = "scenes.json"
 UNFINISHED = ".unfinished"
 MIN_IMAGE_SIZE = 32
+MAX_WORKERS = 16
 IMAGES_PER_SEQUENCE = 100
 """There is one sequence for so many images, at least one in each split."""
 
@@ -154,7 +155,7 @@ def _jobs(folder: Path, own: Parameters, split: str) -> dict[str, list[Job]]:
 
 @contextmanager
 def _single_threaded_cv2() -> Iterator[None]:
-    """Keep OpenCV from its threads, which a forked process inherits the use of but not the threads."""
+    """Keep OpenCV from using threads: a forked process would wait for those of its parent."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:
@@ -200,6 +201,11 @@ def _install(root: Path, folder: Path, own: Parameters) -> None:
     folder.rmdir()
 
 
+def _usable_cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MAX_WORKERS, cores or 1)
+
+
 def make_scenes(
     root: str | Path,
     num_train: int = 2000,
@@ -236,7 +242,7 @@ def make_scenes(
     ordered = tuple(name for name in LAYOUTS if name in layouts)
     strange = tuple(name for name in layouts if name not in LAYOUTS)
     own = Parameters(num_train, num_val, image_size, class_image_size, seed, ordered + strange)
-    workers = min(16, len(os.sched_getaffinity(0))) if workers is None else workers
+    workers = _usable_cores() if workers is None else workers
     _check(own, workers)
     root = Path(root)
     if _is_complete(root, own, overwrite):

@@ -95,9 +95,13 @@ def paint_sequence(sequence: Sequence) -> list[Picture]:
     pictures = []
     for time in range(FRAMES):
         share = time / (FRAMES - 1)
-        x, y = np.rint(np.add(np.multiply(sequence.start, 1 - share), np.multiply(sequence.end, share)))
+        x, y = np.rint(
+            np.add(np.multiply(sequence.start, 1 - share), np.multiply(sequence.end, share))
+        )
         box = (slice(int(y), int(y) + scene.size), slice(int(x), int(x) + scene.size))
-        things = tuple(_moved(*pair, time) for pair in zip(scene.things, sequence.motions, strict=True))
+        things = tuple(
+            _moved(*pair, time) for pair in zip(scene.things, sequence.motions, strict=True)
+        )
         light = replace(scene.light, noise_seed=scene.light.noise_seed + time)
         pictures.append(paint_things(canvas[box].copy(), stuff[box], things, light))
     return pictures

@@ -36,7 +36,7 @@ def _colorize(
     mix = PATTERNS[surface.pattern](u, v)[..., None]
     colors = surface.colors[0] * (1 - mix) + surface.colors[1] * mix
     shade = 1 + np.float32(surface.shade[0]) * x + np.float32(surface.shade[1]) * y
-    return colors * shade[..., None] + np.float32(surface.photo_strength) * texture
+    return np.asarray(colors * shade[..., None] + np.float32(surface.photo_strength) * texture)
 
 
 def _own_texture(thing: Thing, size: int) -> FloatImage:
@@ -46,7 +46,8 @@ def _own_texture(thing: Thing, size: int) -> FloatImage:
     offset = np.array(thing.center) - 0.5 - matrix @ [half - 0.5, half - 0.5]
     affine = np.concatenate([matrix, offset[:, None]], axis=1)
     texture = cut(thing.surface.crop, TEXTURE_SIDE)
-    return cv2.warpAffine(texture, affine, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    moved = cv2.warpAffine(texture, affine, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, dtype=np.float32)
 
 
 def _paint_thing(canvas: FloatImage, thing: Thing, coverage: NDArray[np.uint8]) -> None:
@@ -88,7 +89,8 @@ def _expose(canvas: FloatImage, light: Light) -> NDArray[np.uint8]:
     across, down = np.float32(light.slope[0]) * axis, np.float32(light.slope[1]) * axis
     brightness = (1 + across[None, :] + down[:, None])[..., None]
     lit = np.clip(canvas * light.gains * brightness, 0, 1) ** np.float32(light.gamma)
-    return np.rint(255 * np.clip(lit + np.float32(light.noise) * noise, 0, 1)).astype(np.uint8)
+    exposed = np.clip(lit + np.float32(light.noise) * noise, 0, 1)
+    return np.asarray(np.rint(255 * exposed), dtype=np.uint8)
 
 
 def visible_things(things: tuple[Thing, ...], size: int) -> tuple[Thing, ...]:

@@ -1,8 +1,8 @@
 """Surface patterns: functions of a position that tell which of two colours is there.
 
-Each takes coordinates ``u`` and ``v`` of equal shape, in periods of the pattern from its origin, and
-returns a float32 array of that shape in [0, 1]. Edges are soft, about a fifth of a period wide, so
-that sampling at pixel centres does not alias.
+Each takes coordinates ``u`` and ``v`` of equal shape, in periods of the pattern from its origin,
+and returns a float32 array of that shape in [0, 1]. Edges are soft, about a fifth of a period wide,
+so that sampling at pixel centres does not alias.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,13 @@ Pattern = Callable[[Field, Field], Field]
 _TAU = np.float32(2 * np.pi)
 
 
-def _soft(values: Field, gain: float = 2.0) -> Field:
-    return np.clip(0.5 + gain * values, 0, 1).astype(np.float32)
+def _soft(values: NDArray[np.floating], gain: float = 2.0) -> Field:
+    return np.asarray(np.clip(0.5 + gain * values, 0, 1), dtype=np.float32)
 
 
-def _wrapped(values: Field) -> Field:
+def _wrapped(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """Distance to the nearest whole number, in [0, 0.5]."""
-    return np.abs(values - np.rint(values))
+    return np.asarray(np.abs(values - np.rint(values)))
 
 
 def stripes(u: Field, v: Field) -> Field:

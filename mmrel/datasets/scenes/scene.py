@@ -1,7 +1,7 @@
 """What a scene is made of: plain records that are drawn first and painted afterwards.
 
-Lengths and positions are in pixels of the image (x to the right, y down), angles in radians, colours
-are RGB in [0, 1].
+Lengths and positions are in pixels of the image (x to the right, y down), angles in radians,
+colours are RGB in [0, 1].
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Thing:
         """``(2, 2)``: from the unit disc to offsets in pixels from ``center``."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         rotation = np.array([[cos, -sin], [sin, cos]])
-        return rotation @ np.diag([self.radius, self.radius * self.aspect])
+        return np.asarray(rotation @ np.diag([self.radius, self.radius * self.aspect]))
 
 
 @dataclass(frozen=True)

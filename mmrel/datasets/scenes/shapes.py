@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 Contour = NDArray[np.float64]
 Silhouette = Callable[[np.random.Generator], list[Contour]]
 
-_ANGLES = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+_ANGLES: NDArray[np.float64] = np.linspace(0, 2 * np.pi, 96, endpoint=False)
 
 
 def _polar(radius: NDArray[np.float64], angles: NDArray[np.float64] = _ANGLES) -> Contour:
     points = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
-    return points / np.linalg.norm(points, axis=1).max()
+    return np.asarray(points / np.linalg.norm(points, axis=1).max())
 
 
 def _fit(points: NDArray[np.float64]) -> Contour:
     """Centre the points on their bounding box and scale them into the unit disc."""
     centered = points - (points.max(axis=0) + points.min(axis=0)) / 2
-    return centered / np.linalg.norm(centered, axis=1).max()
+    return np.asarray(centered / np.linalg.norm(centered, axis=1).max())
 
 
 def star(rng: np.random.Generator) -> list[Contour]:
@@ -99,7 +99,15 @@ def arrow(rng: np.random.Generator) -> list[Contour]:
     shaft = rng.uniform(0.22, 0.4)
     head = rng.uniform(0.65, 0.95)
     neck = rng.uniform(-0.1, 0.25)
-    points = [(-1, shaft), (neck, shaft), (neck, head), (1, 0), (neck, -head), (neck, -shaft), (-1, -shaft)]
+    points = [
+        (-1, shaft),
+        (neck, shaft),
+        (neck, head),
+        (1, 0),
+        (neck, -head),
+        (neck, -shaft),
+        (-1, -shaft),
+    ]
     return [_fit(np.array(points, dtype=np.float64))]
 
 

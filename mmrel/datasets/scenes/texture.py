@@ -6,7 +6,7 @@ is seen by both.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -65,14 +65,14 @@ def photo_path(name: str) -> Path:
     if path is None or not path.is_file():
         distribution = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
         raise FileNotFoundError(
-            f"The scenes are textured with the photograph {name!r}, which ships inside the wheel of "
+            f"The scenes are textured with the photograph {name!r}, which is part of the wheel of "
             f"{distribution}, but {path or package} was not found. Install it with "
             "`pip install scikit-image scikit-learn`, then run again."
         )
     return path
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_photo(name: str) -> FloatImage:
     """A photograph as float32 RGB ``(H, W, 3)`` in [0, 1]."""
     with Image.open(photo_path(name)) as image:
@@ -90,7 +90,10 @@ def photo_region(name: str, split: str) -> tuple[int, int, int, int]:
 
 
 def draw_crop(
-    rng: np.random.Generator, split: str, photos: tuple[str, ...], sides: tuple[int, int] = (40, 110)
+    rng: np.random.Generator,
+    split: str,
+    photos: tuple[str, ...],
+    sides: tuple[int, int] = (40, 110),
 ) -> TextureCrop:
     """Draw a square from one of ``photos``, inside the part of the split.
 
@@ -116,4 +119,4 @@ def cut(crop: TextureCrop, size: int) -> FloatImage:
     texture = cv2.resize(square, (size, size), interpolation=interpolation)
     centered = texture - texture.mean(axis=(0, 1), keepdims=True)
     spread = max(float(centered.mean(axis=2).std()), 0.03)
-    return np.clip(centered / np.float32(spread), -3, 3).astype(np.float32)
+    return np.asarray(np.clip(centered / np.float32(spread), -3, 3), dtype=np.float32)

@@ -1,7 +1,7 @@
 """Writes painted scenes in four standard layouts.
 
 ========================  ==========================================================================
-``classification/``       ``{train,val}/<class>/000000.jpg``: class folders, one main thing per image
+``classification/``       ``{train,val}/<class>/000000.jpg``: class folders, one main thing each
 ``detection/``            ``{train,val}/000000.jpg`` and ``annotations/instances_{train,val}.json``:
                           COCO, polygons, and run lengths for things with a hole
 ``segmentation/``         ``images/{training,validation}/000000.jpg`` and

@@ -1,7 +1,7 @@
 """Training hooks."""
 
-from mmrel.engine.hooks.bad_samples import BadSampleHook
 from mmrel.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
+from mmrel.engine.hooks.bad_samples import BadSampleHook
 from mmrel.engine.hooks.deferred_info import DeferredRuntimeInfoHook
 from mmrel.engine.hooks.knn import KNNHook
 from mmrel.engine.hooks.last_layer_freeze import LastLayerFreezeHook

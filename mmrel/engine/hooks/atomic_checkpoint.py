@@ -87,6 +87,8 @@ class AtomicCheckpointHook(CheckpointHook):
     a remote ``out_dir`` (a URL) the stock way of writing is used.
     """
 
+    keep_ckpt_ids: deque[int]
+
     def before_run(self, runner: Runner) -> None:
         """Choose the checkpoint to resume from, before the runner loads it."""
         if not runner._resume:

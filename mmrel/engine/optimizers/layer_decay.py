@@ -51,7 +51,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
             )
         super()._validate_cfg()
 
-    def __call__(self, model: nn.Module) -> Any:
+    def __call__(self, model: Any) -> Any:
         """Build the optimiser wrapper of a model, which may be wrapped for distributed training."""
         while hasattr(model, "module"):
             model = model.module
@@ -70,7 +70,7 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
         super().add_params(params, module, prefix=prefix, get_layer_depth=depth, **kwargs)
 
 
-def depth_function(model: nn.Module) -> DepthFunction:
+def depth_function(model: Any) -> DepthFunction:
     """How deep a parameter of ``model`` lies: name -> (depth, L + 2).
 
     Raises:
@@ -78,7 +78,7 @@ def depth_function(model: nn.Module) -> DepthFunction:
     """
     if hasattr(model, "get_layer_depth"):
         return _with_mask_token(model.get_layer_depth)
-    backbone = getattr(model, "backbone", None)
+    backbone: Any = getattr(model, "backbone", None)
     if not hasattr(backbone, "get_layer_depth"):
         raise ValueError(
             "Layer-wise decay needs to know the depth of each parameter, but neither "

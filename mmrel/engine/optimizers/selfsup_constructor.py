@@ -65,7 +65,7 @@ class SelfSupOptimWrapperConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """The wrapper for ``model``, which may be wrapped for distributed training."""
-        inner = model.module if hasattr(model, "module") else model
+        inner: nn.Module = getattr(model, "module", model)
         trained = [(name, p) for name, p in inner.named_parameters() if p.requires_grad]
         decayed = [p for name, p in trained if is_decayed(name, p, self.rule)]
         plain = [p for name, p in trained if not is_decayed(name, p, self.rule)]

@@ -191,7 +191,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         ]
         if not parameters:
             return
-        norms = clip_per_tensor([p.grad for p in parameters], self.max_norm)  # type: ignore[misc]
+        norms = clip_per_tensor([p.grad for p in parameters], self.max_norm)
         defer_scalar(self.message_hub, "train/grad_norm", norms.norm())
         defer_scalar(self.message_hub, "train/grad_norm_max", norms.max())
         if self.loss_scaler is None:
@@ -203,11 +203,11 @@ class SelfSupOptimWrapper(OptimWrapper):
         if not self.guard.deferred:
             self.optimizer.step(**kwargs)
             return
-        self.optimizer.found_inf = (~self.step_ok).float()  # type: ignore[attr-defined]
+        self.optimizer.found_inf = (~self.step_ok).float()
         try:
             self.optimizer.step(**kwargs)
         finally:
-            del self.optimizer.found_inf  # type: ignore[attr-defined]
+            del self.optimizer.found_inf
 
     def _scaled_step(self, scaler: GradScaler, **kwargs: Any) -> None:
         assert self.guard.healthy is not None
@@ -245,7 +245,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         super().load_state_dict(state)
 
     def _remember(self, model: nn.Module) -> None:
-        inner = model.module if is_model_wrapper(model) else model
+        inner: Any = model.module if is_model_wrapper(model) else model
         if self._model is None or self._model() is not inner:
             self._model = weakref.ref(inner)
             self._names = {id(p): name for name, p in inner.named_parameters()}

@@ -75,7 +75,7 @@ class CosineSchedule(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args: Any,
+        *,
         epoch_length: int,
         total: float | None = None,
         warmup: float = 0,
@@ -90,9 +90,7 @@ class CosineSchedule(_ParamScheduler):
                 "already in iterations."
             )
         steps = None if total is None else round(total * epoch_length)
-        return cls(
-            *args, total=steps, warmup=round(warmup * epoch_length), by_epoch=False, **kwargs
-        )
+        return cls(total=steps, warmup=round(warmup * epoch_length), by_epoch=False, **kwargs)
 
     def _get_value(self) -> list[float]:
         current = [group[self.param_name] for group in self.optimizer.param_groups]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -220,11 +221,11 @@ class DenseViT(VisionTransformer):
                     nn.init.zeros_(module.bias)
 
 
-def attention_map(attention: nn.Module, tokens: Tensor) -> Tensor:
+def attention_map(attention: MultiheadAttention, tokens: Tensor) -> Tensor:
     """``softmax(q k^T / sqrt(d))`` of one of mmpretrain's attention modules.
 
     Args:
-        attention: with ``qkv``, ``num_heads`` and ``head_dims``.
+        attention: of any block.
         tokens: its input ``(B, T, C)``, already normalised.
 
     Returns:

@@ -10,7 +10,8 @@ from typing import Any
 
 from mmengine.model import PretrainedInit
 from mmengine.runner import CheckpointLoader
-from torch import Tensor, nn
+from mmpretrain.models.backbones import VisionTransformer
+from torch import Tensor
 
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -73,7 +74,7 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
     return backbone, dict(loaded.get("meta") or {})
 
 
-def check_fit(model: nn.Module, state: State, meta: Mapping[str, Any], source: str) -> None:
+def check_fit(model: VisionTransformer, state: State, meta: Mapping[str, Any], source: str) -> None:
     """Raise unless ``state`` holds exactly the model's tensors, with their shapes and heads.
 
     Args:
@@ -116,7 +117,7 @@ def _listed(what: str, keys: list[str]) -> str:
     return f"{len(keys)} key(s) {what}: {', '.join(keys[:MAX_LISTED])}{rest}"
 
 
-def _heads(model: nn.Module, meta: Mapping[str, Any]) -> str:
+def _heads(model: VisionTransformer, meta: Mapping[str, Any]) -> str:
     given, wanted = meta.get("num_heads"), model.arch_settings["num_heads"]
     if given is None or given == wanted:
         return ""

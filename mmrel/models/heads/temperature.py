@@ -16,7 +16,8 @@ class TemperatureSchedule:
     def __init__(self, start: float, end: float, warmup_epochs: int = 0, delay: int = 0) -> None:
         if start <= 0 or end <= 0:
             raise ValueError(
-                f"teacher temperatures are start={start}, end={end}; both must be greater than 0 (0.04 to 0.07 is usual)"
+                f"teacher temperatures are start={start}, end={end}; both must be greater than 0 "
+                "(0.04 to 0.07 is usual)"
             )
         self.start, self.end = start, end
         self.warmup_epochs, self.delay = warmup_epochs, delay

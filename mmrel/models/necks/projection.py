@@ -8,6 +8,7 @@ two are equal.
 
 import copy
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -94,7 +95,7 @@ class PrototypeProjection(BaseModule):
             )
         widths = [in_channels, *[hidden_channels] * (num_layers - 1), bottleneck_channels]
         layers: list[nn.Module] = []
-        for i, (width_in, width_out) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (width_in, width_out) in enumerate(pairwise(widths)):
             layers += [nn.GELU()] if i else []
             layers += [nn.Linear(width_in, width_out)]
         self.mlp = nn.Sequential(*layers)

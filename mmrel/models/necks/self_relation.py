@@ -68,13 +68,13 @@ class SelfRelation(BaseModule):
         """Predicted tokens of all crops."""
         crops, local = tokens.global_crops, tokens.local_crops
         predicted = _apply(crops, self.projection, self.predictor)
+        if (local is None) != (self.local_projection is None):
+            raise ValueError(
+                f"the batch has {views.num_local} local crops per image, but the neck was built with "
+                f"local={local is None}; build it with local={local is not None}, or change num_local of the crops"
+            )
         if local is None:
             return RelationTokens(predicted, crops.grid)
-        if self.local_projection is None:
-            raise ValueError(
-                f"the batch has {views.num_local} local crops per image, but the neck was built with local=False; "
-                "build it with local=True or cut no local crops"
-            )
         predicted_local = _apply(local, self.local_projection, self.local_predictor)
         return RelationTokens(predicted, crops.grid, predicted_local, local.grid)
 

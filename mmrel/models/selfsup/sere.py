@@ -8,6 +8,7 @@ of all terms sum to m + 2 (with iBOT's two terms, 4). This reading for bases oth
 from typing import Any
 
 from mmrel.models.selfsup.student_teacher import Built, StudentTeacher, _build
+from mmrel.ops.relation import check_heads
 from mmrel.registry import MODELS
 
 SPATIAL, CHANNEL = "spatial_relation", "channel_relation"
@@ -51,15 +52,18 @@ class SERE(StudentTeacher):
         base = _build(base)
         if not isinstance(base, StudentTeacher):
             raise TypeError(
-                f"base is {type(base).__name__}; SERE is carried by a student-teacher algorithm such as mmrel.IBOT or mmrel.DINO"
+                f"base is {type(base).__name__}; SERE is carried by a student-teacher algorithm "
+                "such as mmrel.IBOT or mmrel.DINO"
             )
         weights = {SPATIAL: alpha, CHANNEL: beta}
         if min(weights.values()) < 0:
             raise ValueError(f"alpha is {alpha} and beta is {beta}; both must be at least 0")
-        heads = {
+        num_heads = num_heads or base.backbone.num_heads
+        check_heads(base.backbone.embed_dims, num_heads)
+        heads: dict[str, dict[str, Any]] = {
             SPATIAL: dict(
                 type="mmrel.SpatialRelationHead",
-                num_heads=num_heads or base.backbone.num_heads,
+                num_heads=num_heads,
                 overlap_side=overlap_side,
                 local_overlap_side=local_overlap_side,
                 teacher_temperature=spatial_temperature,

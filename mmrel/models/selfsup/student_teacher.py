@@ -49,13 +49,14 @@ class StudentTeacher(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type="mmrel.ViewPreprocessor"), init_cfg)
-        self.backbone = _build(backbone)
-        self.neck = ModuleDict({name: _build(part) for name, part in neck.items()})
-        self.head = ModuleDict({name: _build(part) for name, part in head.items()})
-        self.teacher = nn.ModuleDict(
+        self.backbone: Any = _build(backbone)
+        necks = {name: _build(part) for name, part in neck.items()}
+        self.neck: Any = ModuleDict(necks)
+        self.head: Any = ModuleDict({name: _build(part) for name, part in head.items()})
+        self.teacher: Any = nn.ModuleDict(
             {
                 "backbone": self.backbone.teacher_copy(),
-                "neck": nn.ModuleDict({k: part.teacher_copy() for k, part in self.neck.items()}),
+                "neck": nn.ModuleDict({name: part.teacher_copy() for name, part in necks.items()}),
             }
         ).requires_grad_(False)
         self._check_parts()
@@ -75,7 +76,7 @@ class StudentTeacher(BaseModel):
             teacher.copy_(student)
 
     def forward(
-        self, inputs: ViewBatch | Tensor, data_samples: list | None = None, mode: str = "tensor"
+        self, inputs: Any, data_samples: list | None = None, mode: str = "tensor"
     ) -> dict[str, Tensor] | Tensor:
         """MMEngine's entry.
 
@@ -216,7 +217,7 @@ class StudentTeacher(BaseModel):
             )
 
 
-def _build(part: Built) -> nn.Module:
+def _build(part: Built) -> Any:
     return part if isinstance(part, nn.Module) else MODELS.build(part)
 
 
