@@ -43,6 +43,12 @@ def test_import__is_light_and_works_without_mmdet_and_mmseg() -> None:
     assert not set(loaded) - {"torch"}
 
 
+def test_tools__find_mistakes_before_torch_is_imported() -> None:
+    code = "import sys, mmrel.utils.config, mmrel.utils.launch; assert 'torch' not in sys.modules"
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.parametrize("module", ["mmengine", "mmcv", "mmpretrain"])
 def test_import__without_required_host__one_readable_error(module: str) -> None:
     result = python(f"import sys; sys.modules[{module!r}] = None; import mmrel")

@@ -127,7 +127,7 @@ def check_testable(config: Any, args: argparse.Namespace) -> None:
 def main() -> None:
     """Check what the user gave, then test."""
     args = parse_args()
-    config = load_config(args.config)
+    config = load_config(args.config, args.cfg_options)
     check_testable(config, args)
     merge_args(config, args)
     check_load_from(config)

@@ -108,7 +108,7 @@ def set_loaders(config: Any, args: argparse.Namespace) -> None:
 def main() -> None:
     """Check what the user gave, then train."""
     args = parse_args()
-    config = load_config(args.config)
+    config = load_config(args.config, args.cfg_options)
     merge_args(config, args)
     check_load_from(config)
     check_pretrained(config)

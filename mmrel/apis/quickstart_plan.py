@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,13 @@ def methods(root: Path) -> dict[str, Path]:
     """The methods that have a quickstart config, with its path below ``root``."""
     found = sorted((root / "configs" / "quickstart").glob("*.py"))
     return {path.stem.split("_")[0].split("-")[-1]: path.relative_to(root) for path in found}
+
+
+@cache
+def load_configs(root: Path, pretraining: Path) -> dict[str, Config]:
+    """Read the configs once: ``pretrain`` and one per fine-tuning."""
+    files = {"pretrain": pretraining, **{task: Path(config) for task, (config, _) in TASKS.items()}}
+    return {name: Config.fromfile(root / file) for name, file in files.items()}
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,10 @@ class Plan:
         """Name of the method, from the config's file name."""
         return self.options.config.stem.split("_")[0].split("-")[-1]
 
-    @cached_property
+    @property
     def configs(self) -> dict[str, Config]:
         """The configs as shipped: ``pretrain`` and one per fine-tuning."""
-        files = {"pretrain": self.options.config, **{k: Path(v[0]) for k, v in TASKS.items()}}
-        return {name: Config.fromfile(self.options.root / file) for name, file in files.items()}
+        return load_configs(self.options.root, self.options.config)
 
     @property
     def epochs(self) -> int:

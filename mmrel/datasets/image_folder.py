@@ -1,6 +1,7 @@
 """Any folder of images, labelled or not, nested, of mixed sizes and formats."""
 
 import hashlib
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -130,7 +131,7 @@ class ImageFolder(CustomDataset):
     def _report(self, index: int, error: UnreadableImageError) -> None:
         log = self._connected_log()
         if log.record(error.path, index, error.reason) and log.file is None:
-            print_log(f"unreadable file skipped: {error}", "current", "WARNING")
+            print_log(f"unreadable file skipped: {error}", "current", logging.WARNING)
         allowed = allowed_bad_samples(len(self), self.max_bad_fraction, self.min_bad_allowed)
         if len(log.paths) > allowed:
             raise TooManyBadSamplesError(
@@ -149,7 +150,7 @@ class ImageFolder(CustomDataset):
         return log
 
     def _find_samples(self) -> list[Any]:
-        root = self.img_prefix
+        root = self.img_prefix.rstrip("/") or "/"
         if "://" not in root and not Path(root).is_dir():
             what = "a file" if Path(root).exists() else "missing"
             raise FileNotFoundError(

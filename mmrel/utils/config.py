@@ -15,17 +15,20 @@ from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, missing_host
 
 
-def load_config(path: str) -> Any:
+def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     """Read a configuration file.
 
     Args:
         path (str): A ``.py``, ``.yml`` or ``.json`` file.
+        options (dict, optional): What ``--cfg-options`` gave. Only ``data_root`` is applied here, so
+            that other options, merged later, win over it.
 
     Returns:
         mmengine.Config: The configuration with its bases merged.
 
     Raises:
-        UsageError: If there is no such file or it needs a package that is not installed.
+        UsageError: If there is no such file, if it needs a package that is not installed, or if
+            ``data_root`` is of no use.
     """
     from mmengine.config import Config
 
@@ -41,6 +44,8 @@ def load_config(path: str) -> Any:
     for module in hosts_named_in(config.to_dict()):
         if find_spec(module) is None:
             raise UsageError(f"{path} cannot be used. {missing_host(module)}")
+    if options and "data_root" in options:
+        set_data_root(config, str(options["data_root"]))
     return config
 
 
@@ -66,10 +71,10 @@ def set_data_root(config: Any, root: str) -> None:
 
     Args:
         config (mmengine.Config): The configuration, changed in place.
-        root (str): The new value; a folder that exists.
+        root (str): The new value; a folder with files in it.
 
     Raises:
-        UsageError: If the configuration has no ``data_root`` or the folder does not exist.
+        UsageError: If the configuration has no ``data_root``, or the folder is missing or empty.
     """
     old = config.get("data_root")
     if not isinstance(old, str) or not old.rstrip("/"):
@@ -81,6 +86,11 @@ def set_data_root(config: Any, root: str) -> None:
     if "://" not in root and not Path(root).is_dir():
         raise UsageError(
             f"data_root={root} is not a folder (looked for {Path(root).absolute()}). "
+            "Give a folder that holds the images, nested as you like."
+        )
+    if "://" not in root and not any(path.is_file() for path in Path(root).rglob("*")):
+        raise UsageError(
+            f"data_root={root} holds no files (looked in {Path(root).absolute()} and below). "
             "Give a folder that holds the images, nested as you like."
         )
     slashed = old.rstrip("/") + "/"
@@ -95,12 +105,8 @@ def set_data_root(config: Any, root: str) -> None:
 
 
 def merge_options(config: Any, options: dict[str, Any] | None) -> None:
-    """Merge ``--cfg-options``; ``data_root`` is propagated first, so other options win over it."""
-    if options is None:
-        return
-    if "data_root" in options:
-        set_data_root(config, str(options["data_root"]))
-    config.merge_from_dict(options)
+    """Merge ``--cfg-options``; without loader processes, none can be persistent."""
+    config.merge_from_dict(options or {})
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         if loader is not None and loader.get("num_workers", 0) == 0:

@@ -1,4 +1,7 @@
-"""What ``tools/train.py`` and ``tools/test.py`` do between a configuration and a runner."""
+"""What ``tools/train.py`` and ``tools/test.py`` do between a configuration and a runner.
+
+torch is imported by the functions that need it, so that a mistake in the arguments shows at once.
+"""
 
 import argparse
 import os
@@ -6,11 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
-from mmengine.device import get_device
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-from torch import nn
 
 from mmrel.utils.errors import UsageError
 
@@ -94,26 +92,12 @@ def enable_amp(config: Any) -> None:
         )
 
 
-class LaunchedRunner(Runner):
-    """MMEngine's runner that also trains several CPU processes where a model has SyncBatchNorm."""
-
-    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for distributed training.
-
-        torch's SyncBatchNorm refuses the CPU, so there each process normalises with its own batch.
-        """
-        synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
-        if self.distributed and on_cpu() and synchronised:
-            self.logger.warning(
-                "SyncBatchNorm needs a GPU: on the CPU each process normalises with its own batch."
-            )
-            model = revert_sync_batchnorm(model)
-        return super().wrap_model(model_wrapper_cfg, model)
-
-
 def build_runner(config: Any) -> Any:
     """Build the runner; a distributed run without a GPU talks through gloo."""
+    from mmengine.registry import RUNNERS
+
     from mmrel.engine.cpu_distributed import prepare_cpu_distributed
+    from mmrel.utils.runner import LaunchedRunner
 
     prepare_cpu_distributed(config)
     if "runner_type" in config:
@@ -123,4 +107,6 @@ def build_runner(config: Any) -> Any:
 
 def on_cpu() -> bool:
     """Whether MMEngine will put the model on the CPU."""
+    from mmengine.device import get_device
+
     return get_device() == "cpu"

@@ -11,10 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmrel.engine.optimizers import NonFiniteLossError, SelfSupOptimWrapper
 from mmrel.structures import Geometry, ViewBatch
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 CONFIGS = {"dino": tiny.dino(), "ibot": tiny.ibot(), "sere": tiny.sere()}
 
 

@@ -13,6 +13,7 @@ ITERATIONS = 18
 
 def settings(work_dir: Path, workers: int = 0, **changes: object) -> dict:
     result = engine_toys.config(work_dir, **changes)
+    result["default_hooks"]["checkpoint"] |= dict(interval=-1, save_last=False)
     result["train_dataloader"]["num_workers"] = workers
     result["train_dataloader"]["sampler"]["type"] = "mmrel.KeyedSampler"
     result["train_dataloader"]["persistent_workers"] = workers > 0
@@ -21,12 +22,17 @@ def settings(work_dir: Path, workers: int = 0, **changes: object) -> dict:
 
 def train_until(work_dir: Path, stop: int, workers: int = 0) -> None:
     config = settings(work_dir, workers)
-    config["custom_hooks"][-1]["stop_after"] = stop
-    config["custom_hooks"][-1]["priority"] = "LOWEST"
+    stop_and_save(config, stop)
     runner = engine_toys.build(config)
     with pytest.raises(KeyboardInterrupt):
         runner.train()
     engine_toys.close(runner)
+
+
+def stop_and_save(config: dict, stop: int) -> None:
+    """Save at iteration ``stop`` and break off there."""
+    config["custom_hooks"][-1] |= dict(stop_after=stop, priority="LOWEST")
+    config["default_hooks"]["checkpoint"]["interval"] = stop
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +106,8 @@ def test_resume__fp16_with_its_scale(tmp_path: Path) -> None:
         config["train_cfg"]["max_epochs"] = 1
         scale = dict(init_scale=2.0**4, growth_interval=2)
         config["optim_wrapper"] |= dict(precision="fp16", loss_scale=scale)
-        config["custom_hooks"][-1] |= dict(stop_after=stop, priority="LOWEST")
         if stop:
+            stop_and_save(config, stop)
             with pytest.raises(KeyboardInterrupt):
                 engine_toys.build(config).train()
             config["custom_hooks"][-1]["stop_after"] = None

@@ -27,6 +27,7 @@ def settings(root: Path, work_dir: Path, workers: int) -> dict:
         num_workers=workers,
     )
     config["train_cfg"]["max_epochs"] = 2
+    config["default_hooks"]["checkpoint"] |= dict(interval=STOP, save_last=False)
     knn = dict(
         type="mmrel.KNNHook", bank_dataloader=loader(root), val_dataloader=loader(root), k=(3,)
     )

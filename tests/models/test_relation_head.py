@@ -176,7 +176,11 @@ def test_self_relation__equals_its_layers() -> None:
     torch.testing.assert_close(student.local_tokens, tokens_of(local))
     assert (student.global_grid, student.local_grid) == GRIDS and teacher.local_tokens is None
     assert student.global_tokens.is_contiguous() and student.local_tokens.is_contiguous()
-    assert neck.student(NetworkTokens(tokens.global_crops), views).local_tokens is None
+    with pytest.raises(ValueError, match="build it with local=False"):
+        neck.student(NetworkTokens(tokens.global_crops), view_batch(2, 0, 2))
+    two_views = SelfRelation(6, local=False, norm_cfg=BN)
+    alone = NetworkTokens(tokens.global_crops)
+    assert two_views.student(alone, view_batch(2, 0, 2)).local_tokens is None
 
 
 def test_self_relation__names_and_initialisation() -> None:

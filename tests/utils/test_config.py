@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
-from mmrel.utils import UsageError, launch
+from mmrel.utils import UsageError, launch, runner
 from mmrel.utils import config as config_tools
 
 
@@ -27,9 +27,11 @@ b = ('data/x', 3)
 
 
 def test_data_root__rewritten_wherever_its_value_went(tmp_path: Path) -> None:
-    config = Config.fromstring(DATA, ".py")
+    path = write(tmp_path, DATA)
     new = str(tmp_path)
-    config_tools.merge_options(config, dict(data_root=new, **{"a.ann_file": "mine.json"}))
+    options = {"data_root": new, "a.ann_file": "mine.json"}
+    config = config_tools.load_config(path, options)
+    config_tools.merge_options(config, options)
     assert config.data_root == new
     assert config.a.ann_file == "mine.json"
     assert config.a.other == "data/xy"
@@ -39,6 +41,7 @@ def test_data_root__rewritten_wherever_its_value_went(tmp_path: Path) -> None:
 
 def test_data_root__continued_paths(tmp_path: Path) -> None:
     config = Config.fromstring(DATA, ".py")
+    write(tmp_path, "")
     config_tools.set_data_root(config, f"{tmp_path}/")
     assert config.a.ann_file == f"{tmp_path}/ann.json"
 
@@ -47,6 +50,8 @@ def test_data_root__missing_folder_or_key(tmp_path: Path) -> None:
     config = Config.fromstring(DATA, ".py")
     with pytest.raises(UsageError, match=r"/no/where is not a folder"):
         config_tools.set_data_root(config, "/no/where")
+    with pytest.raises(UsageError, match=r"holds no files"):
+        config_tools.set_data_root(config, str(tmp_path))
     with pytest.raises(UsageError, match=r"no top-level data_root.*train_dataloader"):
         config_tools.set_data_root(Config(dict(a=1)), str(tmp_path))
 
@@ -174,11 +179,11 @@ def test_sync_norms__reverted_where_processes_share_a_cpu(
 ) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4))
     weight = model[1].weight
-    runner = object.__new__(launch.LaunchedRunner)
-    runner.logger = logging.getLogger("test")
-    runner._distributed = True
-    monkeypatch.setattr(launch, "on_cpu", lambda: True)
-    monkeypatch.setattr(launch.Runner, "wrap_model", lambda self, cfg, wrapped: wrapped)
-    wrapped = runner.wrap_model(None, model)
+    launched = object.__new__(runner.LaunchedRunner)
+    launched.logger = logging.getLogger("test")
+    launched._distributed = True
+    monkeypatch.setattr(runner, "on_cpu", lambda: True)
+    monkeypatch.setattr(runner.Runner, "wrap_model", lambda self, cfg, wrapped: wrapped)
+    wrapped = launched.wrap_model(None, model)
     assert not isinstance(wrapped[1], nn.SyncBatchNorm)
     assert wrapped[1].weight is weight

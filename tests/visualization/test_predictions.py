@@ -32,7 +32,9 @@ def test_paint_instances__tints_the_mask_best_on_top() -> None:
     image = np.full((1, 3, 3), 100, dtype=np.uint8)
     left, both = np.array([[1, 0, 0]], dtype=bool), np.array([[1, 1, 0]], dtype=bool)
     box = (0.0, 0.0, 2.0, 1.0)
-    painted = paint_instances(image, [Instance(0, box, left, 0.9), Instance(1, box, both, 0.5)], PALETTE)
+    painted = paint_instances(
+        image, [Instance(0, box, left, 0.9), Instance(1, box, both, 0.5)], PALETTE
+    )
     assert painted.tolist() == [[[155, 45, 45], [45, 45, 155], [100, 100, 100]]]
 
 
@@ -55,7 +57,11 @@ def test_class_map__without_channel() -> None:
 def test_draw_rows__writes_a_picture(tmp_path: Path) -> None:
     image = np.zeros((20, 20, 3), dtype=np.uint8)
     instance = Instance(1, (2, 2, 9, 9), np.eye(20, dtype=bool), 0.75)
-    row = [Panel(image), Panel(image, (instance,)), Panel(image, labels=np.zeros((20, 20), dtype=int))]
+    row = [
+        Panel(image),
+        Panel(image, (instance,)),
+        Panel(image, labels=np.zeros((20, 20), dtype=int)),
+    ]
     draw_rows(("image", "a", "b"), [row], ("star", "fish"), PALETTE, tmp_path / "p.png")
     assert min(Image.open(tmp_path / "p.png").size) > 300
 

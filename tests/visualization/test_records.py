@@ -17,7 +17,9 @@ def write_scalars(run_dir: Path, name: str, records: list[dict]) -> None:
 
 def test_read_records__resumed_run_follows_its_first_part(tmp_path: Path) -> None:
     write_scalars(tmp_path, "20300102_000000", [{"loss": 2.0, "step": 20}])
-    write_scalars(tmp_path, "20300101_000000", [{"loss": 4.0, "step": 10}, {"loss": 9.0, "step": 20}])
+    write_scalars(
+        tmp_path, "20300101_000000", [{"loss": 4.0, "step": 10}, {"loss": 9.0, "step": 20}]
+    )
     records = read_records(tmp_path)
     assert [record["loss"] for record in records] == [4.0, 9.0, 2.0]
     assert series(records, "loss").tolist() == [[10, 4], [20, 2]]
@@ -29,7 +31,11 @@ def test_read_records__nothing_there(tmp_path: Path) -> None:
 
 
 def test_series__over_epochs() -> None:
-    records = [{"knn": 30.0, "epoch": 0, "step": 0}, {"loss": 1.0, "step": 5}, {"knn": 40.0, "epoch": 1}]
+    records = [
+        {"knn": 30.0, "epoch": 0, "step": 0},
+        {"loss": 1.0, "step": 5},
+        {"knn": 40.0, "epoch": 1},
+    ]
     assert series(records, "knn", over="epoch").tolist() == [[0, 30], [1, 40]]
     assert series(records, "absent").shape == (0, 2)
 
@@ -42,7 +48,10 @@ def test_last_value__newest_or_an_error_that_lists_the_names() -> None:
 
 
 def test_names_with__in_order_of_appearance() -> None:
-    assert names_with([{"loss_b": 1, "x": 1}, {"loss_a": 1, "loss_b": 1}], "loss_") == ["loss_b", "loss_a"]
+    assert names_with([{"loss_b": 1, "x": 1}, {"loss_a": 1, "loss_b": 1}], "loss_") == [
+        "loss_b",
+        "loss_a",
+    ]
 
 
 def test_smooth__mean_of_the_last_values() -> None:

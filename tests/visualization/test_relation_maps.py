@@ -26,7 +26,11 @@ def test_cut_views__crops_and_geometry() -> None:
     views = cut_views(pictures, 20)
     assert views.crops.shape == (6, 3, 20, 20) and views.geometry.shape == (3, 2, 5)
     assert views.boxes.tolist() == [[1, 2, 36, 29, 0], [13, 9, 36, 29, 1]]
-    crop = Image.fromarray(pictures[1]).crop((13, 9, 49, 38)).resize((20, 20), Image.Resampling.BICUBIC)
+    crop = (
+        Image.fromarray(pictures[1])
+        .crop((13, 9, 49, 38))
+        .resize((20, 20), Image.Resampling.BICUBIC)
+    )
     expected = torch.from_numpy(np.array(crop)[:, ::-1].copy()).permute(2, 0, 1)
     assert torch.equal(views.crops[4], expected)
 
@@ -41,11 +45,18 @@ def test_relation_maps__equal_to_the_formula() -> None:
     model = build(sere(ibot()))
     views = cut_views(images(), GLOBAL)
     maps = relation_maps(model, views, MEAN, STD)
-    crops = (views.crops.float() - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    crops = (views.crops.float() - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(
+        1, 3, 1, 1
+    )
     with torch.no_grad():
         tokens = model.teacher.backbone(crops)
         grid = tokens.prenorm_patches.transpose(1, 2).unflatten(2, tokens.grid)
-        projected = model.teacher.neck["spatial_relation"].projection.train()(grid)[:3].flatten(2).transpose(1, 2)
+        projected = (
+            model.teacher.neck["spatial_relation"]
+            .projection.train()(grid)[:3]
+            .flatten(2)
+            .transpose(1, 2)
+        )
     lattice, _ = overlap_lattice(views.geometry[:, 0], views.geometry[:, 1], 3)
     sampled = sample_tokens(projected, lattice, tokens.grid)[0].unflatten(1, (HEADS, -1))
     scale = (WIDTH // HEADS) ** -0.5 / 0.5

@@ -18,13 +18,17 @@ class Links(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.found += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")
+        ]
 
 
 def test_write_page__self_contained(tmp_path: Path) -> None:
     png = tmp_path / "a.png"
     Image.new("RGB", (3, 2)).save(png)
-    report.write_page(tmp_path / "r.html", "A <b> title", "x & y", [report.picture(png, 'a "caption"')])
+    report.write_page(
+        tmp_path / "r.html", "A <b> title", "x & y", [report.picture(png, 'a "caption"')]
+    )
     text = (tmp_path / "r.html").read_text()
     links = Links()
     links.feed(text)

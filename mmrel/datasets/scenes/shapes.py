@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Contour = NDArray[np.float64]
 Silhouette = Callable[[np.random.Generator], list[Contour]]
 
-_ANGLES: NDArray[np.float64] = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+_ANGLES = 2 * np.pi * np.arange(96, dtype=np.float64) / 96
 
 
 def _polar(radius: NDArray[np.float64], angles: NDArray[np.float64] = _ANGLES) -> Contour:
