@@ -164,6 +164,12 @@ def test_build_py__puts_configs_and_tools_into_mim(tmp_path: Path) -> None:
     assert (tmp_path / "mmrel" / "py.typed").is_file()
 
 
+def test_packages__have_an_init_file_each() -> None:
+    """A folder without one would be left out of the wheel."""
+    folders = {path.parent for path in (ROOT / "mmrel").rglob("*.py") if ".mim" not in path.parts}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").is_file()]
+
+
 @pytest.mark.slow
 def test_wheel__holds_configs_and_tools_and_resolves_its_prefix(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]

@@ -15,9 +15,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from mmrel.apis.progress import Terminal
-from mmrel.apis.quickstart_plan import Options, Plan, methods
-from mmrel.apis.quickstart_report import write_report
 from mmrel.apis.stages import StageError, StageRunner
+from mmrel.utils import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,47 +46,54 @@ def _positive(text: str) -> int:
     return value
 
 
-def read_options(args: argparse.Namespace) -> Options:
-    """The options, with absolute paths.
+def find_method(name: str) -> Path:
+    """The config of a method, below the repository.
 
     Raises:
-        ValueError: a method without a quickstart config.
+        ValueError: there is none; the message lists the methods that have one.
     """
-    known = methods(ROOT)
-    if args.method not in known:
+    files = sorted((ROOT / "configs" / "quickstart").glob("*.py"))
+    known = {file.stem.split("_")[0].split("-")[-1]: file.relative_to(ROOT) for file in files}
+    if name not in known:
         raise ValueError(
-            f"There is no quickstart for the method {args.method!r}; there is one for: "
-            f"{', '.join(sorted(known))}. Choose one of these, or add a config to configs/quickstart/."
+            f"There is no quickstart for the method {name!r}; there is one for: {', '.join(sorted(known))}. "
+            "Choose one of these, or add a config to configs/quickstart/."
         )
-    return Options(
-        root=ROOT,
-        work_dir=args.work_dir.absolute(),
-        data_root=args.data_root.absolute(),
-        config=known[args.method],
-        epochs=args.epochs,
-        seed=args.seed,
-        num_train=args.num_train,
-        num_val=args.num_val,
-        finetune_iters=args.finetune_iters,
-    )
+    return known[name]
 
 
-def run(options: Options) -> str:
+def run(args: argparse.Namespace) -> str:
     """Run what is not done yet, write the report, and return its summary."""
-    plan, terminal = Plan(options), Terminal()
-    runner = StageRunner(options.work_dir, ROOT, terminal)
-    with quiet(options.work_dir / "logs" / "plan.log"):
+    config, work_dir = find_method(args.method), args.work_dir.absolute()
+    terminal = Terminal()
+    with quiet(work_dir / "logs" / "quickstart.log"):
+        from mmrel.apis.quickstart_plan import Options, Plan
+        from mmrel.apis.quickstart_report import write_report
+
+        options = Options(
+            root=ROOT,
+            work_dir=work_dir,
+            data_root=args.data_root.absolute(),
+            config=config,
+            epochs=args.epochs,
+            seed=args.seed,
+            num_train=args.num_train,
+            num_val=args.num_val,
+            finetune_iters=args.finetune_iters,
+        )
+        plan = Plan(options)
         groups = plan.groups()
+    runner = StageRunner(work_dir, ROOT, terminal)
     for group in groups:
         runner.run(*group)
     terminal("report", "drawing the figures")
-    with quiet(options.work_dir / "logs" / "report.log"):
+    with quiet(work_dir / "logs" / "report.log"):
         return write_report(plan, runner)
 
 
 @contextmanager
 def quiet(log: Path) -> Iterator[None]:
-    """Send what the host libraries print into a file."""
+    """Send what the host libraries print, some of them on import, into a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file, redirect_stdout(file), redirect_stderr(file):
         yield
@@ -96,8 +102,8 @@ def quiet(log: Path) -> Iterator[None]:
 def main(arguments: list[str] | None = None) -> int:
     """Run what is not done yet and write the report; returns the exit code."""
     try:
-        print(run(read_options(parse_args(arguments))))
-    except (ValueError, OSError, StageError) as error:
+        print(run(parse_args(arguments)))
+    except (ValueError, OSError, StageError, UsageError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ Expected: see the quickstart's report; there is no published number.
 """
 
 _base_ = [
+    "../_base_/plugin.py",
     "mmseg::_base_/models/upernet_mae.py",
     "../_base_/models/vit_scenes.py",
     "../_base_/datasets/seg_scenes.py",

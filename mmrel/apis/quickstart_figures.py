@@ -35,7 +35,7 @@ def draw_curves(plan: Plan, runs: dict[str, Records], knn: Result) -> tuple[Path
         title: (runs[f"{task}-{names[0]}"], runs[f"{task}-{names[1]}"])
         for task, title in TITLES.items()
     }
-    curves.draw_finetuning(pairs, paths[1])
+    curves.draw_finetuning(pairs, (plan.title, "random init"), paths[1])
     return paths
 
 
@@ -75,7 +75,7 @@ def draw_predictions(plan: Plan) -> tuple[Path, Path]:
     """The first validation images with annotation and both predictions, for both tasks."""
     folder = plan.options.work_dir
     samples = {task: [_predict(plan, task, i) for i in plan.initialisations] for task in TASKS}
-    columns = ["image", "annotation", plan.method.upper(), "random init"]
+    columns = ["image", "annotation", plan.title, "random init"]
     paths = folder / "detections.png", folder / "segmentations.png"
     rows = [_detection_row(*pair) for pair in zip(*samples["mask-rcnn"], strict=True)]
     predictions.draw_rows(columns, rows, CLASSES, THING_PALETTE, paths[0])

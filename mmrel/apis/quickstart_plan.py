@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmrel.apis.stages import Stage
 from mmrel.datasets.scenes.generate import STAMP, Parameters
 from mmrel.datasets.scenes.writers import LAYOUTS
+from mmrel.utils.config import load_config
 from mmrel.version import __version__
 
 TASKS = {
@@ -29,17 +30,11 @@ MAX_EVALUATIONS = 30
 """Longer pretrainings evaluate k-NN every few epochs, so that it stays a small part of their time."""
 
 
-def methods(root: Path) -> dict[str, Path]:
-    """The methods that have a quickstart config, with its path below ``root``."""
-    found = sorted((root / "configs" / "quickstart").glob("*.py"))
-    return {path.stem.split("_")[0].split("-")[-1]: path.relative_to(root) for path in found}
-
-
 @cache
 def load_configs(root: Path, pretraining: Path) -> dict[str, Config]:
     """Read the configs once: ``pretrain`` and one per fine-tuning."""
     files = {"pretrain": pretraining, **{task: Path(config) for task, (config, _) in TASKS.items()}}
-    return {name: Config.fromfile(root / file) for name, file in files.items()}
+    return {name: load_config(str(root / file)) for name, file in files.items()}
 
 
 @dataclass(frozen=True)
@@ -89,6 +84,11 @@ class Plan:
     def configs(self) -> dict[str, Config]:
         """The configs as shipped: ``pretrain`` and one per fine-tuning."""
         return load_configs(self.options.root, self.options.config)
+
+    @property
+    def title(self) -> str:
+        """The method as it is written, from the config's model."""
+        return self.configs["pretrain"].model.type.rpartition(".")[2]
 
     @property
     def epochs(self) -> int:
@@ -218,13 +218,23 @@ class Plan:
             outputs=(output,),
             folder=self.folder(name),
             resume=("--resume",),
-            environment={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+            environment=thread_environment(threads),
         )
 
     def _path(self, path: Path) -> str:
         """Relative to the repository, where the commands are run, if it lies inside."""
         root = self.options.root
         return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment variables for a process of so many threads.
+
+    Threads that wait for each other sleep instead of spinning: spinning threads made a training step several
+    times slower wherever another process wanted the same cores.
+    """
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return {**counts, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def shorter_schedule(iterations: int) -> dict[str, int]:

@@ -52,7 +52,7 @@ def write_report(plan: Plan, runner: StageRunner) -> str:
     ]
     path = plan.options.work_dir / "report.html"
     report.write_page(path, TITLE, _introduction(plan), parts)
-    return summary(results, plan.method.upper(), path)
+    return summary(results, plan.title, path)
 
 
 def summary(results: list[Result], method: str, path: Path) -> str:
@@ -70,14 +70,14 @@ def _introduction(plan: Plan) -> str:
     own, backbone = plan.options, plan.configs["pretrain"].model.base.backbone
     return (
         f"A vision transformer of {backbone.arch.num_layers} blocks, {backbone.arch.embed_dims} wide, was pretrained "
-        f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.method.upper()}. Its teacher's "
+        f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.title}. Its teacher's "
         "backbone then started Mask R-CNN and UperNet; the same fine-tunings were run from random weights, with "
         "the same data, iterations, learning rates and seed."
     )
 
 
 def _result_part(plan: Plan, results: list[Result]) -> list[str]:
-    method = plan.method.upper()
+    method = plan.title
     thumbnail = f"{THUMBNAIL_SIZE}\N{MULTIPLICATION SIGN}{THUMBNAIL_SIZE} thumbnail"
     rows = [
         (

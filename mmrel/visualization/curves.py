@@ -64,17 +64,20 @@ def _draw_knn(axes: Axes, records: Records, knn: str, levels: Levels) -> None:
     axes.legend(loc="lower right")
 
 
-def draw_finetuning(runs: Mapping[str, tuple[Records, Records]], path: Path) -> None:
+def draw_finetuning(
+    runs: Mapping[str, tuple[Records, Records]], labels: tuple[str, str], path: Path
+) -> None:
     """Training losses of the same fine-tuning from two initialisations.
 
     Args:
         runs: title to the scalars of (pretrained, random).
+        labels: names of these two.
         path: PNG file to write.
     """
     with figure(path, 9.6, 2.9) as canvas:
         panels = canvas.subplots(1, len(runs), squeeze=False)[0]
         for axes, (title, pair) in zip(panels, runs.items(), strict=True):
-            named = zip(pair, ("SERE", "random init"), (PRETRAINED, RANDOM), strict=True)
+            named = zip(pair, labels, (PRETRAINED, RANDOM), strict=True)
             for records, label, color in named:
                 points = series(records, "loss")
                 values, marker = smooth(points[:, 1], SMOOTHING), _marker(len(points))

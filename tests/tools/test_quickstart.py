@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mmrel.apis import quickstart_report
-from mmrel.apis.quickstart_plan import Options, Plan, methods, shorter_schedule
+from mmrel.apis.quickstart_plan import Options, Plan, shorter_schedule
 from mmrel.apis.quickstart_results import (
     Result,
     read_results,
@@ -25,6 +25,7 @@ from mmrel.apis.stages import StageRunner
 from mmrel.datasets.scenes import CLASSES
 
 ROOT = Path(__file__).parents[2]
+CONFIG = Path("configs/quickstart/ibot-sere_vit-tiny-p8_scenes.py")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def options(tmp_path: Path) -> Options:
         ROOT,
         tmp_path / "work",
         tmp_path / "scenes",
-        methods(ROOT)["sere"],
+        CONFIG,
         num_train=20,
         num_val=10,
     )
@@ -112,6 +113,10 @@ def test_plan__configs_fit_together(options: Options) -> None:
     knn = configs["pretrain"].default_hooks.knn
     assert knn.at_start and tuple(knn.k) == (20,)
     assert shorter_schedule(2)["param_scheduler.1.T_max"] == 1
+
+
+def test_find_method__by_the_last_part_of_the_first_word(tool: ModuleType) -> None:
+    assert tool.find_method("sere") == CONFIG
 
 
 def test_main__unknown_method(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,6 @@ def test_draw__writes_pictures(count: int, tmp_path: Path) -> None:
     ]
     records += [{"knn/top1_k20": 30.0 + i, "epoch": i, "step": 10 * i} for i in range(count)]
     draw_pretraining(records, "knn/top1_k20", {"random": 30.0}, tmp_path / "a.png")
-    draw_finetuning({"x": (records, records)}, tmp_path / "b.png")
+    draw_finetuning({"x": (records, records)}, ("a", "b"), tmp_path / "b.png")
     for name in ("a.png", "b.png"):
         assert min(Image.open(tmp_path / name).size) > 300

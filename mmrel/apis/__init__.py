@@ -1,0 +1,1 @@
+"""What the tools are made of: the stages of the quickstart and their bookkeeping."""
