@@ -35,6 +35,7 @@ from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.structures import SampleKey
 
 Box = tuple[int, int, int, int, int]
+Pipeline = Callable[[str, int], Any]
 GLOBAL_SCALE, LOCAL_SCALE = (0.4, 1.0), (0.05, 0.4)
 GLOBAL_SIDE, LOCAL_SIDE = 13, 6
 
@@ -52,17 +53,6 @@ class RandomBlur:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
-class RandomSolarize:
-    """PIL's solarisation at threshold 128."""
-
-    def __init__(self, chance: float) -> None:
-        self.transform = transforms.RandomSolarize(128, p=chance)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Solarise, or not."""
-        return self.transform(image)
-
-
 class PlainCrop:
     """One crop with its box and all colour operations, by torchvision on PIL images."""
 
@@ -70,11 +60,14 @@ class PlainCrop:
         self.size = size
         self.scale = scale
         jitter = transforms.ColorJitter(0.4, 0.4, 0.2, 0.1)
-        steps = [transforms.RandomApply([jitter], p=0.8), transforms.RandomGrayscale(p=0.2)]
+        steps: list[Any] = [
+            transforms.RandomApply([jitter], p=0.8),
+            transforms.RandomGrayscale(p=0.2),
+        ]
         if blur:
             steps.append(RandomBlur(blur))
         if solarize:
-            steps.append(RandomSolarize(solarize))
+            steps.append(transforms.RandomSolarize(128, p=solarize))
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         steps += [transforms.ToTensor(), transforms.Normalize(mean, std)]
         self.colors = transforms.Compose(steps)
@@ -141,7 +134,7 @@ class MmrelPipeline:
     """mmrel's transforms on one file."""
 
     def __init__(self, mode: str, num_local: int) -> None:
-        self.steps = [
+        self.steps: list[Any] = [
             DecodeImage(mode=mode),
             MultiCrop(
                 global_scale=GLOBAL_SCALE, local_scale=LOCAL_SCALE, num_local=num_local, mode=mode
@@ -175,22 +168,22 @@ def write_images(folder: Path, count: int) -> list[str]:
 
 
 def seconds_per_image(
-    pipelines: dict[str, Callable[[str, int], Any]], paths: list[str], rounds: int
+    pipelines: dict[str, Pipeline], paths: list[str], rounds: int
 ) -> dict[str, list[float]]:
-    """CPU seconds per image of each pipeline in each round; the pipelines take turns.
+    """CPU seconds of each image in each pipeline: the lowest of all rounds, which take turns.
 
-    CPU time of this one thread is what "per core" means; unlike wall time, it hardly depends on
-    what else the machine does.
+    CPU time of this one thread is what "per core" means. The work on an image is the same in each
+    round, so that its lowest time is that of an undisturbed core.
     """
-    times: dict[str, list[float]] = {name: [] for name in pipelines}
-    for pipeline in pipelines.values():
-        pipeline(paths[0], 0)
+    times = {name: [float("inf")] * len(paths) for name in pipelines}
     for _ in range(rounds):
         for name, pipeline in pipelines.items():
-            start = time.process_time()
             for index, path in enumerate(paths):
+                random.seed(index)
+                torch.manual_seed(index)
+                start = time.process_time()
                 pipeline(path, index)
-            times[name].append((time.process_time() - start) / len(paths))
+                times[name][index] = min(times[name][index], time.process_time() - start)
     return times
 
 
@@ -198,13 +191,14 @@ def device_seconds_per_image(pipeline: MmrelPipeline, paths: list[str], device: 
     """Time per image of flips, colours and normalisation of a batch on the device."""
     preprocessor = ViewPreprocessor().to(device)
     batch = default_collate([pipeline(path, i) for i, path in enumerate(paths)])
+    clock = time.process_time if device == "cpu" else time.perf_counter
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = clock()
         preprocessor(batch, training=True)
         if device != "cpu":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times) / len(paths)
 
 
@@ -223,21 +217,22 @@ def commit_id() -> str:
     return found.stdout.strip() if found.returncode == 0 else "unknown"
 
 
-def report(times: dict[str, list[float]], device: str, on_device: float, args: Any) -> dict:
+def report(
+    times: dict[str, list[float]], device: str, on_device: float, args: argparse.Namespace
+) -> dict[str, Any]:
     """Print the table; return it with what identifies the run."""
     print(f"{'pipeline':<28}{'ms/image':>10}{'images/s':>10}{'ratio':>8}")
-    plain = float(np.median(times["plain"]))
+    plain = float(np.mean(times["plain"]))
     rows = {}
     for name, values in times.items():
-        median = float(np.median(values))
-        quartiles = [1e3 * float(q) for q in np.quantile(values, [0.25, 0.75])]
+        mean = float(np.mean(values))
         rows[name] = {
-            "ms_per_image": 1e3 * median,
-            "quartiles_ms": quartiles,
-            "images_per_second": 1 / median,
-            "ratio": plain / median,
+            "ms_per_image": 1e3 * mean,
+            "quartiles_of_images_ms": [1e3 * float(q) for q in np.quantile(values, [0.25, 0.75])],
+            "images_per_second": 1 / mean,
+            "ratio": plain / mean,
         }
-        print(f"{name:<28}{1e3 * median:>10.2f}{1 / median:>10.1f}{plain / median:>7.1f}x")
+        print(f"{name:<28}{1e3 * mean:>10.2f}{1 / mean:>10.1f}{plain / mean:>7.1f}x")
     print(f"colours on {device}, in the main process: {1e3 * on_device:.2f} ms/image")
     return {
         "rows": rows,
@@ -263,15 +258,16 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipelines = {
+    fast = MmrelPipeline("fast", args.num_local)
+    pipelines: dict[str, Pipeline] = {
         "plain": PlainPipeline(args.num_local),
         "mmrel exact": MmrelPipeline("exact", args.num_local),
-        "mmrel fast": MmrelPipeline("fast", args.num_local),
+        "mmrel fast": fast,
     }
     with tempfile.TemporaryDirectory() as folder:
         paths = write_images(Path(folder), args.images)
         times = seconds_per_image(pipelines, paths, args.rounds)
-        on_device = device_seconds_per_image(pipelines["mmrel fast"], paths, device)
+        on_device = device_seconds_per_image(fast, paths, device)
     result = report(times, device, on_device, args)
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / f"loader_{device}.json"

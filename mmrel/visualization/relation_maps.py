@@ -20,7 +20,7 @@ from mmrel.models.selfsup.sere import CHANNEL, SPATIAL
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.ops.overlap import overlap_lattice, sample_tokens
 from mmrel.ops.relation import channel_relation, spatial_relation
-from mmrel.structures import Geometry, NetworkTokens, ViewBatch
+from mmrel.structures import TokenViews
 
 ByteImage = NDArray[np.uint8]
 VIEW_BOXES = ((0.02, 0.04, 0.72, 0.72, 0.0), (0.26, 0.22, 0.72, 0.72, 1.0))
@@ -114,28 +114,22 @@ def relation_maps(
             f"The model has no head {sorted(missing)}; its heads are {sorted(model.head)}. Relation maps need "
             "mmrel.SERE with alpha > 0 and beta > 0."
         )
-    tokens, batch = _run(model, _normalise(views.crops, mean, std), views)
-    head = model.head[SPATIAL]
-    lattices = overlap_lattice(views.geometry[:, 0], views.geometry[:, 1], head.overlap_side)
-    sampled = [
-        sample_tokens(side, lattice, grid)
-        for (side, grid), lattice in zip(
-            _tokens(model, SPATIAL, tokens, batch), lattices, strict=True
-        )
-    ]
-    temperatures = (head.teacher_temperature, head.student_temperature)
-    spatial = [
-        (spatial_relation(part, head.num_heads) / temperature).softmax(dim=-1).mean(dim=1)
-        for part, temperature in zip(sampled, temperatures, strict=True)
-    ]
-    head = model.head[CHANNEL]
-    temperatures = (head.teacher_temperature, head.student_temperature)
-    channel = [
-        (channel_relation(side[:1]) / temperature).softmax(dim=-1)
-        for (side, _), temperature in zip(
-            _tokens(model, CHANNEL, tokens, batch), temperatures, strict=True
-        )
-    ]
+    crops, count = _normalise(views.crops, mean, std), len(views.images)
+    model.eval()
+    backbones = model.get_submodule("teacher.backbone"), model.backbone
+    tokens = [backbone(crops, None) for backbone in backbones]
+    lattices = overlap_lattice(
+        views.geometry[:, 0], views.geometry[:, 1], model.head[SPATIAL].overlap_side
+    )
+    spatial, channel = [], []
+    for index, (own, lattice) in enumerate(zip(tokens, lattices, strict=True)):
+        part = slice(index * count, (index + 1) * count)
+        sampled = sample_tokens(_project(model, SPATIAL, own, index)[part], lattice, own.grid)
+        relation = spatial_relation(sampled, model.head[SPATIAL].num_heads)
+        spatial.append((relation / _temperature(model, SPATIAL, index)).softmax(-1).mean(dim=1))
+        first = _project(model, CHANNEL, own, index)[part][:1]
+        relation = channel_relation(first)
+        channel.append((relation / _temperature(model, CHANNEL, index)).softmax(dim=-1))
     return RelationMaps(
         lattices=torch.stack([lattice[0] for lattice in lattices]).numpy(),
         spatial=torch.stack([relation[0] for relation in spatial]).numpy(),
@@ -159,40 +153,16 @@ def _normalise(crops: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (crops.float() - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
 
 
-def _run(
-    model: StudentTeacher, crops: Tensor, views: ImageViews
-) -> tuple[tuple[NetworkTokens, NetworkTokens], ViewBatch]:
-    """Teacher's and student's tokens of both views, and the batch that the necks are given."""
-    model.eval()
-    networks = model.get_submodule("teacher.backbone"), model.backbone
-    teacher, student = (NetworkTokens(backbone(crops, None)) for backbone in networks)
-    batch = ViewBatch(
-        global_crops=crops,
-        local_crops=None,
-        geometry=Geometry(views.geometry, 2),
-        masks=None,
-        num_global=2,
-        num_local=0,
-    )
-    return (teacher, student), batch
+def _project(model: StudentTeacher, name: str, tokens: TokenViews, student: int) -> Tensor:
+    """What a relation neck makes of global crops: ``(2*B, N, C)``; the student's passes its predictor too."""
+    neck: Any = model.get_submodule(f"neck.{name}" if student else f"teacher.neck.{name}").train()
+    maps = tokens.prenorm_patches.transpose(1, 2).unflatten(2, tokens.grid)
+    maps = neck.projection(maps)
+    maps = neck.predictor(maps) if student else maps
+    neck.eval()
+    return maps.flatten(2).transpose(1, 2)
 
 
-def _tokens(
-    model: StudentTeacher,
-    name: str,
-    tokens: tuple[NetworkTokens, NetworkTokens],
-    batch: ViewBatch,
-) -> list[tuple[Tensor, tuple[int, int]]]:
-    """Tokens ``(B, N, C)`` and their grid: the teacher's of view 1, the student's of view 2."""
-    necks: list[Any] = [model.get_submodule(f"{prefix}neck.{name}") for prefix in ("teacher.", "")]
-    for neck in necks:
-        neck.train()
-    teacher = necks[0].teacher(tokens[0], batch)
-    student = necks[1].student(tokens[1], batch)
-    for neck in necks:
-        neck.eval()
-    count = batch.batch_size
-    return [
-        (teacher.global_tokens[:count], teacher.global_grid),
-        (student.global_tokens[count:], student.global_grid),
-    ]
+def _temperature(model: StudentTeacher, name: str, student: int) -> float:
+    head = model.head[name]
+    return head.student_temperature if student else head.teacher_temperature

@@ -42,14 +42,24 @@ knn_dataloader = dict(
     num_workers=10,
     collate_fn=dict(type="default_collate"),
     sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="CustomDataset", data_root=data_root + "/train", pipeline=test_pipeline),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/train",
+        with_label=True,
+        pipeline=test_pipeline,
+    ),
 )
 knn = dict(
     type="mmrel.KNNHook",
     bank_dataloader=knn_dataloader,
     val_dataloader=dict(
         knn_dataloader,
-        dataset=dict(type="CustomDataset", data_root=data_root + "/val", pipeline=test_pipeline),
+        dataset=dict(
+            type="mmrel.ImageFolder",
+            data_root=data_root + "/val",
+            with_label=True,
+            pipeline=test_pipeline,
+        ),
     ),
     k=(10, 20, 100, 200),
     interval=10,

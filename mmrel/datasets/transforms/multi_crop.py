@@ -64,8 +64,10 @@ class MultiCrop(BaseTransform):
 
     Modes:
         ``'exact'``: Pillow, bit-equal to ``image.crop(box).resize(size, BICUBIC)``.
-        ``'fast'``: torch's antialiased bicubic kernel on the same boxes, at most 1 grey level away
-        from it in nearly all pixels and about four times as fast.
+        ``'fast'``: the same boxes; OpenCV's bilinear interpolation for crops that are reduced by
+        less than a factor of 2, which touches every pixel without antialiasing, and torch's
+        antialiased bicubic kernel for the others. On photographs the mean difference from
+        ``'exact'`` is less than one grey level.
 
     Args:
         global_size: side of global crops in pixels.
@@ -192,9 +194,13 @@ def _fast_cutter(image: ByteImage) -> Cutter:
     @torch.inference_mode()
     def cut(box: Box, size: int) -> ByteImage:
         x, y, w, h = box
-        crop = torch.from_numpy(picture[..., y : y + h, x : x + w])
-        resized = F.interpolate(crop, (size, size), mode="bicubic", antialias=True)
-        return resized.contiguous().numpy()[0]
+        if max(w, h) < 2 * size:
+            crop = image[y : y + h, x : x + w]
+            resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
+            return _planes(np.asarray(resized, dtype=np.uint8))
+        pixels = torch.from_numpy(picture[..., y : y + h, x : x + w])
+        reduced = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+        return reduced.contiguous().numpy()[0]
 
     return cut
 
