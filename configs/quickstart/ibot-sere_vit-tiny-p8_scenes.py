@@ -22,7 +22,7 @@ data_preprocessor = dict(
 distillation = dict(
     out_channels=prototypes,
     student_temperature=0.1,
-    teacher_temperature=0.04,
+    teacher_temperature=0.06,
 )
 model = dict(
     type="mmrel.SERE",
@@ -42,8 +42,8 @@ model = dict(
     ),
     alpha=0.2,
     beta=0.5,
-    overlap_side=5,
-    local_overlap_side=3,
+    overlap_side=7,
+    local_overlap_side=4,
     norm_cfg=dict(type="BN"),
 )
 
@@ -96,7 +96,7 @@ param_scheduler = [
         type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
     ),
 ]
-train_cfg = dict(max_epochs=15)
+train_cfg = dict(max_epochs=10)
 auto_scale_lr = dict(base_batch_size=64)
 
 # k-NN of the teacher's class tokens over the whole images, before the first epoch and after each.

@@ -17,7 +17,7 @@ from mmrel.visualization import curves, predictions
 from mmrel.visualization.predictions import Panel
 from mmrel.visualization.records import Records
 from mmrel.visualization.relation_figure import central_query, draw_relation_maps
-from mmrel.visualization.relation_maps import RelationMaps, cut_views, relation_maps
+from mmrel.visualization.relation_maps import cut_views, relation_maps
 
 SHOWN_IMAGES = 4
 RELATION_IMAGES = 64
@@ -39,8 +39,8 @@ def draw_curves(plan: Plan, runs: dict[str, Records], knn: Result) -> tuple[Path
     return paths
 
 
-def draw_relations(plan: Plan) -> tuple[Path, RelationMaps, RelationMaps]:
-    """Relation maps of the first validation images, with pretrained and with random weights."""
+def draw_relations(plan: Plan) -> tuple[Path, int]:
+    """Relation maps with pretrained and with random weights; returns the lattice's side too."""
     config = plan.configs["pretrain"]
     images = relation_images(plan.options.data_root / "classification" / "val")
     views = cut_views(images, config.model.base.backbone.img_size)
@@ -50,9 +50,9 @@ def draw_relations(plan: Plan) -> tuple[Path, RelationMaps, RelationMaps]:
     load_checkpoint(random, str(plan.pretrained), map_location="cpu", logger="silent")
     trained = relation_maps(random, views, *normalisation)
     path = plan.options.work_dir / "relations.png"
-    query = central_query(trained.lattices.shape[1])
-    draw_relation_maps(views, trained, untrained, query, path)
-    return path, trained, untrained
+    side = trained.lattices.shape[1]
+    draw_relation_maps(views, trained, untrained, central_query(side), path)
+    return path, side
 
 
 def relation_images(folder: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -46,21 +45,17 @@ class ImageViews:
 
 @dataclass(frozen=True)
 class RelationMaps:
-    """Relations of the first image, and how well student and teacher agree on all B.
+    """Relations of the first image.
 
     Attributes:
         lattices: ``(2, S, S, 2)``: the shared lattice in view 1 and in view 2, (x, y) in [-1, 1].
         spatial: ``(2, S*S, S*S)``: teacher on view 1, student on view 2; each row a distribution, mean over heads.
         channel: ``(2, C, C)``: the same for channels.
-        agreement: mean correlation of the two spatial relations' rows over all images.
-        num_images: how many these are, B.
     """
 
     lattices: NDArray[np.float32]
     spatial: NDArray[np.float32]
     channel: NDArray[np.float32]
-    agreement: float
-    num_images: int
 
 
 def cut_views(images: Sequence[ByteImage], size: int) -> ImageViews:
@@ -123,29 +118,19 @@ def relation_maps(
     )
     spatial, channel = [], []
     for index, (own, lattice) in enumerate(zip(tokens, lattices, strict=True)):
-        part = slice(index * count, (index + 1) * count)
-        sampled = sample_tokens(_project(model, SPATIAL, own, index)[part], lattice, own.grid)
-        relation = spatial_relation(sampled, model.head[SPATIAL].num_heads)
+        first = slice(index * count, index * count + 1)
+        projected = _project(model, SPATIAL, own, index)[first]
+        relation = spatial_relation(
+            sample_tokens(projected, lattice[:1], own.grid), model.head[SPATIAL].num_heads
+        )
         spatial.append((relation / _temperature(model, SPATIAL, index)).softmax(-1).mean(dim=1))
-        first = _project(model, CHANNEL, own, index)[part][:1]
-        relation = channel_relation(first)
+        relation = channel_relation(_project(model, CHANNEL, own, index)[first])
         channel.append((relation / _temperature(model, CHANNEL, index)).softmax(dim=-1))
     return RelationMaps(
         lattices=torch.stack([lattice[0] for lattice in lattices]).numpy(),
-        spatial=torch.stack([relation[0] for relation in spatial]).numpy(),
+        spatial=torch.cat(spatial).numpy(),
         channel=torch.cat(channel).numpy(),
-        agreement=float(row_correlation(spatial[0], spatial[1]).mean()),
-        num_images=len(views.images),
     )
-
-
-def row_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Pearson correlation of the rows of two stacks ``(..., P, P)``, without their diagonals: ``(..., P)``."""
-    size = first.shape[-1]
-    keep = ~torch.eye(size, dtype=torch.bool, device=first.device)
-    rows = [m[..., keep].unflatten(-1, (size, size - 1)) for m in (first.double(), second.double())]
-    centered = [row - row.mean(dim=-1, keepdim=True) for row in rows]
-    return F.cosine_similarity(centered[0], centered[1], dim=-1)
 
 
 def _normalise(crops: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
