@@ -47,6 +47,8 @@ model = dict(
     norm_cfg=dict(type="BN"),
 )
 
+# Crops of 48 pixels from images of 96: these ranges of area keep the scale of the patterns, about one to one, at
+# which k-NN, detection and segmentation see them.
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
@@ -61,9 +63,9 @@ train_dataloader = dict(
             dict(
                 type="mmrel.MultiCrop",
                 global_size=48,
-                global_scale=(0.4, 1.0),
+                global_scale=(0.2, 0.6),
                 local_size=24,
-                local_scale=(0.1, 0.4),
+                local_scale=(0.05, 0.2),
                 num_local=4,
                 mode="fast",
             ),
@@ -74,7 +76,7 @@ train_dataloader = dict(
                 blur_prob=0.0,
                 solarize_prob=0.0,
             ),
-            dict(type="mmrel.BlockMask", patch_size=8, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
+            dict(type="mmrel.BlockMask", patch_size=8, ratios=(0.4,), spreads=(0.2,)),
             dict(type="mmrel.PackViews", patch_size=8),
         ],
     ),
