@@ -21,7 +21,7 @@ from mmrel.visualization.relation_maps import cut_views, relation_maps
 
 SHOWN_IMAGES = 4
 RELATION_IMAGES = 64
-MIN_SCORE = 0.4
+MIN_SCORE = 0.3
 TITLES = {"mask-rcnn": "Mask R-CNN: training loss", "upernet": "UperNet: training loss"}
 
 
