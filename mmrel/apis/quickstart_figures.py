@@ -13,6 +13,7 @@ from mmrel.apis.quickstart_plan import TASKS, Plan
 from mmrel.apis.quickstart_results import KNN, Result, class_files
 from mmrel.datasets.scenes import CLASSES, PALETTE, SEGMENTATION_CLASSES, THING_PALETTE
 from mmrel.models.selfsup.student_teacher import StudentTeacher
+from mmrel.utils.config import set_data_root
 from mmrel.visualization import curves, predictions
 from mmrel.visualization.predictions import Panel
 from mmrel.visualization.records import Records
@@ -86,7 +87,10 @@ def draw_predictions(plan: Plan) -> tuple[Path, Path]:
 
 def _predict(plan: Plan, task: str, initialisation: str) -> list[Any]:
     run = plan.folder(f"{task}-{initialisation}")
-    config = predictions.run_config(run, Path(TASKS[task][0]).name)
+    name, layout = TASKS[task]
+    config = predictions.run_config(run, Path(name).name)
+    # The run's paths may be relative to the repository, which need not be the current folder.
+    set_data_root(config, str(plan.options.data_root / layout))
     count = min(SHOWN_IMAGES, plan.options.num_val)
     return predictions.predict(config, plan.finetuned(task, initialisation), range(count))
 

@@ -100,7 +100,9 @@ def test_chain__bad_files_are_listed_once_over_all_workers(
 def test_chain__too_many_bad_files_stop_it(root: Path, tmp_path: Path, workers: int) -> None:
     source = loader(root, workers, min_bad_allowed=1)
     connect_bad_sample_log(source.dataset, tmp_path / "bad.jsonl", "run")
-    with pytest.raises(TooManyBadSamplesError, match="2 of 15 files in .* are unreadable"):
+    # Two workers may meet their bad files at once: then the one that is reported has seen the third.
+    count = "[23]" if workers else "2"
+    with pytest.raises(TooManyBadSamplesError, match=rf"{count} of 15 files in .* are unreadable"):
         epochs(source)
     if workers:  # or else the garbage collector ends them, which takes 5 seconds each
         source._iterator._shutdown_workers()
