@@ -4,7 +4,7 @@ Letters: B images per process, V global and L local views, C channels, N = rows 
 View order is view-major everywhere: view 0 of all images, then view 1 of all images, ...
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
@@ -99,4 +99,4 @@ class NetworkTokens:
     local_crops: TokenViews | None = None
 
 
-__all__ = ["Geometry", "NetworkTokens", "SampleKey", "TokenViews", "ViewBatch", "replace"]
+__all__ = ["Geometry", "NetworkTokens", "SampleKey", "TokenViews", "ViewBatch"]

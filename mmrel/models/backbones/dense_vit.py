@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from mmrel.models.backbones.pretrained import (
     is_pretrained,
     read_backbone,
 )
-from mmrel.models.backbones.vit import check_arch
+from mmrel.models.backbones.vit import check_arch, draw_dino_weights
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
 
@@ -112,7 +111,7 @@ class DenseViT(VisionTransformer):
             check_fit(self, self.fit_state(state), meta, source)
         super().init_weights()
         if self.init_cfg is None:
-            self._draw_weights()
+            draw_dino_weights(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Feature maps of the chosen blocks.
@@ -210,15 +209,6 @@ class DenseViT(VisionTransformer):
         parts += [] if self.cls_token is None else [self.cls_token]
         parts += list(self.layers[:stages])
         return [*parts, self.ln1] if stages == self.num_layers and self.final_norm else parts
-
-    def _draw_weights(self) -> None:
-        if self.cls_token is not None:
-            trunc_normal_(self.cls_token, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
 
 def attention_map(attention: MultiheadAttention, tokens: Tensor) -> Tensor:

@@ -15,11 +15,9 @@ from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from mmrel.ops.position import resize_position_embedding
+from mmrel.ops.position import METHODS, resize_position_embedding
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
-
-INTERPOLATIONS = ("dino", "size")
 
 
 def check_arch(arch: str | dict[str, int]) -> None:
@@ -33,6 +31,17 @@ def check_arch(arch: str | dict[str, int]) -> None:
             f"unknown ViT architecture {arch!r}; known names: {sorted(VisionTransformer.arch_zoo)}, or "
             "give a dict with embed_dims, num_layers, num_heads and feedforward_channels. (ViT-S is 'deit-small')"
         )
+
+
+def draw_dino_weights(vit: VisionTransformer) -> None:
+    """Truncated normal of std 0.02 for the class token, if any, and all linear layers; biases 0."""
+    if vit.cls_token is not None:
+        trunc_normal_(vit.cls_token, std=0.02)
+    for module in vit.modules():
+        if isinstance(module, nn.Linear):
+            trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 @MODELS.register_module()
@@ -61,9 +70,9 @@ class ViT(VisionTransformer):
         **kwargs: Any,
     ) -> None:
         check_arch(arch)
-        if pos_interpolation not in INTERPOLATIONS:
+        if pos_interpolation not in METHODS:
             raise ValueError(
-                f"pos_interpolation is {pos_interpolation!r}; choose from {INTERPOLATIONS}"
+                f"pos_interpolation is {pos_interpolation!r}; choose from {sorted(METHODS)}"
             )
         super().__init__(
             arch=arch,
@@ -86,12 +95,7 @@ class ViT(VisionTransformer):
         super().init_weights()
         if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
             return
-        trunc_normal_(self.cls_token, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_dino_weights(self)
 
     def forward(self, crops: Tensor, masks: Tensor | None = None) -> TokenViews:
         """Tokens of a group of same-size crops.
