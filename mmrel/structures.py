@@ -51,6 +51,9 @@ class ViewBatch:
         num_global: V.
         num_local: L.
         sample_indices: positions of the B images in the data set (on the host), for error messages.
+        corrupted_crops: float ``(V*B, 3, H, W)``, what the student sees in place of ``global_crops`` where a
+            method corrupts pixels (SiT), or ``None``.
+        corruption: bool ``(V*B, H, W)``, true where ``corrupted_crops`` was overwritten, or ``None``.
     """
 
     global_crops: Tensor
@@ -62,6 +65,13 @@ class ViewBatch:
     mask_indices: Tensor | None = None
     mask_weights: Tensor | None = None
     sample_indices: tuple[int, ...] = ()
+    corrupted_crops: Tensor | None = None
+    corruption: Tensor | None = None
+
+    @property
+    def student_crops(self) -> Tensor:
+        """The global crops ``(V*B, 3, H, W)`` as the student sees them."""
+        return self.global_crops if self.corrupted_crops is None else self.corrupted_crops
 
     @property
     def batch_size(self) -> int:
@@ -74,16 +84,36 @@ class TokenViews:
     """What the backbone gives for one group of n same-size crops.
 
     Attributes:
-        cls: ``(n, C)``, class token after the final norm.
+        cls: ``(n, C)``, class token after the final norm; ``None`` if the backbone has none.
         patches: ``(n, N, C)``, patch tokens after the final norm, row-major.
-        prenorm_patches: ``(n, N, C)``, patch tokens after the last block, before the final norm.
+        prenorm_patches: ``(n, N, C)``, patch tokens after the last block, before the final norm; a backbone
+            without final norm gives the same tokens twice.
         grid: ``(rows, cols)``, with rows * cols = N.
     """
 
-    cls: Tensor
+    cls: Tensor | None
     patches: Tensor
     prenorm_patches: Tensor
     grid: tuple[int, int]
+
+    @property
+    def class_token(self) -> Tensor:
+        """The class token ``(n, C)``.
+
+        Raises:
+            ValueError: the backbone has none.
+        """
+        if self.cls is None:
+            raise ValueError(
+                "a class token is needed, but the backbone has none; build it with with_cls_token=True, or "
+                "use what reads patch tokens (feature='avg' for k-NN)"
+            )
+        return self.cls
+
+    @property
+    def image_feature(self) -> Tensor:
+        """One vector ``(n, C)`` per crop: the class token or, without one, the mean patch token."""
+        return self.patches.mean(dim=1) if self.cls is None else self.cls
 
 
 @dataclass(frozen=True)

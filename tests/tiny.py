@@ -15,11 +15,10 @@ def vit(mask_token: bool = False, drop_path_rate: float = 0.0, **kwargs: object)
     return dict(
         type="mmrel.ViT",
         arch=arch,
-        img_size=GLOBAL,
         patch_size=PATCH,
         mask_token=mask_token,
         drop_path_rate=drop_path_rate,
-        **kwargs,
+        **{"img_size": GLOBAL, **kwargs},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_gather, all_reduce, get_comm_device, get_dist_info
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
@@ -87,29 +87,21 @@ def select_feature(tokens: TokenViews, feature: str) -> Tensor:
     """
     if feature not in FEATURES:
         raise ValueError(f"feature must be one of {FEATURES}, but is {feature!r}; choose 'cls'.")
-    parts = {"cls": lambda: tokens.cls, "avg": lambda: tokens.patches.mean(dim=1)}
+    parts = {"cls": lambda: tokens.class_token, "avg": lambda: tokens.patches.mean(dim=1)}
     return torch.cat([parts[name]() for name in feature.split("+")], dim=1)
 
 
-def backbone_extractor(model: nn.Module, network: str, feature: str) -> Callable[[Tensor], Tensor]:
+def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tensor], Tensor]:
     """The function from normalised images ``(n, 3, H, W)`` to L2-normalised features.
 
     Args:
-        model: a student-teacher model.
+        model: a self-supervised model.
         network: ``"teacher"`` or ``"student"``.
-        feature: see ``select_feature``.
+        feature: see ``select_feature``. If the backbone has no class token, ``"cls"`` is what stands for it.
     """
-    backbone = get_network(model, network)
     return lambda images: functional.normalize(
-        select_feature(backbone(images, None), feature).float(), dim=1
+        select_feature(model.extract_tokens(images, network), feature).float(), dim=1
     )
-
-
-def get_network(model: nn.Module, network: str) -> nn.Module:
-    """The backbone of the teacher or of the student."""
-    if network not in ("teacher", "student"):
-        raise ValueError(f"network must be 'teacher' or 'student', but is {network!r}.")
-    return model.backbone if network == "student" else model.teacher["backbone"]  # type: ignore
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from test_optim_wrapper import batch, toy, wrapper
 from mmrel.engine.cpu_distributed import prepare_cpu_distributed
 from mmrel.engine.optimizers import NonFiniteLossError
 from mmrel.evaluation import extract_features
-from mmrel.evaluation.knn import backbone_extractor
+from mmrel.evaluation.knn import feature_extractor
 from mmrel.structures import Geometry, ViewBatch
 
 MODELS = {
@@ -116,7 +116,7 @@ def neighbours(rank: int, folder: Path) -> tuple[dict[str, float], list[torch.Te
     model = tiny.build(tiny.dino())
     knn = hook(folder / "images", max_bank=7)
     result = knn.evaluate(model)
-    extract = backbone_extractor(model.eval(), "teacher", "cls")
+    extract = feature_extractor(model.eval(), "teacher", "cls")
     pair = extract_features(extract, model.data_preprocessor, knn._loaders[0])
     return result, [part.clone() for part in pair]
 

@@ -6,7 +6,9 @@ import pytest
 import tiny
 import torch
 
+from mmrel.models.selfsup import SelfSupervised
 from mmrel.registry import MODELS
+from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
 TRUE = torch.tensor(True)
 CONFIGS = {
@@ -178,6 +180,52 @@ def test_extract_feat__is_the_teacher() -> None:
     with torch.no_grad():
         model.backbone.ln1.bias.add_(1)
     assert torch.equal(model(images, mode="tensor"), model.teacher.backbone(images).cls)
+
+
+def test_networks__teacher_first() -> None:
+    model = tiny.build(tiny.dino())
+    images = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        model.backbone.ln1.bias.add_(1)
+    assert list(model.networks) == ["teacher", "student"]
+    assert torch.equal(
+        model.extract_tokens(images, "student").class_token, model.backbone(images).cls
+    )
+    with pytest.raises(ValueError, match="network is 'momentum'.*'teacher' or 'student'"):
+        model.extract_tokens(images, "momentum")
+
+
+class MeanPatch(torch.nn.Module):
+    """A neck and a head in one, for a method without teacher and without class token."""
+
+    neck, needs, terms, loss_weight = "patches", frozenset(), ("loss_mean",), 2.0
+
+    def student(self, tokens: NetworkTokens, views: ViewBatch) -> torch.Tensor:
+        return tokens.global_crops.patches.mean()
+
+    def image_token(self, tokens: TokenViews) -> torch.Tensor:
+        return tokens.patches.amax(dim=1)
+
+    def forward(self, student: torch.Tensor, teacher: None, views: ViewBatch) -> dict:
+        assert teacher is None
+        return {"loss_mean": student, "stat/mean": student}
+
+
+def test_self_supervised__without_a_teacher() -> None:
+    part = MeanPatch()
+    model = SelfSupervised(tiny.vit(with_cls_token=False), dict(patches=part), dict(mean=part))
+    views = tiny.view_batch(num_local=0)
+    corrupted = replace(views, corrupted_crops=torch.zeros_like(views.global_crops))
+    losses = model(corrupted, mode="loss")
+    torch.testing.assert_close(
+        losses["loss_mean"], 2 * model.backbone(corrupted.corrupted_crops).patches.mean()
+    )
+    torch.testing.assert_close(losses["stat/mean"], losses["loss_mean"] / 2)
+    images = torch.randn(2, 3, 16, 16)
+    expected = model.backbone(images).patches.amax(dim=1)
+    assert torch.equal(model(images, mode="tensor"), expected)
+    with pytest.raises(ValueError, match="network is 'teacher'.*choose 'student'"):
+        model.extract_tokens(images, "teacher")
 
 
 def test_loss__errors() -> None:

@@ -42,6 +42,47 @@ def test_forward__local_crops_and_non_square(method: str) -> None:
     assert model(torch.randn(2, 3, 8, 20)).grid == (2, 5)
 
 
+def test_forward__without_class_token_and_final_norm() -> None:
+    """SelfPatch sheet, section 2.1 and P12: neither parameter exists, the tokens are those of the last block."""
+    model = build(with_cls_token=False, final_norm=False)
+    tokens = model(torch.randn(2, 3, 16, 16))
+    assert tokens.cls is None
+    assert torch.equal(tokens.patches, tokens.prenorm_patches)
+    assert model.pos_embed.shape == (1, 16, 12)
+    assert not {"cls_token", "ln1.weight", "ln1.bias"} & set(model.state_dict())
+    assert torch.equal(tokens.image_feature, tokens.patches.mean(dim=1))
+    with pytest.raises(ValueError, match="with_cls_token=True"):
+        _ = tokens.class_token
+    local = model(torch.randn(2, 3, 8, 8))
+    assert local.patches.shape == (2, 4, 12)
+
+
+def test_forward__without_positions_patches_are_a_set() -> None:
+    """RelViT sheet R6: permuted patches give permuted tokens; the unused embedding is not trained."""
+    model, plain = build(use_pos_embed=False), build()
+    crops = torch.randn(2, 3, 16, 16)
+    swapped = torch.cat([crops[..., 8:], crops[..., :8]], dim=-1)
+    order = torch.arange(16).view(4, 4).roll(2, dims=1).flatten()
+    torch.testing.assert_close(model(swapped).patches, model(crops).patches[:, order])
+    torch.testing.assert_close(model(swapped).cls, model(crops).cls)
+    assert not model.pos_embed.requires_grad and "pos_embed" in model.state_dict()
+
+    assert not torch.allclose(plain(swapped).patches, plain(crops).patches[:, order], atol=1e-3)
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_load__position_embedding_of_another_grid_and_class_token(
+    given: bool, wanted: bool
+) -> None:
+    source = build(with_cls_token=given, img_size=24)
+    model = build(with_cls_token=wanted)
+    state = {k: v for k, v in source.state_dict().items() if k != "cls_token"}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert missing == (["cls_token"] if wanted else []) and unexpected == []
+    assert model.pos_embed.shape[1] == 16 + wanted
+
+
 def test_mask__all_true_and_all_false() -> None:
     """iBOT sheet I6: all hidden gives the mask token in every cell, none hidden is the plain path bit for bit."""
     model = build(mask_token=True)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrel.engine.hooks.teacher_update import unwrap_model
-from mmrel.evaluation.knn import backbone_extractor, extract_features, get_network, knn_accuracy
+from mmrel.evaluation.knn import extract_features, feature_extractor, knn_accuracy
 from mmrel.registry import HOOKS
 
 
@@ -110,14 +110,13 @@ class KNNHook(Hook):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Accuracies in per cent, and the feature spread, of a model without a wrapper."""
-        network = get_network(model, self.network)
-        with evaluation_mode(network):
+        with evaluation_mode(model):
             if self._loaders is None:
                 self._loaders = (
                     build_loader(self.bank_cfg, self.max_bank),
                     build_loader(self.val_cfg),
                 )
-            extract = backbone_extractor(model, self.network, self.feature)
+            extract = feature_extractor(model, self.network, self.feature)
             bank, val = (
                 extract_features(extract, model.data_preprocessor, loader)  # type: ignore[arg-type]
                 for loader in self._loaders

@@ -15,7 +15,7 @@ from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from mmrel.ops.position import METHODS, resize_position_embedding
+from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 
@@ -54,6 +54,10 @@ class ViT(VisionTransformer):
         patch_size: side of a patch in pixels.
         drop_path_rate: stochastic depth of the last block; it grows linearly over depth.
         mask_token: whether the network has a mask token (iBOT's student; zero-initialised).
+        with_cls_token: whether a class token takes part (not in SelfPatch).
+        final_norm: whether the tokens pass a norm after the last block (not in SelfPatch).
+        use_pos_embed: whether positions are added. RelViT pretrains without: then the embedding is kept, so that
+            checkpoints have the same keys, but neither added nor trained.
         pos_interpolation: how the position embedding is resized for other crop sizes: ``'dino'``
             (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
@@ -67,6 +71,9 @@ class ViT(VisionTransformer):
         drop_path_rate: float = 0.0,
         mask_token: bool = False,
         pos_interpolation: str = "dino",
+        with_cls_token: bool = True,
+        final_norm: bool = True,
+        use_pos_embed: bool = True,
         **kwargs: Any,
     ) -> None:
         check_arch(arch)
@@ -79,8 +86,13 @@ class ViT(VisionTransformer):
             img_size=img_size,
             patch_size=patch_size,
             drop_path_rate=drop_path_rate,
+            with_cls_token=with_cls_token,
+            final_norm=final_norm,
+            out_type="raw",
             **kwargs,
         )
+        self.use_pos_embed = use_pos_embed
+        self.pos_embed.requires_grad_(use_pos_embed)
         self.patch_size = patch_size
         self.pos_interpolation = pos_interpolation
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if mask_token else None
@@ -105,7 +117,7 @@ class ViT(VisionTransformer):
             masks: bool ``(n, N)``; where true, the patch embedding is replaced by the mask token.
 
         Returns:
-            The tokens before and after the final norm.
+            The tokens before and after the final norm, and the class token, if there is one.
 
         Raises:
             ValueError: sizes do not divide, or masks without a mask token.
@@ -114,12 +126,16 @@ class ViT(VisionTransformer):
         tokens, grid = self.patch_embed(crops)
         if masks is not None:
             tokens = self._hide(tokens, masks)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        tokens = self.drop_after_pos(tokens + self._positions(grid))
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        if self.use_pos_embed:
+            tokens = self.drop_after_pos(tokens + self._positions(grid))
         for layer in self.layers:
             tokens = layer(tokens)
-        normed = self.ln1(tokens)
-        return TokenViews(normed[:, 0], normed[:, 1:], tokens[:, 1:], tuple(grid))
+        normed = self.ln1(tokens) if self.final_norm else tokens
+        extra = self.num_extra_tokens
+        cls = normed[:, 0] if extra else None
+        return TokenViews(cls, normed[:, extra:], tokens[:, extra:], tuple(grid))
 
     def teacher_copy(self) -> "ViT":
         """A deep copy without mask token and with stochastic depth off."""
@@ -129,6 +145,19 @@ class ViT(VisionTransformer):
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
         return teacher
+
+    def _prepare_pos_embed(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """mmpretrain's load hook: bring the position embedding to this network's grid and tokens."""
+        name = prefix + "pos_embed"
+        if name in state_dict:
+            state_dict[name] = fit_position_embedding(
+                state_dict[name],
+                self.patch_resolution,
+                self.num_extra_tokens,
+                self.pos_interpolation,
+            )
 
     def _positions(self, grid: tuple[int, int]) -> Tensor:
         return resize_position_embedding(

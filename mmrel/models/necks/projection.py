@@ -117,9 +117,9 @@ class PrototypeProjection(BaseModule):
 
     def student(self, tokens: NetworkTokens, views: ViewBatch) -> ProjectedTokens:
         """Logits of all class tokens and of the hidden patches."""
-        cls = tokens.global_crops.cls
+        cls = tokens.global_crops.class_token
         if tokens.local_crops is not None:
-            cls = torch.cat([cls, tokens.local_crops.cls])
+            cls = torch.cat([cls, tokens.local_crops.class_token])
         if not self.patches:
             return ProjectedTokens(self.last_layer(self._bottleneck(cls)))
         hidden = tokens.global_crops.patches.flatten(0, 1)[_mask_indices(views)]
@@ -127,7 +127,7 @@ class PrototypeProjection(BaseModule):
 
     def teacher(self, tokens: NetworkTokens, views: ViewBatch) -> ProjectedTokens:
         """Logits of the global class tokens and of the patches that the student does not see."""
-        cls = tokens.global_crops.cls
+        cls = tokens.global_crops.class_token
         if not self.patches:
             return ProjectedTokens(self.last_layer(self._bottleneck(cls)))
         patches = tokens.global_crops.patches.flatten(0, 1)

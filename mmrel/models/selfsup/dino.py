@@ -1,6 +1,7 @@
 """DINO: self-distillation with no labels (Caron et al., ICCV 2021, arXiv 2104.14294)."""
 
-from mmrel.models.selfsup.student_teacher import Built, StudentTeacher
+from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
 

@@ -1,6 +1,7 @@
 """iBOT: image BERT pre-training with online tokenizer (Zhou et al., ICLR 2022, arXiv 2111.07832)."""
 
-from mmrel.models.selfsup.student_teacher import Built, StudentTeacher
+from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
 

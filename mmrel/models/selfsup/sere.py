@@ -7,7 +7,8 @@ of all terms sum to m + 2 (with iBOT's two terms, 4). This reading for bases oth
 
 from typing import Any
 
-from mmrel.models.selfsup.student_teacher import Built, StudentTeacher, _build
+from mmrel.models.selfsup.self_supervised import Built, build_part
+from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.ops.relation import check_heads
 from mmrel.registry import MODELS
 
@@ -28,7 +29,7 @@ class SERE(StudentTeacher):
         local_overlap_side: the same for a local and a global view.
         spatial_temperature: teacher temperature of the spatial relation.
         channel_temperature: teacher temperature of the channel relation.
-        local: whether the batches hold local crops.
+        local: whether the batches hold local crops; ``None``: if the base can use them.
         norm_cfg: batch norm in the relation necks.
         data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
         init_cfg: MMEngine's initialisation config.
@@ -44,12 +45,12 @@ class SERE(StudentTeacher):
         local_overlap_side: int = 6,
         spatial_temperature: float = 0.5,
         channel_temperature: float = 0.1,
-        local: bool = True,
+        local: bool | None = None,
         norm_cfg: dict[str, Any] | None = None,
         data_preprocessor: Built | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        base = _build(base)
+        base = build_part(base)
         if not isinstance(base, StudentTeacher):
             raise TypeError(
                 f"base is {type(base).__name__}; SERE is carried by a student-teacher algorithm "
@@ -75,7 +76,7 @@ class SERE(StudentTeacher):
         neck = dict(
             type="mmrel.SelfRelation",
             in_channels=base.backbone.embed_dims,
-            local=local,
+            local=base.local_crops if local is None else local,
             norm_cfg=norm_cfg or dict(type="SyncBN"),
         )
         used = [name for name, weight in weights.items() if weight > 0]

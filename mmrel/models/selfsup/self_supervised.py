@@ -1,0 +1,220 @@
+"""The one data flow of every method, filled in by necks and heads.
+
+    crops -> backbone -> necks -> heads -> losses
+
+A method chooses necks and heads; it never overrides the flow. :class:`StudentTeacher` adds the second network
+that most methods compare with; RelViT uses the flow as it is here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel, ModuleDict
+from torch import Tensor, nn
+
+from mmrel.registry import MODELS
+from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
+
+Built = dict[str, Any] | nn.Module
+
+KNOWN_NEEDS = frozenset({"masks", "geometry", "teacher_local", "corruption"})
+OF_THE_BATCH = {
+    "masks": "add mmrel.BlockMask to the pipeline",
+    "geometry": "use mmrel.MultiCrop and mmrel.PackViews",
+    "corruption": "use mmrel.CorruptingViewPreprocessor as data_preprocessor",
+}
+"""What a head may need of a batch, by field of :class:`ViewBatch`, and where it comes from."""
+
+
+@MODELS.register_module()
+class SelfSupervised(BaseModel):
+    """A backbone, necks that read its tokens, and heads that make losses of what the necks give.
+
+    State-dict layout: ``backbone.*``, ``neck.<name>.*``, ``head.<name>.*``.
+
+    Args:
+        backbone: gives :class:`TokenViews`, for instance ``mmrel.ViT``.
+        neck: named necks; each has ``student(tokens, views)``. One that reads a backbone without class token may
+            have ``image_token(tokens)``, which gives what stands for it.
+        head: named heads; each says in ``neck`` which neck it reads, in ``needs`` what the batch must
+            hold, in ``terms`` the losses that it returns, and has a ``loss_weight``.
+        data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    local_crops: ClassVar[bool] = True
+    """Whether the method can use local crops."""
+
+    def __init__(
+        self,
+        backbone: Built,
+        neck: Mapping[str, Built],
+        head: Mapping[str, Built],
+        data_preprocessor: Built | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or dict(type="mmrel.ViewPreprocessor"), init_cfg)
+        self.backbone: Any = build_part(backbone)
+        self.neck: Any = ModuleDict({name: build_part(part) for name, part in neck.items()})
+        self.head: Any = ModuleDict({name: build_part(part) for name, part in head.items()})
+        self._check_heads()
+        self.last_losses: dict[str, Tensor] = {}
+        self.last_samples: tuple[int, ...] = ()
+
+    def forward(
+        self, inputs: Any, data_samples: list | None = None, mode: str = "tensor"
+    ) -> dict[str, Tensor] | Tensor:
+        """MMEngine's entry.
+
+        Args:
+            inputs: a :class:`ViewBatch` (``mode='loss'``) or images ``(B, 3, H, W)`` (``mode='tensor'``).
+            data_samples: unused; part of the host's calling convention.
+            mode: ``'loss'`` or ``'tensor'``.
+
+        Returns:
+            Named losses and statistics, or features ``(B, C)``.
+        """
+        if mode == "loss":
+            return self.loss(inputs)
+        if mode == "tensor":
+            return self.extract_feat(inputs)
+        raise ValueError(f"mode is {mode!r}; a self-supervised model knows 'loss' and 'tensor'")
+
+    @property
+    def networks(self) -> dict[str, tuple[Any, Any]]:
+        """Backbone and necks of each network, by its name; the one to evaluate comes first."""
+        return {"student": (self.backbone, self.neck)}
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Features ``(B, C)`` for images ``(B, 3, H, W)``: class tokens or what stands for them."""
+        return self.extract_tokens(inputs).image_feature
+
+    def extract_tokens(self, images: Tensor, network: str | None = None) -> TokenViews:
+        """Tokens of images, for evaluation.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised.
+            network: a key of ``networks``; ``None``: the first of them.
+
+        Returns:
+            The backbone's tokens. If it has no class token, a neck that can make one fills it in.
+
+        Raises:
+            ValueError: there is no such network.
+        """
+        backbone, necks = self.select_network(network)
+        tokens = backbone(images)
+        if tokens.cls is None:
+            for neck in necks.values():
+                if hasattr(neck, "image_token"):
+                    return replace(tokens, cls=neck.image_token(tokens))
+        return tokens
+
+    def select_network(self, network: str | None = None) -> tuple[Any, Any]:
+        """Backbone and necks of a network; ``None``: the one to evaluate."""
+        networks = self.networks
+        if network is None:
+            return next(iter(networks.values()))
+        if network not in networks:
+            raise ValueError(
+                f"network is {network!r}, which {type(self).__name__} does not have; choose "
+                f"{' or '.join(map(repr, networks))}"
+            )
+        return networks[network]
+
+    def loss(self, views: ViewBatch) -> dict[str, Tensor]:
+        """Run the network once, on exactly what the heads need, and collect the heads' losses."""
+        self._check_batch(views)
+        self.last_samples = views.sample_indices
+        tokens = self._student_tokens(views)
+        outputs = {name: (neck.student(tokens, views), None) for name, neck in self.neck.items()}
+        return {
+            "stat/feature_std": feature_std(tokens.global_crops.image_feature),
+            **self._head_losses(outputs, views),
+        }
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """As the host does; keeps the named losses for whoever checks that they are finite."""
+        total, log_vars = super().parse_losses(losses)
+        self.last_losses = {k: v.detach() for k, v in log_vars.items() if "loss" in k}
+        return total, log_vars
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the heads which epoch begins (counted from 0)."""
+        for head in self.head.values():
+            if hasattr(head, "set_epoch"):
+                head.set_epoch(epoch)
+
+    def _student_tokens(self, views: ViewBatch) -> NetworkTokens:
+        masks = views.masks if self._needs("masks") else None
+        global_tokens = self.backbone(views.student_crops, masks)
+        if views.local_crops is None:
+            return NetworkTokens(global_tokens)
+        return NetworkTokens(global_tokens, self.backbone(views.local_crops))
+
+    def _head_losses(
+        self, outputs: Mapping[str, tuple[Any, Any]], views: ViewBatch
+    ) -> dict[str, Tensor]:
+        """All heads' losses, weighted, and statistics.
+
+        Args:
+            outputs: the student's and the teacher's output of each neck.
+            views: the batch.
+        """
+        results = {}
+        for head in self.head.values():
+            for key, value in head(*outputs[head.neck], views).items():
+                results[key] = value * head.loss_weight if "loss" in key else value
+        return results
+
+    def _needs(self, what: str) -> bool:
+        return any(what in head.needs for head in self.head.values())
+
+    def _check_heads(self) -> None:
+        for name, head in self.head.items():
+            if head.neck not in self.neck:
+                raise ValueError(
+                    f"head {name!r} reads neck {head.neck!r}, but the necks are {sorted(self.neck)}; name one of them"
+                )
+            if unknown := head.needs - KNOWN_NEEDS:
+                raise ValueError(
+                    f"head {name!r} needs {sorted(unknown)}; known needs: {sorted(KNOWN_NEEDS)}"
+                )
+        terms = [term for head in self.head.values() for term in head.terms]
+        if len(terms) != len(set(terms)):
+            raise ValueError(
+                f"several heads return a loss of the same name: {terms}; names must differ"
+            )
+
+    def _check_batch(self, views: ViewBatch) -> None:
+        if not isinstance(views, ViewBatch):
+            raise TypeError(
+                f"a training batch must be a ViewBatch, got {type(views).__name__}; "
+                "set data_preprocessor=dict(type='mmrel.ViewPreprocessor') and end the pipeline with mmrel.PackViews"
+            )
+        for need, remedy in OF_THE_BATCH.items():
+            if self._needs(need) and getattr(views, need) is None:
+                raise ValueError(f"a head needs {need}, but the batch has none; {remedy}")
+        if views.local_crops is not None and not self.local_crops:
+            raise ValueError(
+                f"the batch has {views.num_local} local views, but {type(self).__name__} uses global views only; "
+                "set num_local=0 in mmrel.MultiCrop"
+            )
+
+
+def build_part(part: Built) -> Any:
+    """A module from its config, or as it is."""
+    return part if isinstance(part, nn.Module) else MODELS.build(part)
+
+
+@torch.no_grad()
+def feature_std(features: Tensor) -> Tensor:
+    """Mean over channels of the standard deviation of L2-normalised features ``(n, C)``, times sqrt(C).
+
+    About 1 for spread features and 0 when all images look alike (SimSiam, arXiv 2011.10566, section 4.1).
+    """
+    unit = F.normalize(features.float(), dim=-1)
+    return unit.std(dim=0).mean() * features.shape[-1] ** 0.5
