@@ -7,7 +7,11 @@ View order is view-major everywhere: view 0 of all images, then view 1 of all im
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+FEATURES = ("cls", "avg", "cls+avg")
+"""What may stand for an image, see :meth:`TokenViews.feature`."""
 
 
 class SampleKey(NamedTuple):
@@ -54,6 +58,8 @@ class ViewBatch:
         corrupted_crops: float ``(V*B, 3, H, W)``, what the student sees in place of ``global_crops`` where a
             method corrupts pixels (SiT), or ``None``.
         corruption: bool ``(V*B, H, W)``, true where ``corrupted_crops`` was overwritten, or ``None``.
+        patch_order: long ``(V*B, N)``: where a method permutes patches (RelViT), slot i of a crop shows the patch
+            ``patch_order[i]`` of the grid; or ``None``.
     """
 
     global_crops: Tensor
@@ -67,6 +73,7 @@ class ViewBatch:
     sample_indices: tuple[int, ...] = ()
     corrupted_crops: Tensor | None = None
     corruption: Tensor | None = None
+    patch_order: Tensor | None = None
 
     @property
     def student_crops(self) -> Tensor:
@@ -110,6 +117,24 @@ class TokenViews:
             )
         return self.cls
 
+    def feature(self, kind: str) -> Tensor:
+        """One vector per crop, ``(n, C)`` or ``(n, 2C)``.
+
+        Args:
+            kind: ``"cls"``: class token; ``"avg"``: mean patch token; ``"cls+avg"``: both, one after the other; all
+                after the final norm.
+
+        Raises:
+            ValueError: another kind, or there is no class token.
+        """
+        if kind not in FEATURES:
+            raise ValueError(f"feature must be one of {FEATURES}, but is {kind!r}; choose 'cls'.")
+        if kind == "avg":
+            return self.patches.mean(dim=1)
+        if kind == "cls":
+            return self.class_token
+        return torch.cat([self.class_token, self.patches.mean(dim=1)], dim=1)
+
     @property
     def image_feature(self) -> Tensor:
         """One vector ``(n, C)`` per crop: the class token or, without one, the mean patch token."""
@@ -129,4 +154,4 @@ class NetworkTokens:
     local_crops: TokenViews | None = None
 
 
-__all__ = ["Geometry", "NetworkTokens", "SampleKey", "TokenViews", "ViewBatch"]
+__all__ = ["FEATURES", "Geometry", "NetworkTokens", "SampleKey", "TokenViews", "ViewBatch"]

@@ -16,12 +16,10 @@ from typing import Any
 
 import torch
 from mmengine.config import DictAction
-from mmengine.device import get_device
 from mmengine.dist import get_rank, init_dist
-from mmengine.model import revert_sync_batchnorm
-from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner.checkpoint import get_torch_safe_globals
+from mmengine.registry import init_default_scope
 
+from mmrel.apis.pretrained_model import load_pretraining
 from mmrel.engine.cpu_distributed import prepare_cpu_distributed
 from mmrel.engine.hooks import KNNHook
 from mmrel.utils import UsageError, reports_usage_errors
@@ -70,29 +68,10 @@ def build_hook(config: Any, args: argparse.Namespace) -> KNNHook:
     return KNNHook(**settings)
 
 
-def load_model(config: Any, checkpoint: str) -> torch.nn.Module:
-    """The pretraining model with the checkpoint's weights, every key of which must fit."""
-    settings = dict(config.model)
-    settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
-    model = revert_sync_batchnorm(MODELS.build(settings))
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    try:
-        model.load_state_dict(state["state_dict"])
-    except (KeyError, RuntimeError) as error:
-        raise UsageError(
-            f"{checkpoint} does not fit the model of {config.filename}: {error}. Give the "
-            "configuration that it was trained with, and the same --cfg-options."
-        ) from error
-    return model.to(get_device())
-
-
 @reports_usage_errors
 def main() -> None:
     """Evaluate, print and write."""
     args = parse_args()
-    if not Path(args.checkpoint).is_file():
-        raise UsageError(f"There is no checkpoint {args.checkpoint}. Give the path of a .pth file.")
     config = load_config(args.config)
     merge_options(config, args.cfg_options)
     config.launcher = args.launcher
@@ -101,7 +80,7 @@ def main() -> None:
         init_dist(args.launcher)
     init_default_scope(config.get("default_scope", "mmpretrain"))
     hook = build_hook(config, args)
-    results = hook.evaluate(load_model(config, args.checkpoint))
+    results = hook.evaluate(load_pretraining(config, args.checkpoint))
     if get_rank() != 0:
         return
     for name, value in results.items():

@@ -12,15 +12,16 @@ from PIL import Image
 from mmrel.apis.quickstart_plan import TASKS, Plan
 from mmrel.apis.quickstart_results import KNN, Result, class_files
 from mmrel.datasets.scenes import CLASSES, PALETTE, SEGMENTATION_CLASSES, THING_PALETTE
-from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.utils.config import set_data_root
 from mmrel.visualization import curves, predictions
+from mmrel.visualization.patch_similarity import draw_patch_similarity, patch_similarity
 from mmrel.visualization.predictions import Panel
 from mmrel.visualization.records import Records
 from mmrel.visualization.relation_figure import central_query, draw_relation_maps
 from mmrel.visualization.relation_maps import cut_views, relation_maps
 
 SHOWN_IMAGES = 4
+SIMILARITY_IMAGES = 6
 RELATION_IMAGES = 64
 MIN_SCORE = 0.3
 TITLES = {"mask-rcnn": "Mask R-CNN: training loss", "upernet": "UperNet: training loss"}
@@ -44,7 +45,7 @@ def draw_relations(plan: Plan) -> tuple[Path, int]:
     """Relation maps with pretrained and with random weights; returns the lattice's side too."""
     config = plan.configs["pretrain"]
     images = relation_images(plan.options.data_root / "classification" / "val")
-    views = cut_views(images, config.model.base.backbone.img_size)
+    views = cut_views(images, plan.backbone_config.img_size)
     normalisation = config.data_preprocessor.mean, config.data_preprocessor.std
     random = build_algorithm(config, plan.options.seed)
     untrained = relation_maps(random, views, *normalisation)
@@ -56,6 +57,22 @@ def draw_relations(plan: Plan) -> tuple[Path, int]:
     return path, side
 
 
+def draw_similarities(plan: Plan) -> Path:
+    """How similar the middle of an image is to the rest, with pretrained and with random weights."""
+    config = plan.configs["pretrain"]
+    images = relation_images(plan.options.data_root / "classification" / "val")[:SIMILARITY_IMAGES]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    places = [(0.5, 0.5)] * len(images)
+    model = build_algorithm(config, plan.options.seed).eval()
+    batch = model.data_preprocessor({"inputs": pixels}, False)["inputs"]
+    untrained = patch_similarity(model, batch, places)
+    load_checkpoint(model, str(plan.pretrained), map_location="cpu", logger="silent")
+    maps = {plan.title: patch_similarity(model, batch, places), "random init": untrained}
+    path = plan.options.work_dir / "similarities.png"
+    draw_patch_similarity(images, places, maps, path)
+    return path
+
+
 def relation_images(folder: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     """The first images of all classes in turn."""
     columns = [class_files(folder.parent, folder.name, name) for name in CLASSES]
@@ -63,11 +80,12 @@ def relation_images(folder: Path) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
     return [np.asarray(Image.open(file).convert("RGB")) for file in files]
 
 
-def build_algorithm(config: Any, seed: int) -> StudentTeacher:
+def build_algorithm(config: Any, seed: int) -> Any:
     """The pretraining's algorithm with freshly drawn weights."""
+    settings = {"data_preprocessor": config.data_preprocessor, **config.model}
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         torch.manual_seed(seed)
-        model: StudentTeacher = MODELS.build(config.model)
+        model = MODELS.build(settings)
         model.init_weights()
     return model
 

@@ -91,6 +91,17 @@ class Plan:
         return self.configs["pretrain"].model.type.rpartition(".")[2]
 
     @property
+    def backbone_config(self) -> Any:
+        """The backbone that is pretrained, as its config describes it."""
+        return pretraining_backbone(self.configs["pretrain"])
+
+    @property
+    def network(self) -> str:
+        """The network whose backbone is used afterwards: the teacher, if the method has one."""
+        hooks = self.configs["pretrain"].default_hooks
+        return "student" if hooks.get("teacher_update") is None else "teacher"
+
+    @property
     def epochs(self) -> int:
         """Epochs of the pretraining."""
         return self.options.epochs or self.configs["pretrain"].train_cfg.max_epochs
@@ -156,11 +167,12 @@ class Plan:
 
     @cached_property
     def export(self) -> Stage:
-        """Write the teacher's backbone."""
+        """Write the pretrained backbone."""
         paths = (self._path(self.pretrained), self._path(self.backbone))
+        network = () if self.network == "teacher" else ("--network", self.network)
         return Stage(
             name="export",
-            command=("tools/export_backbone.py", *paths),
+            command=("tools/export_backbone.py", *paths, *network),
             inputs={"pretrain": self.pretrain.digest()},
             outputs=(self.backbone,),
         )
@@ -169,6 +181,7 @@ class Plan:
         """Fine-tune for one task from one initialisation."""
         config, layout = TASKS[task]
         choices: dict[str, Any] = {"randomness.seed": self.options.seed}
+        choices |= backbone_options(self.configs["pretrain"])
         if self.options.finetune_iters is not None:
             choices |= shorter_schedule(self.options.finetune_iters)
         if initialisation != "random":
@@ -235,6 +248,29 @@ def thread_environment(threads: int) -> dict[str, str]:
     """
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     return {**counts, "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def pretraining_backbone(pretraining: Config) -> Any:
+    """The backbone's part of a pretraining's config, on whatever base it may stand."""
+    model = pretraining.model
+    return model.get("base", model).backbone
+
+
+def backbone_options(pretraining: Config) -> dict[str, Any]:
+    """Options that take from a fine-tuning's backbone what the pretrained one does not have.
+
+    The fine-tunings are written for a class token and a final norm; SelfPatch has neither.
+
+    Args:
+        pretraining: its config.
+    """
+    backbone = pretraining_backbone(pretraining)
+    options: dict[str, Any] = {}
+    if not backbone.get("with_cls_token", True):
+        options["model.backbone.with_cls_token"] = False
+    if not backbone.get("final_norm", True):
+        options["model.backbone.out_norm"] = "none"
+    return options
 
 
 def shorter_schedule(iterations: int) -> dict[str, int]:

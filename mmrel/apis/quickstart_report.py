@@ -7,7 +7,13 @@ from pathlib import Path
 
 import torch
 
-from mmrel.apis.quickstart_figures import MIN_SCORE, draw_curves, draw_predictions, draw_relations
+from mmrel.apis.quickstart_figures import (
+    MIN_SCORE,
+    draw_curves,
+    draw_predictions,
+    draw_relations,
+    draw_similarities,
+)
 from mmrel.apis.quickstart_plan import Plan
 from mmrel.apis.quickstart_results import (
     NEIGHBOURS,
@@ -29,7 +35,8 @@ PACKAGES = (
     "onedl-mmdetection",
     "onedl-mmsegmentation",
 )
-TITLE = "Self-relation pretraining on made-up scenes"
+TITLE = "Pretraining from relations inside images, on made-up scenes"
+RELATION_METHODS = ("mmrel.SERE",)
 DASH = "\N{EN DASH}"
 
 
@@ -45,7 +52,7 @@ def write_report(plan: Plan, runner: StageRunner) -> str:
     parts = [
         *_result_part(plan, results),
         *_curve_part(plan, *draw_curves(plan, runs, results[0])),
-        *_relation_part(*draw_relations(plan)),
+        *_method_part(plan),
         *_prediction_part(*draw_predictions(plan)),
         *_run_part(plan, runner),
     ]
@@ -66,10 +73,10 @@ def summary(results: list[Result], method: str, path: Path) -> str:
 
 
 def _introduction(plan: Plan) -> str:
-    own, backbone = plan.options, plan.configs["pretrain"].model.base.backbone
+    own, backbone = plan.options, plan.backbone_config
     return (
         f"A vision transformer of {backbone.arch.num_layers} blocks, {backbone.arch.embed_dims} wide, was pretrained "
-        f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.title}. Its teacher's "
+        f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.title}. The {plan.network}'s "
         "backbone then started Mask R-CNN and UperNet; the same fine-tunings were run from random weights, with "
         "the same data, iterations, learning rates and seed."
     )
@@ -99,11 +106,16 @@ def _result_part(plan: Plan, results: list[Result]) -> list[str]:
         report.table(("per cent", method, "random init", "difference", thumbnail), rows, best),
         report.paragraph(
             f"k-NN: the {NEIGHBOURS} nearest of {plan.options.num_train} training images vote for the class "
-            f"of each of the {plan.options.num_val} validation images, by the teacher's class token "
+            f"of each of the {plan.options.num_val} validation images, by the {plan.network}'s {_feature(plan)} "
             f"(standard error {error:.1f} points). Thumbnails show what colour and layout alone give. "
             "AP is COCO's, averaged over IoU 0.5 to 0.95."
         ),
     ]
+
+
+def _feature(plan: Plan) -> str:
+    feature = plan.configs["pretrain"].default_hooks.knn.get("feature", "cls")
+    return {"cls": "class token", "avg": "mean patch token"}.get(feature, feature)
 
 
 def _signed(points: float) -> str:
@@ -116,11 +128,28 @@ def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[str]:
         report.picture(
             pretraining,
             "Pretraining. Left: every term of the loss as a share of its first logged value (the terms have "
-            "different scales). Right: k-NN accuracy of the teacher; epoch 0 is the random initialisation.",
+            "different scales). Right: k-NN accuracy; epoch 0 is the random initialisation.",
         ),
         report.picture(
             finetuning,
             "Fine-tuning with the same budget from both initialisations; mean over three log entries.",
+        ),
+    ]
+
+
+def _method_part(plan: Plan) -> list[str]:
+    """A look at what the method learns: the compared relations, or else the similarity of patches."""
+    if plan.configs["pretrain"].model.type in RELATION_METHODS:
+        return _relation_part(*draw_relations(plan))
+    return [
+        report.heading("What is learned: the relations inside an image"),
+        report.paragraph(
+            "How similar the marked patch is to every other patch of its image, by the cosine of their tokens."
+        ),
+        report.picture(
+            draw_similarities(plan),
+            f"Top: images. Below: similarity with the backbone that {plan.title} pretrained, and with random "
+            "weights (own colour scale each, range below).",
         ),
     ]
 
@@ -174,25 +203,26 @@ def _run_part(plan: Plan, runner: StageRunner) -> list[str]:
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:
     config = plan.configs["pretrain"]
-    crops = next(t for t in config.train_dataloader.dataset.pipeline if "MultiCrop" in t["type"])
     optimizer = config.optim_wrapper.optimizer
-    arch = config.model.base.backbone.arch
+    arch = plan.backbone_config.arch
+    momentum = (
+        f", teacher momentum {config.default_hooks.teacher_update.momentum:g}"
+        if plan.network == "teacher"
+        else ""
+    )
     return [
         ("seed", str(plan.options.seed)),
         (
             "backbone",
             f"ViT, {arch.num_layers} blocks, width {arch.embed_dims}, {arch.num_heads} heads, "
-            f"patch {config.model.base.backbone.patch_size}",
+            f"patch {plan.backbone_config.patch_size}",
         ),
         (
             "pretraining",
             f"{plan.epochs} epochs, batch {config.train_dataloader.batch_size}, {optimizer.type} with "
-            f"learning rate {optimizer.lr:g}, teacher momentum {config.default_hooks.teacher_update.momentum:g}",
+            f"learning rate {optimizer.lr:g}{momentum}",
         ),
-        (
-            "crops",
-            f"2 of {crops['global_size']} pixels and {crops['num_local']} of {crops['local_size']} pixels",
-        ),
+        ("crops", crop_text(config.train_dataloader.dataset.pipeline)),
         (
             "fine-tuning",
             "; ".join(
@@ -202,6 +232,18 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
             ),
         ),
     ]
+
+
+def crop_text(pipeline: list[dict]) -> str:
+    """The crops that a pipeline cuts, in words."""
+    for step in pipeline:
+        if step["type"] == "mmrel.PaddedCrop":
+            return f"1 of {step['size']} pixels"
+        if step["type"] == "mmrel.MultiCrop":
+            text = f"{step.get('num_global', 2)} of {step['global_size']} pixels"
+            local = step.get("num_local", 10)
+            return f"{text} and {local} of {step['local_size']} pixels" if local else text
+    return "whole images"
 
 
 def machine() -> list[tuple[str, str]]:

@@ -6,16 +6,26 @@ from mmrel.datasets.transforms import (
     BlockMask,
     DecodeImage,
     DrawColorAugmentation,
+    DrawCorruption,
+    DrawMegaPatches,
+    DrawPatchAugmentation,
     MultiCrop,
     PackViews,
+    PaddedCrop,
+    ShufflePatches,
 )
 
 __all__ = [
     "BlockMask",
     "DecodeImage",
     "DrawColorAugmentation",
+    "DrawCorruption",
+    "DrawMegaPatches",
+    "DrawPatchAugmentation",
     "ImageFolder",
     "KeyedSampler",
     "MultiCrop",
     "PackViews",
+    "PaddedCrop",
+    "ShufflePatches",
 ]

@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from mmrel.structures import FEATURES as FEATURES
 from mmrel.structures import TokenViews
-
-FEATURES = ("cls", "avg", "cls+avg")
 
 
 def knn_classify(
@@ -85,10 +84,7 @@ def select_feature(tokens: TokenViews, feature: str) -> Tensor:
         feature: ``"cls"``: class token; ``"avg"``: mean patch token; ``"cls+avg"``: both, one after the
             other; all after the final norm.
     """
-    if feature not in FEATURES:
-        raise ValueError(f"feature must be one of {FEATURES}, but is {feature!r}; choose 'cls'.")
-    parts = {"cls": lambda: tokens.class_token, "avg": lambda: tokens.patches.mean(dim=1)}
-    return torch.cat([parts[name]() for name in feature.split("+")], dim=1)
+    return tokens.feature(feature)
 
 
 def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tensor], Tensor]:

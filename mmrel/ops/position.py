@@ -1,13 +1,17 @@
-"""Position embeddings on another grid of patches.
+"""Positions of patches: embeddings on another grid, and how the patches of one grid lie to each other.
 
-Two rules exist in the literature. ``'size'`` maps pixel centres by the ratio of the grids, as
+Of embeddings two rules exist in the literature. ``'size'`` maps pixel centres by the ratio of the grids, as
 mmpretrain and most later code do. ``'dino'`` reproduces DINO (arXiv 2104.14294), iBOT, SERE and
 SelfPatch: the *scale factors* ``(target + 0.1) / source`` are used for the coordinates too, so that
 sample i of 6 lies at ``(i + 0.5) * 14 / 6.1 - 0.5`` instead of ``(i + 0.5) * 14 / 6 - 0.5``. Both
 are bicubic (a = -0.75), with half-pixel centres and no antialiasing.
+
+The relations between patches are those of RelViT (Camporese et al., BMVC 2022, arXiv 2206.00481) and its
+public code. Different from the code: distances are exact (it computes them by matrix products, which leaves
+up to 1e-3 on the diagonal).
 """
 
-from math import isqrt
+from math import isqrt, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -15,6 +19,8 @@ from torch.nn import functional as F
 
 METHODS = ("size", "dino")
 DINO_OFFSET = 0.1
+NUM_RELATIONS = 9
+COLLINEAR_OFFSET = 1e-4
 Grid = tuple[int, int]
 
 
@@ -54,28 +60,36 @@ def resize_position_embedding(
 
 
 def fit_position_embedding(
-    position: Tensor, target_grid: Grid, num_extra_tokens: int, method: str = "size"
+    position: Tensor,
+    target_grid: Grid,
+    num_extra_tokens: int,
+    method: str = "size",
+    source_grid: Grid | None = None,
 ) -> Tensor:
     """Make a checkpoint's position embedding fit a model with another grid or class token.
 
-    The grid of the checkpoint is the target grid if the length says so, otherwise a square. A class
-    slot that the model does not have is dropped; one that the checkpoint does not have becomes
-    zero.
+    Where the grid of the checkpoint is not known, it is the target grid if the length says so,
+    otherwise a square. A class slot that the model does not have is dropped; one that the
+    checkpoint does not have becomes zero.
 
     Args:
         position: ``(1, L, C)`` with L = N or N + 1.
         target_grid: (rows, cols) of the model.
         num_extra_tokens: 1 if the model has a class token, else 0.
         method: ``'size'`` or ``'dino'``.
+        source_grid: (rows, cols) of the checkpoint, if they are known.
 
     Returns:
         ``(1, num_extra_tokens + rows * cols, C)``.
 
     Raises:
-        ValueError: the length is neither the target's nor a square number, with or without a class
-            slot.
+        ValueError: the length belongs to no grid: not to ``source_grid`` or, without it, neither to
+            the target's nor to a square, with or without a class slot.
     """
-    grid, found = infer_grid(position.shape[1], target_grid, num_extra_tokens)
+    if source_grid is None:
+        grid, found = infer_grid(position.shape[1], target_grid, num_extra_tokens)
+    else:
+        grid, found = source_grid, _class_slots(position.shape[1], source_grid)
     if found > num_extra_tokens:
         position = position[:, found:]
     elif found < num_extra_tokens:
@@ -98,6 +112,112 @@ def infer_grid(length: int, target_grid: Grid, num_extra_tokens: int) -> tuple[G
         f"patches (+ {num_extra_tokens} class token) or any square number of patches with or "
         "without a class token. Set img_size and patch_size to those of the checkpoint."
     )
+
+
+def patch_relations(side: int) -> Tensor:
+    """Where patch i lies as seen from patch j: ``3 * (1 + sign(row_i - row_j)) + 1 + sign(col_i - col_j)``.
+
+    The classes 0 to 8 are left-up, up, right-up, left, same, right, left-down, down, right-down. So R + R^T = 8.
+
+    Args:
+        side: patches per row and column, at least 2.
+
+    Returns:
+        long ``(N, N)``, N = side * side, patches row-major; i is the row.
+
+    Raises:
+        ValueError: the side is below 2.
+    """
+    rows, cols = _places(side)
+    return 3 * (1 + _differences(rows).sign()) + 1 + _differences(cols).sign()
+
+
+def patch_distances(side: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Euclidean distance of the patches on the grid, from -1 (the same) to 1 (opposite corners).
+
+    Args:
+        side: patches per row and column, at least 2.
+        dtype: of the result, a float type.
+
+    Returns:
+        ``(N, N)``, symmetric.
+
+    Raises:
+        ValueError: the side is below 2.
+    """
+    rows, cols = (_differences(place).double() for place in _places(side))
+    return (2 * torch.hypot(rows, cols) / ((side - 1) * sqrt(2)) - 1).to(dtype)
+
+
+def patch_angles(side: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Angle between the patches as seen from a point outside the grid, from -1 (none) to 1 (the largest).
+
+    Patch i is the vector ``v_i = (col + side / 2, row + side / 2)``; the angle is
+    ``arccos(<v_i, v_j> / (|v_i| |v_j| + 1e-4)) / pi``, 0 on the diagonal, divided by its maximum. (It is not the
+    bearing from i to j; the 1e-4 gives patches on one ray a small angle, which float32 rounds in the third digit.
+    All of this is the public code's.)
+
+    Args:
+        side: patches per row and column, at least 2.
+        dtype: of the result, a float type.
+
+    Returns:
+        ``(N, N)``, symmetric.
+
+    Raises:
+        ValueError: the side is below 2.
+    """
+    rows, cols = _places(side)
+    vectors = torch.stack([cols, rows], dim=1).float() + side / 2
+    norms = vectors.norm(dim=1)
+    cosines = vectors @ vectors.T / (norms[:, None] * norms + COLLINEAR_OFFSET)
+    angles = (cosines.arccos() / pi).fill_diagonal_(0)
+    return (2 * angles / angles.max() - 1).to(dtype)
+
+
+def restore_order(patches: Tensor, order: Tensor) -> Tensor:
+    """Undo a permutation of patches.
+
+    Args:
+        patches: ``(n, N, C)``; slot i of image b holds patch ``order[b, i]`` of the grid.
+        order: long ``(n, N)``, permutations of 0 to N - 1.
+
+    Returns:
+        ``(n, N, C)``, row-major on the grid.
+    """
+    return patches.gather(1, order.argsort(dim=1)[..., None].expand_as(patches))
+
+
+def check_grid_side(side: int) -> None:
+    """Raise ``ValueError`` unless the side is a number of patches that has relations, 2 or more."""
+    if side < 2:
+        raise ValueError(
+            f"the grid has {side} patch(es) per side, but relations between patches need at least 2; use "
+            "smaller patches or larger images"
+        )
+
+
+def _places(side: int) -> tuple[Tensor, Tensor]:
+    """Row and column of each patch, long ``(N,)``."""
+    check_grid_side(side)
+    index = torch.arange(side * side)
+    return index.div(side, rounding_mode="floor"), index % side
+
+
+def _differences(values: Tensor) -> Tensor:
+    """``(N, N)``: values[i] - values[j]."""
+    return values[:, None] - values
+
+
+def _class_slots(length: int, grid: Grid) -> int:
+    found = length - grid[0] * grid[1]
+    if found not in (0, 1):
+        raise ValueError(
+            f"A position embedding with {length} entries does not belong to a grid of {grid[0]} x "
+            f"{grid[1]} patches, with or without a class token. Correct the checkpoint's img_size "
+            "and patch_size."
+        )
+    return found
 
 
 def _bicubic(maps: Tensor, source: Grid, target: Grid, method: str) -> Tensor:

@@ -10,17 +10,14 @@ map is kept for the backward pass, there is one exponential per map entry, and t
 one piece and the gradient. Only the student gets a gradient, and only once (no double backward).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ENTRIES_PER_THREAD = 3 * 2**17
-"""Map entries per piece and thread on a CPU: a piece and its temporaries stay in the cache."""
-ENTRIES_PER_DEVICE = 2**25
-"""Map entries per piece elsewhere: 128 MiB in float32, enough to fill a GPU."""
+from mmrel.ops.pieces import pieces
 
 
 class SpatialCrossEntropy(torch.autograd.Function):
@@ -46,7 +43,7 @@ class SpatialCrossEntropy(torch.autograd.Function):
         gradient = torch.empty_like(student) if ctx.needs_input_grad[0] else None
         total = student.new_zeros(())
         entries = num_heads * points**2 + 2 * points * channels
-        for piece in _pieces(pairs, entries, student.device):
+        for piece in pieces(pairs, entries, student.device):
             x, t = _split_heads(student[piece], num_heads), _split_heads(teacher[piece], num_heads)
             value, slope = _compare(x, _softmax_map(t, scales[1]), scales[0], gradient is not None)
             total += value
@@ -93,7 +90,7 @@ class ChannelCrossEntropy(torch.autograd.Function):
         ]
         views, batch, tokens, channels = teacher.shape
         total = teacher.new_zeros(())
-        for images in _pieces(batch, views * channels**2, teacher.device):
+        for images in pieces(batch, views * channels**2, teacher.device):
             part = teacher[:, images].transpose(2, 3)
             maps = _softmax_map(part.flatten(0, 1), 1 / (tokens * temperatures[1]))
             maps = maps.unflatten(0, (views, -1))
@@ -132,7 +129,7 @@ def _channel_group(
     target = maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
     scale = 1 / (student.shape[2] * temperature)
     total = student.new_zeros(())
-    for piece in _pieces(len(student), target.numel(), student.device):
+    for piece in pieces(len(student), target.numel(), student.device):
         views = student[piece]
         x = views.transpose(2, 3).flatten(0, 1)
         value, slope = _compare(x, target, scale, gradient is not None)
@@ -174,14 +171,6 @@ def _softmax_map(x: Tensor, scale: float) -> Tensor:
 def _split_heads(tokens: Tensor, num_heads: int) -> Tensor:
     """``(n, P, C)`` to ``(n * heads, P, C / heads)``."""
     return tokens.unflatten(2, (num_heads, -1)).transpose(1, 2).flatten(0, 1)
-
-
-def _pieces(count: int, entries: int, device: torch.device) -> Iterator[slice]:
-    """Slices of ``range(count)``, where each element makes so many map entries."""
-    on_cpu = device.type == "cpu"
-    limit = ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else ENTRIES_PER_DEVICE
-    step = max(1, limit // max(entries, 1))
-    return (slice(start, start + step) for start in range(0, count, step))
 
 
 __all__ = ["ChannelCrossEntropy", "SpatialCrossEntropy"]

@@ -50,6 +50,45 @@ def cosine_schedule(
     return end + 0.5 * (start - end) * (1 + math.cos(math.pi * progress))
 
 
+def quarter_cosine_schedule(
+    step: int, total_steps: int, start: float, end: float, warmup_ratio: float = 0.1
+) -> float:
+    """RelViT's learning rate (public code of arXiv 2206.00481): linear warm-up, then a quarter of a cosine.
+
+    With w = floor(warmup_ratio * total_steps)::
+
+        step < w:   start * step / w
+        otherwise:  end + (start - end) * cos(pi / 2 * step / total_steps)
+
+    The cosine starts slowly and ends steeply. Its phase counts from step 0, not from w, so that the value
+    *drops* at the end of the warm-up, for w = 0.1 * total_steps to about 0.988 * start.
+
+    Args:
+        step: counted from 0. From ``total_steps`` on the value is ``end``.
+        total_steps: steps of the whole run, warm-up included, at least 1.
+        start: value that the warm-up heads for.
+        end: value that the cosine approaches.
+        warmup_ratio: share of the steps that the warm-up takes, in [0, 1].
+
+    Returns:
+        The value at this step.
+
+    Raises:
+        ValueError: a negative step, no steps at all, or a share outside [0, 1].
+    """
+    if step < 0 or total_steps < 1 or not 0 <= warmup_ratio <= 1:
+        raise ValueError(
+            f"step is {step}, total_steps {total_steps} and warmup_ratio {warmup_ratio}; step must be at "
+            "least 0, total_steps at least 1 and warmup_ratio in [0, 1]"
+        )
+    warmup_steps = math.floor(warmup_ratio * total_steps)
+    if step < warmup_steps:
+        return start * step / warmup_steps
+    if step >= total_steps:
+        return end
+    return end + (start - end) * math.cos(math.pi / 2 * step / total_steps)
+
+
 def warmup_constant_schedule(
     epoch: int, start: float, end: float, warmup_epochs: int, delay: int = 0
 ) -> float:

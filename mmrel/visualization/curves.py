@@ -55,7 +55,7 @@ def _marker(count: int) -> str:
 
 def _draw_knn(axes: Axes, records: Records, knn: str, levels: Levels) -> None:
     points = series(records, knn, over="epoch")
-    axes.plot(*points.T, color=PRETRAINED, marker="o", markersize=3.5, label="teacher")
+    axes.plot(*points.T, color=PRETRAINED, marker="o", markersize=3.5, label="pretrained")
     for (name, value), line in zip(levels.items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color=NEUTRAL, linewidth=1.1, linestyle=line, label=name)
     axes.set(title="k-NN accuracy on the validation images, %", xlabel="epoch")

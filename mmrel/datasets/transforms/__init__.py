@@ -2,8 +2,26 @@
 
 from mmrel.datasets.transforms.block_mask import BlockMask
 from mmrel.datasets.transforms.color import DrawColorAugmentation
+from mmrel.datasets.transforms.corruption import DrawCorruption
 from mmrel.datasets.transforms.load import DecodeImage
 from mmrel.datasets.transforms.multi_crop import MultiCrop
 from mmrel.datasets.transforms.pack import PackViews
+from mmrel.datasets.transforms.padded_crop import PaddedCrop
+from mmrel.datasets.transforms.patch_augmentation import (
+    DrawMegaPatches,
+    DrawPatchAugmentation,
+    ShufflePatches,
+)
 
-__all__ = ["BlockMask", "DecodeImage", "DrawColorAugmentation", "MultiCrop", "PackViews"]
+__all__ = [
+    "BlockMask",
+    "DecodeImage",
+    "DrawColorAugmentation",
+    "DrawCorruption",
+    "DrawMegaPatches",
+    "DrawPatchAugmentation",
+    "MultiCrop",
+    "PackViews",
+    "PaddedCrop",
+    "ShufflePatches",
+]

@@ -28,6 +28,7 @@ DRAWS_PER_VIEW = 2 * ATTEMPTS + 3
 Box = tuple[int, int, int, int]
 Range = tuple[float, float]
 Cutter = Callable[[Box, int], ByteImage]
+INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class MultiCrop(BaseTransform):
     ``num_global``: V.
 
     Modes:
-        ``'exact'``: Pillow, bit-equal to ``image.crop(box).resize(size, BICUBIC)``.
+        ``'exact'``: Pillow, bit-equal to ``image.crop(box).resize(size, interpolation)``.
         ``'fast'``: the same boxes; OpenCV's bilinear interpolation for crops that are reduced by
         less than a factor of 2, which touches every pixel without antialiasing, and torch's
-        antialiased bicubic kernel for the others. On photographs the mean difference from
+        antialiased kernel for the others. On photographs the mean difference from
         ``'exact'`` is less than one grey level.
 
     Args:
@@ -79,6 +80,7 @@ class MultiCrop(BaseTransform):
         ratio: range of width / height, drawn log-uniformly.
         flip_prob: chance of a left-right flip, drawn per crop.
         mode: ``'exact'`` or ``'fast'``.
+        interpolation: ``'bicubic'``, or ``'bilinear'`` as RelViT has it.
     """
 
     def __init__(
@@ -92,8 +94,13 @@ class MultiCrop(BaseTransform):
         ratio: Range = (3 / 4, 4 / 3),
         flip_prob: float = 0.5,
         mode: str = "exact",
+        interpolation: str = "bicubic",
     ) -> None:
         check_mode(mode)
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation is {interpolation!r}; choose one of {sorted(INTERPOLATIONS)}"
+            )
         if num_global < 1 or not 0 < ratio[0] <= ratio[1] or not 0 <= flip_prob <= 1:
             raise ValueError(
                 f"num_global is {num_global}, ratio is {tuple(ratio)} and flip_prob is "
@@ -107,13 +114,15 @@ class MultiCrop(BaseTransform):
         self.ratio = ratio
         self.flip_prob = flip_prob
         self.mode = mode
+        self.interpolation = interpolation
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``views``, ``geometry`` and ``num_global``."""
         image = results["img"]
         geometry = self.draw(results["key"], image.shape[0], image.shape[1])
         sizes = [kind.size for kind in self.kinds for _ in range(kind.count)]
-        cut = _exact_cutter(image) if self.mode == "exact" else _fast_cutter(image)
+        cutter = _exact_cutter if self.mode == "exact" else _fast_cutter
+        cut = cutter(image, self.interpolation)
         boxes = geometry[:, :4].astype(int).tolist()
         results["views"] = [cut(box, size) for box, size in zip(boxes, sizes, strict=True)]
         results["geometry"] = geometry
@@ -177,18 +186,18 @@ def central_box(height: int, width: int, ratio: Range) -> Box:
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def _exact_cutter(image: ByteImage) -> Cutter:
-    picture = Image.fromarray(image)
+def _exact_cutter(image: ByteImage, interpolation: str) -> Cutter:
+    picture, method = Image.fromarray(image), INTERPOLATIONS[interpolation]
 
     def cut(box: Box, size: int) -> ByteImage:
         x, y, w, h = box
         crop = picture.crop((x, y, x + w, y + h))
-        return _planes(np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC)))
+        return _planes(np.asarray(crop.resize((size, size), method)))
 
     return cut
 
 
-def _fast_cutter(image: ByteImage) -> Cutter:
+def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
     picture = (image if image.flags.writeable else image.copy()).transpose(2, 0, 1)[np.newaxis]
 
     @torch.inference_mode()
@@ -199,7 +208,7 @@ def _fast_cutter(image: ByteImage) -> Cutter:
             resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
             return _planes(np.asarray(resized, dtype=np.uint8))
         pixels = torch.from_numpy(picture[..., y : y + h, x : x + w])
-        reduced = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+        reduced = F.interpolate(pixels, (size, size), mode=interpolation, antialias=True)
         return reduced.contiguous().numpy()[0]
 
     return cut

@@ -8,6 +8,14 @@ from mmcv.transforms import BaseTransform
 from mmrel.datasets.transforms.block_mask import patch_grid
 from mmrel.registry import TRANSFORMS
 
+DRAWN = (
+    *("color", "masks"),
+    *("corruption", "corruption_source", "corruption_origin"),
+    *("patch_size", "patch_window", "patch_offsets", "patch_colors", "patch_noise", "noise_seed"),
+    *("mega_cuts", "patch_order"),
+)
+"""Arrays that a pipeline may draw for the device."""
+
 
 @TRANSFORMS.register_module()
 class PackViews(BaseTransform):
@@ -15,7 +23,8 @@ class PackViews(BaseTransform):
 
     Returns a dict: ``inputs``, a list of V + L uint8 ``(3, size, size)``; ``geometry``, float32
     ``(V+L, 5)``; ``num_global``; ``sample_index``, the position of the file that was used; and, if
-    drawn, ``color`` float32 ``(V+L, 8)`` and ``masks`` bool ``(V, N)``.
+    drawn, ``color`` float32 ``(V+L, 8)``, ``masks`` bool ``(V, N)`` and what ``mmrel.DrawCorruption`` and the
+    transforms of patches (``mmrel.DrawPatchAugmentation``, ...) add.
 
     Args:
         patch_size: if given, every crop must be a whole number of patches of that side; a mistake
@@ -36,7 +45,7 @@ class PackViews(BaseTransform):
             "num_global": results["num_global"],
             "sample_index": results.get("sample_idx", results["key"].index),
         }
-        for name in ("color", "masks"):
+        for name in DRAWN:
             if name in results:
                 packed[name] = torch.from_numpy(results[name])
         return packed

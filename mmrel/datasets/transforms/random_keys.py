@@ -24,6 +24,10 @@ class Purpose(IntEnum):
     COLOR = 2
     MASKS = 3
     REPLACEMENT = 4
+    CORRUPTION = 5
+    PATCHES = 6
+    MEGA_PATCHES = 7
+    PATCH_ORDER = 8
 
 
 def sample_generator(key: SampleKey, purpose: Purpose) -> np.random.Generator:

@@ -18,7 +18,7 @@ class LastLayerFreezeHook(Hook):
 
     Args:
         epochs: the first epoch that trains the last layer, counted from 0 (``freeze_last_layer`` in the
-            published code).
+            published code); 0 for a head without prototypes.
         pattern: part of the names of the parameters concerned.
     """
 
@@ -42,7 +42,6 @@ class LastLayerFreezeHook(Hook):
             if not frozen:
                 raise ValueError(
                     f"LastLayerFreezeHook finds no trained parameter whose name contains "
-                    f"{self.pattern!r}; correct pattern, or remove the hook for a head without "
-                    "prototypes."
+                    f"{self.pattern!r}; correct pattern, or set epochs=0 for a head without prototypes."
                 )
         runner.optim_wrapper.frozen_parameters = frozen

@@ -1,13 +1,14 @@
-"""Parameter groups of DINO, iBOT and SERE.
+"""Parameter groups of DINO, iBOT, SERE and MoCo v3.
 
-Two groups: the first follows the weight-decay schedule, the second has no weight decay.
+Two groups: the first follows the weight-decay schedule, the second has no weight decay and is left out if it is empty.
 
 - rule ``"dino"`` (DINO, arXiv 2104.14294, and iBOT): names ending in ``.bias`` and one-dimensional
   parameters are not decayed.
 - rule ``"sere"`` (SERE, arXiv 2206.05184): biases *are* decayed, also those of norm layers; other
   one-dimensional parameters are not.
+- rule ``"all"`` (MoCo v3, arXiv 2104.02057): every trained parameter is decayed.
 
-In both, class token, position embedding, mask token and the last layer's ``weight_v`` are decayed, and so
+In all of them, class token, position embedding, mask token and the last layer's ``weight_v`` are decayed, and so
 is ``weight_g`` (K, 1) if it is trained. Frozen parameters are in no group.
 """
 
@@ -20,7 +21,7 @@ from torch import nn
 
 from mmrel.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-DECAY_RULES = ("dino", "sere")
+DECAY_RULES = ("dino", "sere", "all")
 FUSED_OPTIMIZERS = ("Adam", "AdamW", "SGD", "Adagrad")
 
 
@@ -30,8 +31,10 @@ def is_decayed(name: str, parameter: nn.Parameter, rule: str) -> bool:
     Args:
         name: its full name in the model.
         parameter: the parameter.
-        rule: ``"dino"`` or ``"sere"``.
+        rule: ``"dino"``, ``"sere"`` or ``"all"``.
     """
+    if rule == "all":
+        return True
     if name.endswith(".bias") or name == "bias":
         return rule == "sere"
     return parameter.ndim > 1
@@ -39,14 +42,14 @@ def is_decayed(name: str, parameter: nn.Parameter, rule: str) -> bool:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class SelfSupOptimWrapperConstructor:
-    """Builds the optimizer with one decayed and one not decayed group, and its wrapper.
+    """Builds the optimizer with one decayed and, by the rule, one not decayed group, and its wrapper.
 
     On a CUDA device, Adam, AdamW and SGD are built with ``fused=True`` unless the configuration says
     ``fused`` or ``foreach``: one kernel per group, and a step that the device can gate.
 
     Args:
         optim_wrapper_cfg: the wrapper's configuration with its ``optimizer``.
-        paramwise_cfg: ``dict(decay_rule="dino" | "sere")``; without it, ``"dino"``.
+        paramwise_cfg: ``dict(decay_rule="dino" | "sere" | "all")``; without it, ``"dino"``.
     """
 
     def __init__(
@@ -69,17 +72,15 @@ class SelfSupOptimWrapperConstructor:
         trained = [(name, p) for name, p in inner.named_parameters() if p.requires_grad]
         decayed = [p for name, p in trained if is_decayed(name, p, self.rule)]
         plain = [p for name, p in trained if not is_decayed(name, p, self.rule)]
-        if not decayed or not plain:
+        if not decayed or not (plain or self.rule == "all"):
             raise ValueError(
                 f"{type(inner).__name__} has {len(decayed)} decayed and {len(plain)} not decayed "
-                "trained parameters, but both groups need at least one; check which parameters "
-                "require gradients."
+                f"trained parameters, but each group of rule {self.rule!r} needs at least one; check which "
+                "parameters require gradients."
             )
         optimizer_cfg = dict(self.optimizer_cfg)
-        optimizer_cfg["params"] = [
-            {"params": decayed},
-            {"params": plain, "weight_decay": 0.0},
-        ]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        optimizer_cfg["params"] = [group for group in groups if group["params"]]
         open_choice = not {"fused", "foreach"} & set(optimizer_cfg)
         fusable = optimizer_cfg["type"] in FUSED_OPTIMIZERS
         if open_choice and fusable and all(p.is_cuda for _, p in trained):

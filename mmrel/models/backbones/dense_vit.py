@@ -6,8 +6,8 @@ without a norm or with the one shared final norm. Tensor names stay mmpretrain's
 checkpoint in that layout loads.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from mmpretrain.models.backbones import VisionTransformer
@@ -15,15 +15,15 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.models.backbones.pretrained import (
     State,
-    check_fit,
     clean_init_cfg,
-    is_pretrained,
-    read_backbone,
+    fit_tensors,
+    load_init_cfg,
 )
 from mmrel.models.backbones.vit import check_arch, draw_dino_weights
-from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
+from mmrel.ops.position import METHODS, resize_position_embedding
 from mmrel.registry import MODELS
 
 OUT_NORMS = ("none", "last", "all")
@@ -42,7 +42,7 @@ class DenseViT(VisionTransformer):
 
     Args:
         arch: name or dict as in mmpretrain; ViT-T/S/B are ``'deit-tiny'``, ``'deit-small'``,
-            ``'deit-base'``.
+            ``'deit-base'``. MoCo v3's ViT-S, which has 12 heads, is ``'mocov3-small'``.
         img_size: side or (height, width) in pixels of the learned position embedding; any size may
             be fed.
         patch_size: side of a patch in pixels.
@@ -50,15 +50,22 @@ class DenseViT(VisionTransformer):
             Blocks after the last one are not run and not trained.
         out_norm: ``'none'``: raw maps (iBOT on COCO, SelfPatch); ``'last'``: the final norm on the
             last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
-        pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`.
+        pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
+            checkpoint was trained, if its meta tells, otherwise ``'size'``.
         with_cp: recompute each block in the backward pass, for less memory.
         with_cls_token: whether a class token takes part in the attention. It is not returned.
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks,
             and the number of blocks also the final norm. Frozen parts stay in evaluation mode.
+        pretrained_num_heads: attention heads of the pretraining; ``None``: those of ``arch``. The
+            weights have the same shapes for any number of heads but mean another function, so a
+            checkpoint of another number is refused. SelfPatch's released detection config has 8
+            heads for weights of 6: this argument says that such a thing is meant.
         init_cfg: MMEngine's initialisation config.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance
             ``drop_path_rate``.
     """
+
+    arch_zoo: ClassVar = {**VisionTransformer.arch_zoo, "mocov3-small": MOCOV3_SMALL}
 
     def __init__(
         self,
@@ -67,16 +74,18 @@ class DenseViT(VisionTransformer):
         patch_size: int = 16,
         out_indices: int | Sequence[int] = (3, 5, 7, 11),
         out_norm: str = "none",
-        pos_interp: str = "size",
+        pos_interp: str | None = None,
         with_cp: bool = False,
         with_cls_token: bool = True,
         frozen_stages: int = -1,
+        pretrained_num_heads: int | None = None,
         init_cfg: dict | list[dict] | None = None,
         **kwargs: Any,
     ) -> None:
-        check_arch(arch)
+        check_arch(arch, self.arch_zoo)
         _check_choice("out_norm", out_norm, OUT_NORMS)
-        _check_choice("pos_interp", pos_interp, METHODS)
+        if pos_interp is not None:
+            _check_choice("pos_interp", pos_interp, METHODS)
         _check_kwargs(kwargs)
         super().__init__(
             arch=arch,
@@ -91,8 +100,13 @@ class DenseViT(VisionTransformer):
         )
         self.out_indices = _check_indices(out_indices, self.num_layers)
         self.out_norm = out_norm
-        self.pos_interp = pos_interp
+        self.pos_interp = pos_interp or "size"
+        self._follows_checkpoint = pos_interp is None
         self.with_cp = with_cp
+        own_heads = self.arch_settings["num_heads"]
+        self.pretrained_num_heads = (
+            own_heads if pretrained_num_heads is None else pretrained_num_heads
+        )
         self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
         for part in self._frozen_parts():
             part.requires_grad_(False)
@@ -105,10 +119,8 @@ class DenseViT(VisionTransformer):
         Raises:
             ValueError: the checkpoint's backbone does not fit.
         """
-        if is_pretrained(self.init_cfg):
-            source, prefix = self.init_cfg["checkpoint"], self.init_cfg.get("prefix")
-            state, meta = read_backbone(source, prefix)
-            check_fit(self, self.fit_state(state), meta, source)
+        if load_init_cfg(self, self.pretrained_num_heads):
+            return
         super().init_weights()
         if self.init_cfg is None:
             draw_dino_weights(self)
@@ -165,17 +177,14 @@ class DenseViT(VisionTransformer):
                 part.eval()
         return self
 
-    def fit_state(self, state: State) -> State:
-        """A checkpoint's tensors without the ignored ones, positions on this model's grid."""
-        unused = ["mask_token"]
-        unused += [] if self.with_cls_token else ["cls_token"]
-        unused += ["ln1.weight", "ln1.bias"] if self.out_norm == "none" else []
-        fitted = {key: value for key, value in state.items() if key not in unused}
-        if "pos_embed" in fitted:
-            fitted["pos_embed"] = fit_position_embedding(
-                fitted["pos_embed"], self.patch_resolution, self.num_extra_tokens, self.pos_interp
-            )
-        return fitted
+    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
+        """A checkpoint's tensors without the ignored ones, positions on this model's grid.
+
+        The positions are resized, then and later, by the rule of ``meta``, unless one was given.
+        """
+        if self._follows_checkpoint:
+            self.pos_interp = (meta or {}).get("pos_interpolation") or self.pos_interp
+        return fit_tensors(self, state, meta, self.pos_interp)
 
     def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
         """mmpretrain's load hook: fit the state in place, whoever loads it."""

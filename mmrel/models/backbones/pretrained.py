@@ -8,14 +8,20 @@ error before anything is loaded.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.fileio import get_local_path
+from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
-from mmengine.runner import CheckpointLoader
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
+
+from mmrel.ops.position import fit_position_embedding
+from mmrel.utils.checkpoint_file import read_checkpoint
 
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 MAX_LISTED = 8
+NEEDLESS = ("cls_token", "mask_token", "ln1.weight", "ln1.bias", "ln2.weight", "ln2.bias")
+"""What a checkpoint may hold in vain, where a network was built without it."""
 
 
 def clean_init_cfg(init_cfg: InitCfg) -> InitCfg:
@@ -37,7 +43,7 @@ def is_pretrained(init_cfg: InitCfg) -> bool:
 
 
 def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str, Any]]:
-    """Read the tensors below a prefix, and the file's ``meta``.
+    """Read the tensors below a prefix, and the file's ``meta``. Nothing in the file is executed.
 
     Args:
         checkpoint: path or URL.
@@ -48,33 +54,44 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: no key has the prefix.
+        ValueError: it cannot be read safely, or no key has the prefix.
     """
     try:
-        loaded = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+        with get_local_path(checkpoint) as path:
+            loaded = read_checkpoint(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no backbone checkpoint at {checkpoint!r}. Export one with "
-            "tools/export_backbone.py and name it with --cfg-options "
-            "model.backbone.init_cfg.checkpoint=PATH, or give checkpoint=None to start from "
-            "random weights."
+            "tools/export_backbone.py, or convert one with tools/convert_checkpoint.py, and name it with "
+            "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or give checkpoint=None to start "
+            "from random weights."
         ) from error
+    loaded = loaded if isinstance(loaded, Mapping) else {}
     state = loaded.get("state_dict", loaded)
     head = "" if prefix is None else prefix.rstrip(".") + "."
     backbone = {
-        key.removeprefix(head): value for key, value in state.items() if key.startswith(head)
+        key.removeprefix(head): value
+        for key, value in state.items()
+        if key.startswith(head) and isinstance(value, Tensor)
     }
     if not backbone:
         found = sorted({key.split(".")[0] + "." for key in state})[:MAX_LISTED]
         raise ValueError(
             f"No key of {checkpoint!r} starts with {head!r}; its keys start with: "
-            f"{', '.join(found) or 'nothing'}. Give one of these as init_cfg.prefix, or export "
-            "the backbone with tools/export_backbone.py."
+            f"{', '.join(found) or 'nothing'}. Give one of these as init_cfg.prefix, export the "
+            "backbone with tools/export_backbone.py, or convert another project's file with "
+            "tools/convert_checkpoint.py."
         )
     return backbone, dict(loaded.get("meta") or {})
 
 
-def check_fit(model: VisionTransformer, state: State, meta: Mapping[str, Any], source: str) -> None:
+def check_fit(
+    model: VisionTransformer,
+    state: State,
+    meta: Mapping[str, Any],
+    source: str,
+    num_heads: int | None = None,
+) -> None:
     """Raise unless ``state`` holds exactly the model's tensors, with their shapes and heads.
 
     Args:
@@ -82,6 +99,8 @@ def check_fit(model: VisionTransformer, state: State, meta: Mapping[str, Any], s
         state: tensors after the model's own fitting (position embedding, unused parts).
         meta: may name ``num_heads``; the weights alone do not show it.
         source: what to call the checkpoint in the error.
+        num_heads: attention heads that the weights must have been trained with; ``None``: the
+            model's.
 
     Raises:
         ValueError: with the keys that are missing, unexpected or of another shape.
@@ -99,7 +118,7 @@ def check_fit(model: VisionTransformer, state: State, meta: Mapping[str, Any], s
                 if key in given and given[key] != wanted[key]
             ],
         ),
-        _heads(model, meta),
+        _heads(model, meta, num_heads),
     ]
     if text := "; ".join(filter(None, problems)):
         raise ValueError(
@@ -110,6 +129,94 @@ def check_fit(model: VisionTransformer, state: State, meta: Mapping[str, Any], s
         )
 
 
+def load_init_cfg(model: Any, num_heads: int | None = None) -> bool:
+    """Load what a backbone's ``init_cfg`` names, if it is pretrained weights; every tensor must fit.
+
+    Args:
+        model: a backbone with ``init_cfg`` and what :func:`load_fitted` needs.
+        num_heads: attention heads that the weights must have been trained with; ``None``: the model's.
+
+    Returns:
+        Whether there was something to load.
+
+    Raises:
+        FileNotFoundError: the checkpoint does not exist.
+        ValueError: it does not fit.
+    """
+    if not is_pretrained(model.init_cfg):
+        return False
+    source = model.init_cfg["checkpoint"]
+    state, meta = read_backbone(source, model.init_cfg.get("prefix"))
+    load_fitted(model, state, meta, source, num_heads)
+    return True
+
+
+def load_fitted(
+    model: Any,
+    state: State,
+    meta: Mapping[str, Any],
+    source: str,
+    num_heads: int | None = None,
+) -> None:
+    """Fit a checkpoint's tensors to a backbone, check that it is whole, and load it.
+
+    Args:
+        model: ``mmrel.ViT``, ``mmrel.DenseViT``, or another one with ``fit_state(state, meta)``.
+        state: tensors under mmpretrain's names, without prefix.
+        meta: may name ``num_heads``, ``img_size`` with ``patch_size``, and ``pos_interpolation``.
+        source: what to call the checkpoint in the error.
+        num_heads: attention heads that the weights must have been trained with; ``None``: the model's.
+
+    Raises:
+        ValueError: a tensor is missing, unexpected or of another shape, or the number of heads differs.
+    """
+    fitted = model.fit_state(state, meta)
+    check_fit(model, fitted, meta, source, num_heads)
+    model.load_state_dict(fitted)
+    print_log(
+        f"{source}: all {len(fitted)} tensors of the backbone fit, none is missing", "current"
+    )
+
+
+def fit_tensors(
+    model: VisionTransformer, state: State, meta: Mapping[str, Any] | None, method: str
+) -> State:
+    """A checkpoint's tensors as a network takes them.
+
+    What the network was built without (class token, final norm, mask token) is left out, a mask token that only the
+    network has stays its own, and the positions come to its grid.
+
+    Args:
+        model: mmpretrain's ViT or a subclass.
+        state: tensors without prefix.
+        meta: names ``img_size`` and ``patch_size``, from which the grid of the positions follows; without them it is
+            the model's or a square.
+        method: how positions are resized, ``'dino'`` or ``'size'``.
+    """
+    own = model.state_dict()
+    fitted = {key: value for key, value in state.items() if key in own or key not in NEEDLESS}
+    if "mask_token" in own:
+        fitted.setdefault("mask_token", own["mask_token"])
+    if "pos_embed" in fitted:
+        fitted["pos_embed"] = fit_position_embedding(
+            fitted["pos_embed"],
+            model.patch_resolution,
+            model.num_extra_tokens,
+            method,
+            trained_grid(meta or {}),
+        )
+    return fitted
+
+
+def trained_grid(meta: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(rows, cols) that the positions were trained on, if the meta tells."""
+    size, patch = meta.get("img_size"), meta.get("patch_size")
+    if size is None or patch is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return height // patch, width // patch
+
+
 def _listed(what: str, keys: list[str]) -> str:
     if not keys:
         return ""
@@ -117,8 +224,13 @@ def _listed(what: str, keys: list[str]) -> str:
     return f"{len(keys)} key(s) {what}: {', '.join(keys[:MAX_LISTED])}{rest}"
 
 
-def _heads(model: VisionTransformer, meta: Mapping[str, Any]) -> str:
-    given, wanted = meta.get("num_heads"), model.arch_settings["num_heads"]
+def _heads(model: VisionTransformer, meta: Mapping[str, Any], num_heads: int | None) -> str:
+    given, own = meta.get("num_heads"), model.arch_settings["num_heads"]
+    wanted = own if num_heads is None else num_heads
     if given is None or given == wanted:
         return ""
-    return f"it was trained with {given} attention heads, the model has {wanted}"
+    expected = "" if wanted == own else f" and pretrained_num_heads is {wanted}"
+    return (
+        f"it was trained with {given} attention heads, the model has {own}{expected} (build arch with "
+        f"{given} heads or, if another number is meant, give pretrained_num_heads={given})"
+    )

@@ -7,6 +7,7 @@ parameter names are mmpretrain's, so every host library can load the weights.
 """
 
 import copy
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -15,20 +16,29 @@ from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
+from mmrel.models.backbones.pretrained import (
+    InitCfg,
+    State,
+    clean_init_cfg,
+    fit_tensors,
+    load_init_cfg,
+)
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 
 
-def check_arch(arch: str | dict[str, int]) -> None:
-    """Raise ``ValueError`` for an architecture that mmpretrain's ViT does not know.
+def check_arch(arch: str | dict[str, int], known: Collection[str] | None = None) -> None:
+    """Raise ``ValueError`` for an architecture that is not known by its name.
 
     Args:
         arch: a name such as ``'deit-small'``, or a dict with the four sizes.
+        known: names; ``None``: those of mmpretrain's ViT.
     """
-    if isinstance(arch, str) and arch.lower() not in VisionTransformer.arch_zoo:
+    names = VisionTransformer.arch_zoo if known is None else known
+    if isinstance(arch, str) and arch.lower() not in names:
         raise ValueError(
-            f"unknown ViT architecture {arch!r}; known names: {sorted(VisionTransformer.arch_zoo)}, or "
+            f"unknown ViT architecture {arch!r}; known names: {sorted(names)}, or "
             "give a dict with embed_dims, num_layers, num_heads and feedforward_channels. (ViT-S is 'deit-small')"
         )
 
@@ -37,7 +47,12 @@ def draw_dino_weights(vit: VisionTransformer) -> None:
     """Truncated normal of std 0.02 for the class token, if any, and all linear layers; biases 0."""
     if vit.cls_token is not None:
         trunc_normal_(vit.cls_token, std=0.02)
-    for module in vit.modules():
+    draw_linear_weights(vit)
+
+
+def draw_linear_weights(network: nn.Module) -> None:
+    """Truncated normal of std 0.02 for all linear layers; biases 0."""
+    for module in network.modules():
         if isinstance(module, nn.Linear):
             trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
@@ -50,7 +65,7 @@ class ViT(VisionTransformer):
 
     Args:
         arch: name or dict as in mmpretrain; ViT-T/S/B are ``'deit-tiny'``, ``'deit-small'``, ``'deit-base'``.
-        img_size: side in pixels that the position embedding is made for.
+        img_size: side or (height, width) in pixels that the position embedding is made for.
         patch_size: side of a patch in pixels.
         drop_path_rate: stochastic depth of the last block; it grows linearly over depth.
         mask_token: whether the network has a mask token (iBOT's student; zero-initialised).
@@ -59,25 +74,29 @@ class ViT(VisionTransformer):
         use_pos_embed: whether positions are added. RelViT pretrains without: then the embedding is kept, so that
             checkpoints have the same keys, but neither added nor trained.
         pos_interpolation: how the position embedding is resized for other crop sizes: ``'dino'``
-            (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``.
+            (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``. ``None``: as the checkpoint that
+            ``init_cfg`` names was trained or, without one, as DINO does.
+        init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
+            not; ``checkpoint=None`` starts from random weights.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
     """
 
     def __init__(
         self,
         arch: str | dict[str, int] = "deit-small",
-        img_size: int = 224,
+        img_size: int | tuple[int, int] = 224,
         patch_size: int = 16,
         drop_path_rate: float = 0.0,
         mask_token: bool = False,
-        pos_interpolation: str = "dino",
+        pos_interpolation: str | None = None,
         with_cls_token: bool = True,
         final_norm: bool = True,
         use_pos_embed: bool = True,
+        init_cfg: InitCfg = None,
         **kwargs: Any,
     ) -> None:
         check_arch(arch)
-        if pos_interpolation not in METHODS:
+        if pos_interpolation not in (None, *METHODS):
             raise ValueError(
                 f"pos_interpolation is {pos_interpolation!r}; choose from {sorted(METHODS)}"
             )
@@ -89,12 +108,15 @@ class ViT(VisionTransformer):
             with_cls_token=with_cls_token,
             final_norm=final_norm,
             out_type="raw",
+            init_cfg=clean_init_cfg(init_cfg),
             **kwargs,
         )
         self.use_pos_embed = use_pos_embed
-        self.pos_embed.requires_grad_(use_pos_embed)
+        if not use_pos_embed:
+            self.pos_embed.requires_grad_(False)
         self.patch_size = patch_size
-        self.pos_interpolation = pos_interpolation
+        self.pos_interpolation = pos_interpolation or "dino"
+        self._follows_checkpoint = pos_interpolation is None
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims)) if mask_token else None
 
     @property
@@ -103,10 +125,17 @@ class ViT(VisionTransformer):
         return self.arch_settings["num_heads"]
 
     def init_weights(self) -> None:
+        """Load pretrained weights if ``init_cfg`` names them, otherwise draw new ones.
+
+        Raises:
+            ValueError: the checkpoint's backbone does not fit.
+        """
+        if not load_init_cfg(self):
+            super().init_weights()
+            self.draw_weights()
+
+    def draw_weights(self) -> None:
         """Initialise as DINO does: truncated normal of std 0.02 for linear layers, class token and positions."""
-        super().init_weights()
-        if isinstance(self.init_cfg, dict) and self.init_cfg["type"] == "Pretrained":
-            return
         draw_dino_weights(self)
 
     def forward(self, crops: Tensor, masks: Tensor | None = None) -> TokenViews:
@@ -145,6 +174,15 @@ class ViT(VisionTransformer):
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
         return teacher
+
+    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
+        """A checkpoint's tensors as this network takes them, see :func:`fit_tensors`.
+
+        The positions are resized, then and later, by the rule of ``meta``, unless one was given.
+        """
+        if self._follows_checkpoint:
+            self.pos_interpolation = (meta or {}).get("pos_interpolation") or self.pos_interpolation
+        return fit_tensors(self, state, meta, self.pos_interpolation)
 
     def _prepare_pos_embed(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any

@@ -69,7 +69,7 @@ def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
     return blend(images, factor, torch.zeros_like(factor), 1 - factor)
 
 
-def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
+def adjust_hue(images: Tensor, shift: Tensor, bounded: bool = True) -> Tensor:
     """Turn the colour circle. Equal to torchvision's to 1e-5.
 
     With V the largest channel, C its distance to the smallest and H the hue as a share of the
@@ -79,6 +79,8 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     Args:
         images: float ``(n, 3, h, w)``, in [0, 1].
         shift: ``(n,)`` as a share of the full circle, in [-0.5, 0.5].
+        bounded: that the values are in [0, 1]. If false they may be any, and all but a pixel's largest
+            channel are limited to [0, 1], as torchvision's operation does.
 
     Returns:
         Images like the input.
@@ -89,7 +91,10 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     hue = _hue(high - images, chroma).add_(_per_image(shift + 1))
     offsets = hue.new_tensor([1.0, 2 / 3, 1 / 3]).view(1, 3, 1, 1)
     part = (hue + offsets).frac_().mul_(6).sub_(3).abs_().neg_().add_(2).clamp_(0, 1)
-    return part.mul_(chroma).neg_().add_(high)
+    if bounded:
+        return part.mul_(chroma).neg_().add_(high)
+    excess = (high - high.clamp(0, 1)) * (1 - part.ceil())
+    return part.mul_(chroma).neg_().add_(high).clamp_(0, 1).add_(excess)
 
 
 def _hue(below: Tensor, chroma: Tensor) -> Tensor:

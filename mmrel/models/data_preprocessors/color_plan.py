@@ -39,11 +39,24 @@ class JitterStep:
 
     Attributes:
         coefficients: ``(3, n)`` scale, mean weight and grey weight, or ``None`` if all are neutral.
+        blended: bool ``(n, 1, 1, 1)``, the images whose coefficients are not neutral, or ``None`` likewise.
         hue: the images whose hue turns in this step.
     """
 
     coefficients: Tensor | None
+    blended: Tensor | None
     hue: Selection | None
+
+    def apply(self, images: Tensor, bounded: bool) -> Tensor:
+        """Carry the step out; see :meth:`ColorPlan.apply`."""
+        if self.coefficients is not None and self.blended is not None:
+            changed = augment.blend(images, *self.coefficients)
+            images = changed if bounded else torch.where(self.blended, changed, images)
+        if self.hue is not None:
+            part = images[self.hue.positions]
+            part = augment.adjust_hue(part, self.hue.values, bounded)
+            images = images.index_copy_(0, self.hue.positions, part)
+        return images
 
 
 @dataclass(frozen=True)
@@ -78,22 +91,21 @@ class ColorPlan:
             ),
         )
 
-    def apply(self, images: Tensor, blur_kernel: int) -> Tensor:
+    def apply(self, images: Tensor, blur_kernel: int, bounded: bool = True) -> Tensor:
         """Carry the plan out.
 
         Args:
             images: float ``(n, 3, h, w)``, in [0, 1]; it may be overwritten.
             blur_kernel: size of the blur kernel in pixels, odd.
+            bounded: that the values are in [0, 1]. If false they may be any, such as normalised ones: each
+                operation of the jitter limits the images that it concerns to [0, 1], as torchvision's
+                do, and leaves the others alone.
 
         Returns:
             Images like the input.
         """
         for step in self.jitter:
-            if step.coefficients is not None:
-                images = augment.blend(images, *step.coefficients)
-            if step.hue is not None:
-                part = augment.adjust_hue(images[step.hue.positions], step.hue.values)
-                images = images.index_copy_(0, step.hue.positions, part)
+            images = step.apply(images, bounded)
         if self.gray is not None:
             part = augment.to_grayscale(images[self.gray.positions])
             images = images.index_copy_(0, self.gray.positions, part)
@@ -120,11 +132,15 @@ def _jitter_step(
             np.where(operation == ColorColumn.SATURATION, rest, 0),
         ]
     ).astype(np.float32)
-    neutral = bool((coefficients[0] == 1).all())
-    hue = Selection.where(~blended & (factor != 0), factor)
+    changed = coefficients[0] != 1
+    hue = _send(Selection.where(~blended & (factor != 0), factor), device)
+    if not changed.any():
+        return JitterStep(None, None, hue)
+    touched = torch.from_numpy(changed).view(-1, 1, 1, 1)
     return JitterStep(
-        None if neutral else torch.from_numpy(coefficients).to(device, non_blocking=True),
-        _send(hue, device),
+        torch.from_numpy(coefficients).to(device, non_blocking=True),
+        touched.to(device, non_blocking=True),
+        hue,
     )
 
 

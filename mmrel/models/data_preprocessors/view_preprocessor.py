@@ -96,10 +96,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if not crops:
             return None
         images = torch.cat([self.cast_data(crop) for crop in crops])
-        flags = _view_major(boxes)[:, FLIP] > 0
+        flags = view_major(boxes)[:, FLIP] > 0
         images = to_unit_range(flip(images, self.cast_data(flags)))
         if table is not None:
-            plan = ColorPlan.from_table(_view_major(table), images.device)
+            plan = ColorPlan.from_table(view_major(table), images.device)
             images = plan.apply(images, self.blur_kernel)
         return normalize(images, self.mean, self.std)
 
@@ -107,7 +107,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         """Masks ``(B, V, N)``, view-major, with positions and weights of hidden patches."""
         if masks is None:
             return {"masks": None, "mask_indices": None, "mask_weights": None}
-        flat = _view_major(masks)
+        flat = view_major(masks)
         hidden = flat.sum(dim=1, keepdim=True).clamp(min=1)
         weights = (1.0 / hidden.float()).expand(flat.shape)[flat]
         return {
@@ -129,7 +129,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         }
 
 
-def _view_major(tensor: Tensor) -> Tensor:
+def view_major(tensor: Tensor) -> Tensor:
     """``(B, views, ...)`` to ``(views * B, ...)``."""
     return tensor.transpose(0, 1).flatten(0, 1)
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from mmrel.models.heads.prototype import PrototypeHead
-from mmrel.models.necks.projection import ProjectedTokens
+from mmrel.models.necks.prototype import ClassLogits
 from mmrel.ops.distillation import merged_cross_entropy, teacher_probabilities
-from mmrel.ops.precision import upcast
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch
 
@@ -31,13 +30,13 @@ class DistillationHead(PrototypeHead):
     terms: ClassVar[tuple[str, ...]] = ("loss_cls",)
 
     def forward(
-        self, student: ProjectedTokens, teacher: ProjectedTokens, views: ViewBatch
+        self, student: ClassLogits, teacher: ClassLogits, views: ViewBatch
     ) -> dict[str, Tensor]:
         """Loss and collapse signs of one batch.
 
         Args:
             student: class logits ``((V+L)*B, K)``.
-            teacher: class logits ``(V*B, K)``.
+            teacher: class logits ``(V*B, K)``, and their mean for the centre.
             views: the batch.
 
         Returns:
@@ -52,7 +51,7 @@ class DistillationHead(PrototypeHead):
         probabilities = teacher_probabilities(
             teacher.cls, self.teacher_temperature.value, self.center.value
         )
-        self.center.accumulate(upcast(teacher.cls).mean(dim=0, keepdim=True))
+        self.center.accumulate(teacher.mean)
         loss = self._cross_entropy(student.cls, probabilities, views)
         return {"loss_cls": loss, **collapse_signs(probabilities)}
 

@@ -1,4 +1,4 @@
-"""The projection head of DINO and iBOT: an MLP, a unit bottleneck and weight-normalised prototypes.
+"""The projection of DINO and iBOT: class tokens and, for iBOT, hidden patches to prototype logits.
 
 DINO (arXiv 2104.14294) section 3; iBOT (arXiv 2111.07832) section 3.3. What differs from the
 official code: only the tokens that a loss uses are projected, and the teacher's mean patch logits, which
@@ -8,21 +8,18 @@ two are equal.
 
 import copy
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmrel.ops.precision import upcast, without_autocast
+from mmrel.models.necks.prototype import ClassLogits, PrototypeLayer, PrototypeProjector
+from mmrel.ops.prototypes import mean_logits
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, ViewBatch
 
 
 @dataclass(frozen=True)
-class ProjectedTokens:
+class ProjectedTokens(ClassLogits):
     """Logits over prototypes.
 
     Attributes:
@@ -31,37 +28,12 @@ class ProjectedTokens:
         patch_mean: float32 ``(1, K2)``, mean over all patches of all crops (teacher only), or ``None``.
     """
 
-    cls: Tensor
     patches: Tensor | None = None
     patch_mean: Tensor | None = None
 
 
-class PrototypeLayer(nn.Module):
-    """Weight-normalised linear layer without bias: ``logits = g * <x, v / |v|>``.
-
-    The parameters carry the classic names ``weight_g (K, 1)`` and ``weight_v (K, D)``, so official heads load
-    as they are, and deep copies are safe. v has torch's default linear initialisation, g is 1.
-
-    Args:
-        in_channels: D.
-        out_channels: K, the number of prototypes.
-        frozen_norm: keep g at 1, so that every logit is a cosine (``norm_last_layer`` of the official code).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, frozen_norm: bool) -> None:
-        super().__init__()
-        self.weight_g = nn.Parameter(torch.ones(out_channels, 1), requires_grad=not frozen_norm)
-        self.weight_v = nn.Parameter(
-            nn.Linear(in_channels, out_channels, bias=False).weight.detach()
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(..., K)`` of ``(..., D)``."""
-        return F.linear(x, self.weight_g * F.normalize(self.weight_v, dim=1, eps=0.0))
-
-
 @MODELS.register_module()
-class PrototypeProjection(BaseModule):
+class PrototypeProjection(PrototypeProjector):
     """Projects class tokens and, for iBOT, masked patches to prototype logits.
 
     Args:
@@ -88,32 +60,21 @@ class PrototypeProjection(BaseModule):
         norm_last_layer: bool = True,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        if num_layers < 1:
-            raise ValueError(
-                f"num_layers is {num_layers}; the projection needs at least 1 linear layer"
-            )
-        widths = [in_channels, *[hidden_channels] * (num_layers - 1), bottleneck_channels]
-        layers: list[nn.Module] = []
-        for i, (width_in, width_out) in enumerate(pairwise(widths)):
-            layers += [nn.GELU()] if i else []
-            layers += [nn.Linear(width_in, width_out)]
-        self.mlp = nn.Sequential(*layers)
+        super().__init__(
+            in_channels,
+            out_channels,
+            hidden_channels,
+            bottleneck_channels,
+            num_layers,
+            norm_last_layer,
+            init_cfg,
+        )
         self.patches = patches
-        self.last_layer = PrototypeLayer(bottleneck_channels, out_channels, norm_last_layer)
         self.last_layer2 = None
         if patches and patch_out_channels is not None:
             self.last_layer2 = PrototypeLayer(
                 bottleneck_channels, patch_out_channels, norm_last_layer
             )
-
-    def init_weights(self) -> None:
-        """Truncated normal of std 0.02 for the MLP; the prototypes keep their own initialisation."""
-        super().init_weights()
-        for module in self.mlp:
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
 
     def student(self, tokens: NetworkTokens, views: ViewBatch) -> ProjectedTokens:
         """Logits of all class tokens and of the hidden patches."""
@@ -121,21 +82,22 @@ class PrototypeProjection(BaseModule):
         if tokens.local_crops is not None:
             cls = torch.cat([cls, tokens.local_crops.class_token])
         if not self.patches:
-            return ProjectedTokens(self.last_layer(self._bottleneck(cls)))
+            return ProjectedTokens(self(cls))
         hidden = tokens.global_crops.patches.flatten(0, 1)[_mask_indices(views)]
-        return self._logits(self._bottleneck(torch.cat([cls, hidden])), len(cls))
+        return self._logits(self.bottleneck(torch.cat([cls, hidden])), len(cls))
 
     def teacher(self, tokens: NetworkTokens, views: ViewBatch) -> ProjectedTokens:
         """Logits of the global class tokens and of the patches that the student does not see."""
         cls = tokens.global_crops.class_token
         if not self.patches:
-            return ProjectedTokens(self.last_layer(self._bottleneck(cls)))
+            return ProjectedTokens(self(cls))
         patches = tokens.global_crops.patches.flatten(0, 1)
-        bottleneck = self._bottleneck(torch.cat([cls, patches]))
+        bottleneck = self.bottleneck(torch.cat([cls, patches]))
         cls_part, patch_part = bottleneck[: len(cls)], bottleneck[len(cls) :]
         selected = torch.cat([cls_part, patch_part[_mask_indices(views)]])
         projected = self._logits(selected, len(cls))
-        return ProjectedTokens(projected.cls, projected.patches, self._mean_logits(patch_part))
+        mean = mean_logits(patch_part, self._patch_layer.weight)
+        return ProjectedTokens(projected.cls, projected.patches, mean)
 
     def teacher_copy(self) -> "PrototypeProjection":
         """A deep copy: the teacher has every part of this head."""
@@ -145,9 +107,6 @@ class PrototypeProjection(BaseModule):
     def _patch_layer(self) -> PrototypeLayer:
         return self.last_layer if self.last_layer2 is None else self.last_layer2
 
-    def _bottleneck(self, x: Tensor) -> Tensor:
-        return F.normalize(self.mlp(x), dim=-1, eps=1e-12)
-
     def _logits(self, bottleneck: Tensor, num_cls: int) -> ProjectedTokens:
         if self.last_layer2 is None:
             logits = self.last_layer(bottleneck)
@@ -155,10 +114,6 @@ class PrototypeProjection(BaseModule):
         return ProjectedTokens(
             self.last_layer(bottleneck[:num_cls]), self.last_layer2(bottleneck[num_cls:])
         )
-
-    def _mean_logits(self, bottleneck: Tensor) -> Tensor:
-        with without_autocast(bottleneck):
-            return self._patch_layer(upcast(bottleneck).mean(dim=0, keepdim=True))
 
 
 def _mask_indices(views: ViewBatch) -> Tensor:

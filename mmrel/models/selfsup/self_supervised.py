@@ -24,7 +24,9 @@ KNOWN_NEEDS = frozenset({"masks", "geometry", "teacher_local", "corruption"})
 OF_THE_BATCH = {
     "masks": "add mmrel.BlockMask to the pipeline",
     "geometry": "use mmrel.MultiCrop and mmrel.PackViews",
-    "corruption": "use mmrel.CorruptingViewPreprocessor as data_preprocessor",
+    "corruption": (
+        "add mmrel.DrawCorruption to the pipeline and use mmrel.CorruptingViewPreprocessor as data_preprocessor"
+    ),
 }
 """What a head may need of a batch, by field of :class:`ViewBatch`, and where it comes from."""
 

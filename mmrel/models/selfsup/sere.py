@@ -91,6 +91,7 @@ class SERE(StudentTeacher):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg or base.init_cfg,
         )
+        self.local_crops = base.local_crops  # type: ignore[misc]  # the base decides, not this class
 
 
 def reweight_base(base: StudentTeacher, alpha: float, beta: float) -> None:

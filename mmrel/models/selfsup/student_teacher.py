@@ -117,6 +117,7 @@ class StudentTeacher(SelfSupervised):
         shared = {p.data_ptr() for p in self.teacher.parameters()} & {
             p.data_ptr() for part in (self.backbone, self.neck) for p in part.parameters()
         }
+        shared -= {0}  # tensors without storage, on the meta device
         if shared:
             raise ValueError(
                 f"teacher and student share the storage of {len(shared)} tensors; a neck's teacher_copy() must copy"

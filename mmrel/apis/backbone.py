@@ -1,0 +1,109 @@
+"""A pretrained backbone from one call, whoever trained it."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+
+from mmrel.checkpoints import load_backbone
+from mmrel.models.backbones import ViT
+from mmrel.models.backbones.pretrained import State, load_fitted
+from mmrel.registry import MODELS
+from mmrel.utils.config import load_config
+
+NETWORKS = ("teacher", "student")
+CONFIG_SUFFIXES = (".py", ".json", ".yml", ".yaml")
+SIZES = ("embed_dims", "num_layers", "num_heads", "feedforward_channels")
+
+
+def get_backbone(
+    checkpoint_or_config: str | Path | Config, network: str | None = "teacher", **options: Any
+) -> ViT:
+    """Build the backbone that a checkpoint holds, or that a config describes.
+
+    Args:
+        checkpoint_or_config: a checkpoint: of a pretraining with mmrel, of ``tools/export_backbone.py`` or
+            ``tools/convert_checkpoint.py``, or as DINO, iBOT, SERE, SelfPatch, SiT, RelViT, MAE, MoCo v3, timm, DINOv2
+            or mmpretrain save theirs. Nothing stored in it is executed. Or a pretraining's config, as a file or loaded:
+            then the weights are freshly drawn, by torch's random generator.
+        network: ``'teacher'`` or ``'student'``, of a checkpoint that holds both; ``None``: the one that the method's
+            authors evaluate.
+        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size`` and others of
+            :func:`mmrel.checkpoints.read_backbone_file`.
+
+    Returns:
+        The backbone in evaluation mode, on the CPU, every tensor of it from the checkpoint. Its ``eval()`` and
+        ``train()`` return nothing, as those of all of mmpretrain's backbones.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unknown network, or a file that cannot be read, holds no plain ViT, or does not tell its number
+            of attention heads.
+    """
+    if network not in (None, *NETWORKS):
+        raise ValueError(
+            f"network is {network!r}; choose {' or '.join(map(repr, NETWORKS))}, or None"
+        )
+    if isinstance(checkpoint_or_config, Config):
+        return _random_backbone(checkpoint_or_config, network)
+    path = Path(checkpoint_or_config).expanduser()
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"'{path}' {what} (looked for {path.absolute()}); give a checkpoint or a pretraining's config"
+        )
+    if path.suffix in CONFIG_SUFFIXES:
+        return _random_backbone(load_config(str(path)), network)
+    return _pretrained_backbone(*load_backbone(path, network, **options), str(path))
+
+
+def _random_backbone(config: Config, network: str | None) -> ViT:
+    model = config.get("model") or {}
+    settings = model.get("base", model).get("backbone")
+    backbone = None if settings is None else MODELS.build(dict(settings))
+    if not isinstance(backbone, ViT):
+        found = "none" if settings is None else settings.get("type")
+        raise ValueError(
+            f"the config's backbone is {found}; wanted mmrel.ViT. Give the config of a pretraining"
+        )
+    with _brief_log():
+        backbone.init_weights()
+    return _evaluating(backbone if network == "student" else backbone.teacher_copy())
+
+
+def _pretrained_backbone(state: State, meta: Mapping[str, Any], source: str) -> ViT:
+    size = meta["img_size"]
+    backbone = ViT(
+        arch={name: meta[name] for name in SIZES},
+        img_size=size if isinstance(size, int) else tuple(size),
+        patch_size=meta["patch_size"],
+        with_cls_token=meta["with_cls_token"],
+        final_norm=meta["final_norm"],
+        use_pos_embed=meta["use_pos_embed"],
+        # Only mmpretrain's own files do not tell, and mmpretrain resizes by size.
+        pos_interpolation=meta["pos_interpolation"] or "size",
+        layer_scale_init_value=1.0 if meta["layer_scale"] else 0.0,
+    )
+    load_fitted(backbone, state, meta, source)
+    return _evaluating(backbone)
+
+
+@contextmanager
+def _brief_log() -> Iterator[None]:
+    """Keep MMEngine from logging how each single tensor was initialised."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _evaluating(backbone: ViT) -> ViT:
+    backbone.eval()
+    return backbone

@@ -1,0 +1,168 @@
+"""Features of a whole folder of images, and the file that keeps them."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmpretrain.datasets.custom import find_folders
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmrel.apis.features import (
+    CROP,
+    RESIZE,
+    check_feature,
+    device_of,
+    embed,
+    evaluation_transforms,
+    normalised,
+)
+from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
+from mmrel.engine.hooks.atomic_checkpoint import publish
+from mmrel.engine.hooks.knn import build_loader, evaluation_mode
+from mmrel.models.backbones import ViT
+
+NO_LABEL = -1
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FolderFeatures:
+    """Features of the N readable images of a folder, in the order of their paths.
+
+    Attributes:
+        features: float32 ``(N, C)``.
+        labels: int64 ``(N,)``: position in ``classes`` of the first folder level; -1 for images that lie directly in
+            the folder.
+        classes: names of the folders on the first level, sorted; also those without images, so that several folders
+            with the same classes count alike.
+        paths: relative to the folder, with slashes.
+        unreadable: path and reason of each file that was left out.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+    def save(self, path: Path) -> None:
+        """Write ``features``, ``labels``, ``classes`` and ``paths`` as ``.npz``; whole or not at all.
+
+        The file holds plain arrays: ``numpy.load`` reads it as it is, without unpickling.
+        """
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(
+                    file,
+                    features=self.features,
+                    labels=self.labels,
+                    classes=np.array(self.classes, dtype=np.str_),
+                    paths=np.array(self.paths, dtype=np.str_),
+                )
+            temporary.chmod(0o644)
+            publish(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def extract_folder(
+    backbone: ViT,
+    folder: Path,
+    unreadable_list: Path,
+    feature: str | None = None,
+    batch_size: int = 64,
+    workers: int = 4,
+    resize: int = RESIZE,
+    crop: int = CROP,
+    max_bad_fraction: float = 0.001,
+    progress: Progress | None = None,
+) -> FolderFeatures:
+    """Compute the features of all images in a folder and its subfolders.
+
+    An unreadable file is listed and left out. More than ``max(1, ceil(max_bad_fraction * files))`` of them stop the
+    extraction, as they stop a training.
+
+    Args:
+        backbone: as ``get_backbone`` gives it.
+        folder: of images.
+        unreadable_list: file for the unreadable files, a JSON line each; written only if there are any.
+        feature: as for ``extract_features``, also ``batch_size``, ``resize`` and ``crop``.
+        batch_size: images that are computed at once.
+        workers: processes that read images; 0: this one.
+        resize: pixels of the short side.
+        crop: pixels of the central square.
+        max_bad_fraction: share of unreadable files that is tolerated.
+        progress: is called with the number of images done and of all, at the start and after each batch.
+
+    Raises:
+        FileNotFoundError: the folder is missing or holds no image.
+        TooManyBadSamplesError: more unreadable files than tolerated.
+    """
+    feature, folder = check_feature(backbone, feature), folder.expanduser()
+    dataset = dict(
+        type="mmrel.ImageFolder",
+        data_root=str(folder),
+        max_bad_fraction=max_bad_fraction,
+        pipeline=[dict(type="mmrel.DecodeImage"), *evaluation_transforms(resize, crop)],
+    )
+    loader = build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset))
+    run = uuid.uuid4().hex
+    connect_bad_sample_log(loader.dataset, unreadable_list, run)
+    features, kept = _extract(backbone, loader, feature, progress or (lambda done, count: None))
+    names = [_relative(loader.dataset, index) for index in kept]
+    classes, labels = _classes(folder, names)
+    bad = read_bad_samples(unreadable_list, run)
+    return FolderFeatures(
+        features=features,
+        labels=labels,
+        classes=classes,
+        paths=tuple(names),
+        unreadable=tuple((entry["path"], entry["reason"]) for entry in bad),
+    )
+
+
+def _extract(
+    backbone: ViT, loader: DataLoader, feature: str, progress: Progress
+) -> tuple[NDArray[np.float32], list[int]]:
+    """Features of the readable images, and their positions in the data set."""
+    rows: list[Tensor] = []
+    kept: list[int] = []
+    done, count = 0, len(loader.dataset)  # type: ignore[arg-type]
+    progress(done, count)
+    with evaluation_mode(backbone), torch.inference_mode():
+        for batch in loader:
+            found = _own(batch["data_samples"], done)
+            images = normalised(batch["inputs"], device_of(backbone))
+            rows.append(embed(backbone, images, feature).cpu()[found])
+            kept.extend(done + row for row in found)
+            done += len(batch["inputs"])
+            progress(done, count)
+    return torch.cat(rows).numpy(), kept
+
+
+def _own(samples: list[Any], first: int) -> list[int]:
+    """Rows of a batch whose image is the one asked for: an unreadable file was replaced by another one."""
+    return [row for row, sample in enumerate(samples) if sample.sample_idx == first + row]
+
+
+def _relative(dataset: Any, index: int) -> str:
+    path = Path(dataset.get_data_info(index)["img_path"])
+    return path.relative_to(dataset.img_prefix).as_posix()
+
+
+def _classes(folder: Path, paths: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    classes, numbers = find_folders(str(folder))
+    parts = (path.split("/") for path in paths)
+    labels = [numbers[first] if rest else NO_LABEL for first, *rest in parts]
+    return tuple(classes), np.array(labels, dtype=np.int64)

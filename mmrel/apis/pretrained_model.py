@@ -1,0 +1,43 @@
+"""A whole pretraining model, with heads and teacher, as its config and a checkpoint describe it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS
+from mmengine.runner.checkpoint import get_torch_safe_globals
+from torch import nn
+
+from mmrel.utils import UsageError
+
+
+def load_pretraining(config: Any, checkpoint: str) -> nn.Module:
+    """Build the model of a pretraining and load weights into it, every key of which must fit.
+
+    Args:
+        config: the pretraining's, with its default scope already set.
+        checkpoint: path of a checkpoint of that pretraining; nothing stored in it is executed.
+
+    Returns:
+        The model on this machine's device, batch norms not synchronised.
+
+    Raises:
+        UsageError: there is no such file, or it does not fit the config.
+    """
+    if not Path(checkpoint).is_file():
+        raise UsageError(f"There is no checkpoint {checkpoint}. Give the path of a .pth file.")
+    settings = dict(config.model)
+    settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
+    model = revert_sync_batchnorm(MODELS.build(settings))
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        model.load_state_dict(state["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        raise UsageError(
+            f"{checkpoint} does not fit the model of {config.filename}: {error}. Give the "
+            "configuration that it was trained with, and the same --cfg-options."
+        ) from error
+    return model.to(get_device())

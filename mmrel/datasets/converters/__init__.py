@@ -1,0 +1,63 @@
+"""Small data sets in their original files, turned into class folders, which every data set class reads."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from mmrel.datasets.converters.aircraft import convert_aircraft
+from mmrel.datasets.converters.cars import convert_cars
+from mmrel.datasets.converters.cifar import CIFAR10, CIFAR100, convert_cifar
+from mmrel.datasets.converters.cub import convert_cub
+from mmrel.datasets.converters.flowers102 import convert_flowers102
+from mmrel.datasets.converters.folders import Entry, write_class_folders
+from mmrel.datasets.converters.imagenet_subset import convert_imagenet_subset
+from mmrel.datasets.converters.pets import convert_pets
+from mmrel.datasets.converters.source import WrongLayoutError
+from mmrel.datasets.converters.stl10 import convert_stl10
+from mmrel.datasets.converters.svhn import convert_svhn
+from mmrel.datasets.converters.tiny_imagenet import convert_tiny_imagenet
+
+CONVERTERS: dict[str, Callable[[Path], Iterator[Entry]]] = {
+    "aircraft": convert_aircraft,
+    "cars": convert_cars,
+    "cifar10": partial(convert_cifar, CIFAR10),
+    "cifar100": partial(convert_cifar, CIFAR100),
+    "cub": convert_cub,
+    "flowers102": convert_flowers102,
+    "pets": convert_pets,
+    "stl10": convert_stl10,
+    "svhn": convert_svhn,
+    "tiny-imagenet": convert_tiny_imagenet,
+}
+SUBSET = "imagenet100"
+
+
+def convert_dataset(
+    name: str, source: Path, out: Path, classes: Path | None = None
+) -> dict[str, int]:
+    """Write a data set as ``out/<split>/<class>/<image>``.
+
+    Args:
+        name: a key of ``CONVERTERS``, or ``'imagenet100'``.
+        source: the original archive, or the folder that it was extracted to.
+        out: folder to write; it must not exist.
+        classes: for ``'imagenet100'``: a text file with one class folder per line.
+
+    Returns:
+        Number of images, for ``'imagenet100'`` of classes, in each split.
+
+    Raises:
+        ValueError: an unknown name.
+        WrongLayoutError: a file is not where it should be.
+        FileExistsError: ``out`` exists.
+    """
+    if name == SUBSET:
+        return write_class_folders(convert_imagenet_subset(source, classes), out)
+    if name not in CONVERTERS:
+        raise ValueError(
+            f"there is no converter for {name!r}; choose one of {', '.join(sorted([*CONVERTERS, SUBSET]))}"
+        )
+    return write_class_folders(CONVERTERS[name](source), out)
+
+
+__all__ = ["CONVERTERS", "SUBSET", "WrongLayoutError", "convert_dataset"]

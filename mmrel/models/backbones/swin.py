@@ -1,0 +1,79 @@
+"""Swin transformer for RelViT (arXiv 2206.00481): mmpretrain's, returning tokens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmpretrain.models.backbones import SwinTransformer
+from torch import Tensor
+
+from mmrel.models.backbones.pretrained import (
+    InitCfg,
+    State,
+    clean_init_cfg,
+    load_init_cfg,
+)
+from mmrel.models.backbones.vit import draw_linear_weights
+from mmrel.registry import MODELS
+from mmrel.structures import TokenViews
+
+
+@MODELS.register_module()
+class Swin(SwinTransformer):
+    """Swin transformer whose forward returns the tokens of its last stage; it has no class token.
+
+    Its relative position bias is always on. For Swin-T and images of 224 pixels the tokens are a 7 x 7 grid of
+    width 768.
+
+    Args:
+        arch: name or dict as in mmpretrain.
+        img_size: side of the images in pixels.
+        drop_path_rate: stochastic depth of the last block.
+        init_cfg: MMEngine's initialisation config; pretrained weights must fit exactly.
+        **kwargs: further arguments of mmpretrain's ``SwinTransformer``, but for an absolute position embedding
+            and other outputs than the last stage's.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict[str, Any] = "tiny",
+        img_size: int = 224,
+        drop_path_rate: float = 0.1,
+        init_cfg: InitCfg = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            arch=arch,
+            img_size=img_size,
+            drop_path_rate=drop_path_rate,
+            use_abs_pos_embed=False,
+            out_indices=(3,),
+            init_cfg=clean_init_cfg(init_cfg),
+            **kwargs,
+        )
+
+    def init_weights(self) -> None:
+        """Load pretrained weights or draw new ones: truncated normal of std 0.02 for linear layers.
+
+        Raises:
+            ValueError: the checkpoint's backbone does not fit.
+        """
+        if not load_init_cfg(self):
+            super().init_weights()
+            draw_linear_weights(self)
+
+    def forward(self, crops: Tensor, masks: None = None) -> TokenViews:
+        """Tokens of a group of same-size crops.
+
+        Args:
+            crops: ``(n, 3, H, W)``.
+            masks: there are none; part of the calling convention.
+        """
+        tokens, grid = self.patch_embed(crops)
+        tokens = self.drop_after_pos(tokens)
+        for stage in self.stages:
+            tokens, grid = stage(tokens, grid)
+        return TokenViews(None, self.norm3(tokens), tokens, tuple(grid))
+
+    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
+        """A checkpoint's tensors as this network takes them: as they are."""
+        return state

@@ -1,0 +1,42 @@
+"""MoCo v3: training self-supervised vision transformers (Chen et al., ICCV 2021, arXiv 2104.02057).
+
+What differs from the public code: the teacher moves after the optimiser's step and not before the next loss. The
+sequence of updates is the same, each with the momentum of the iteration before.
+"""
+
+from typing import ClassVar
+
+from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.selfsup.student_teacher import StudentTeacher
+from mmrel.registry import MODELS
+
+
+@MODELS.register_module()
+class MoCoV3(StudentTeacher):
+    """The student's view of an image finds the teacher's other view of it among the views of other images.
+
+    Args:
+        backbone: ``mmrel.MoCoV3ViT``.
+        neck: ``mmrel.ContrastiveProjection``.
+        head: ``mmrel.ContrastiveHead``.
+        data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    local_crops: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        backbone: Built,
+        neck: Built,
+        head: Built,
+        data_preprocessor: Built | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            neck=dict(projection=neck),
+            head=dict(contrast=head),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )

@@ -1,0 +1,62 @@
+"""RelViT: "Where are my Neighbors? Exploiting Patches Relations in Self-Supervised Vision Transformer".
+
+Camporese, Izzo, Ballan, BMVC 2022, arXiv 2206.00481. Everything here follows the public code's scripts; the
+weighting and schedule of the paper's text could not be compared.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from mmrel.models.selfsup.self_supervised import Built, SelfSupervised
+from mmrel.registry import MODELS
+
+
+def pretext_heads(head: Mapping[str, Built | None]) -> dict[str, Built]:
+    """The heads that are not switched off with ``None``.
+
+    Raises:
+        ValueError: none is left.
+    """
+    heads = {name: part for name, part in head.items() if part is not None}
+    if not heads:
+        raise ValueError(
+            f"all of RelViT's heads are None ({', '.join(head) or 'none was given'}), so there is nothing to "
+            "learn; give a relation and a position head, as the recipes do"
+        )
+    return heads
+
+
+@MODELS.register_module()
+class RelViT(SelfSupervised):
+    """A ViT without positions tells from the patches' contents how they lie to each other.
+
+    The loss is the plain sum of the heads'. There is no teacher, no second view and no contrastive term. The
+    other two modes of the method are ``mmrel.RelViTClassifier`` (the same heads beside a supervised one, from
+    scratch) and mmpretrain's ``ImageClassifier`` (fine-tuning of what was learnt here).
+
+    Args:
+        backbone: ``mmrel.ViT`` with ``use_pos_embed=False``, ``mmrel.Swin`` or ``mmrel.T2TViT``.
+        head: by any names: ``mmrel.PatchRelationHead`` and ``mmrel.PatchPositionHead`` (the method), or also
+            ``mmrel.PatchPairRegressionHead`` (its ablations). ``None`` switches a head off.
+        neck: ``mmrel.PatchTokens`` by default.
+        data_preprocessor: ``mmrel.PatchAugmentingPreprocessor`` by default.
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    local_crops: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        backbone: Built,
+        head: Mapping[str, Built | None],
+        neck: Built | None = None,
+        data_preprocessor: Built | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            neck=dict(patches=neck or dict(type="mmrel.PatchTokens")),
+            head=pretext_heads(head),
+            data_preprocessor=data_preprocessor or dict(type="mmrel.PatchAugmentingPreprocessor"),
+            init_cfg=init_cfg,
+        )

@@ -1,0 +1,48 @@
+"""SelfPatch: patch-level representation learning for ViTs (Yun et al., CVPR 2022, arXiv 2206.07990).
+
+Follows the official code, of which it keeps the wrap-around of neighbourhoods and the class centre over all crops.
+"""
+
+from mmrel.models.selfsup.self_supervised import Built, build_part
+from mmrel.models.selfsup.student_teacher import StudentTeacher
+from mmrel.registry import MODELS
+
+
+@MODELS.register_module()
+class SelfPatch(StudentTeacher):
+    """DINO on image tokens, plus distillation of each patch from those neighbours that are most like it.
+
+    Args:
+        backbone: ``mmrel.ViT`` with ``with_cls_token=False`` and ``final_norm=False``.
+        neck: ``mmrel.NeighbourAggregation``.
+        head: ``mmrel.DistillationHead``, for image tokens across views.
+        patch_head: ``mmrel.PatchDistillationHead``, for all patches of the same view.
+        data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
+        init_cfg: MMEngine's initialisation config.
+
+    Raises:
+        ValueError: the backbone has a class token or a final norm, which would not be trained.
+    """
+
+    def __init__(
+        self,
+        backbone: Built,
+        neck: Built,
+        head: Built,
+        patch_head: Built,
+        data_preprocessor: Built | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        vit = build_part(backbone)
+        if vit.cls_token is not None or vit.final_norm:
+            raise ValueError(
+                "the backbone has a class token or a final norm, which SelfPatch does not use; build it with "
+                "with_cls_token=False and final_norm=False"
+            )
+        super().__init__(
+            backbone=vit,
+            neck=dict(projection=neck),
+            head=dict(distillation=head, patch_distillation=patch_head),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )

@@ -1,0 +1,25 @@
+"""Large maps piece by piece, so that a piece and its temporaries stay in the cache, or in little memory."""
+
+from collections.abc import Iterator
+
+import torch
+
+ENTRIES_PER_THREAD = 3 * 2**17
+"""Map entries per piece and thread on a CPU: a piece and its temporaries stay in the cache."""
+ENTRIES_PER_DEVICE = 2**25
+"""Map entries per piece elsewhere: 128 MiB in float32, enough to fill a GPU."""
+
+
+def pieces(count: int, entries: int, device: torch.device, least: int = 1) -> Iterator[slice]:
+    """Slices of ``range(count)``.
+
+    Args:
+        count: elements.
+        entries: map entries that each element makes.
+        device: where the maps are.
+        least: elements in a piece even if they make more entries, for efficient matrix products.
+    """
+    on_cpu = device.type == "cpu"
+    limit = ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else ENTRIES_PER_DEVICE
+    step = max(least, limit // max(entries, 1))
+    return (slice(start, start + step) for start in range(0, count, step))

@@ -1,0 +1,131 @@
+"""Convert a vision transformer that another project trained, for mmrel, mmpretrain, mmdet and mmseg; or back.
+
+    python tools/convert_checkpoint.py dino_deitsmall16_pretrain.pth backbone.pth
+    python tools/convert_checkpoint.py vit-s-300ep.pth.tar backbone.pth --network teacher
+    python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere_timm.pth --to timm
+    python tools/convert_checkpoint.py checkpoint0100.pth pretraining.pth --full
+
+The file holds ``{'state_dict': {'backbone.*': tensor}, 'meta': {...}}`` and loads everywhere with
+``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``. With ``--to`` it holds the backbone alone,
+under the names of DINO or timm. With ``--full`` it holds what pretraining goes on from, for ``load_from``: both
+networks, heads and centres. The layout is told from the keys. A key that is unknown or missing is an error that names
+it. Nothing stored in the file is executed. See docs/checkpoints.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmrel.checkpoints import Backbone, convert, convert_full, convert_to_official
+from mmrel.checkpoints.convert import NETWORKS
+from mmrel.checkpoints.layouts import OFFICIAL
+
+TARGETS = ("timm", "dino")
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Convert the checkpoint of a vision transformer.")
+    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint to read")
+    parser.add_argument("output", type=Path, metavar="OUT", help="file to write")
+    direction = parser.add_mutually_exclusive_group()
+    direction.add_argument(
+        "--from",
+        dest="layout",
+        choices=("auto", *OFFICIAL),
+        default="auto",
+        help="whose layout the file has (default: told from its keys)",
+    )
+    direction.add_argument(
+        "--to", choices=TARGETS, help="write the backbone under the names of that project"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--full",
+        action="store_true",
+        help="write both networks, heads and centres of a full training checkpoint",
+    )
+    what.add_argument(
+        "--network",
+        choices=NETWORKS,
+        help="which network, where the file holds two (default: the one that its authors evaluate)",
+    )
+    parser.add_argument(
+        "--allow-extra",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATTERN",
+        help="unknown keys to leave out, with * and ? ('adapter.*')",
+    )
+    parser.add_argument("--num-heads", type=int, help="attention heads, where nothing tells them")
+    parser.add_argument(
+        "--img-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="image size in pixels of the position embedding, where its grid is no square",
+    )
+    return parser.parse_args(arguments)
+
+
+def report(backbone: Backbone) -> str:
+    """What was recognised, mapped and left out, in a few lines."""
+    meta = backbone.meta
+    size = meta["img_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    rows, cols = height // meta["patch_size"], width // meta["patch_size"]
+    place = f"below '{backbone.prefix}'" if backbone.prefix else "without prefix"
+    parts = {
+        "class token": meta["with_cls_token"],
+        "final norm": meta["final_norm"],
+        "layer scale": meta["layer_scale"],
+    }
+    whole = "teacher and student" if backbone.full else "the only one"
+    numbers = sum(value.numel() for value in backbone.state.values())
+    lines = [
+        f"layout {backbone.layout}, stored as {backbone.container}, {place}; network: "
+        f"{meta['network'] or whole}",
+        f"arch {meta['arch']}: {meta['embed_dims']} wide, {meta['num_layers']} blocks, "
+        f"{meta['num_heads']} heads, MLP {meta['feedforward_channels']}",
+        f"patch {meta['patch_size']}, grid {rows} x {cols} ({height} x {width} pixels), positions "
+        f"resized by '{meta['pos_interpolation'] or 'unknown'}'",
+        ", ".join(f"{'with' if there else 'without'} {part}" for part, there in parts.items()),
+        f"mapped: {len(backbone.state)} tensors, {numbers:,} numbers",
+    ]
+    lines += [f"left out: {group}: {len(keys)}" for group, keys in backbone.left_out.items()]
+    return "\n".join(["  " + line for line in [*lines, *(f"note: {n}" for n in backbone.notes)]])
+
+
+def run(options: argparse.Namespace) -> Backbone:
+    """Convert in the way that the options ask for."""
+    settings = {
+        "layout": options.layout,
+        "allow_extra": options.allow_extra,
+        "num_heads": options.num_heads,
+        "img_size": options.img_size,
+    }
+    if options.full and options.to:
+        raise ValueError("--full writes mmrel's names, --to another project's. Give one of them.")
+    if options.full:
+        return convert_full(options.source, options.output, **settings)
+    settings["network"] = options.network
+    if options.to:
+        return convert_to_official(options.source, options.output, options.to, **settings)
+    return convert(options.source, options.output, **settings)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = parse_arguments(arguments)
+    try:
+        backbone = run(options)
+    except (OSError, ValueError) as error:
+        print(f"convert_checkpoint: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.source}:\n{report(backbone)}\nwrote {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
