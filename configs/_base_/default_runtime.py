@@ -1,38 +1,10 @@
-# What every pretraining run shares: scope, logging, checkpoints, exact resume.
-default_scope = "mmpretrain"
-custom_imports = dict(imports=["mmrel"], allow_failed_imports=False)
+# What every student-teacher pretraining shares.
+_base_ = ["./runtime.py"]
 
 # Entries of default_hooks have names, so that a recipe or --cfg-options can change one of them:
 # default_hooks.checkpoint.interval=5, default_hooks.teacher_update.momentum=0.9995. Only the k-NN hook is in
 # custom_hooks: switch it off with --cfg-options custom_hooks="[]".
 default_hooks = dict(
-    runtime_info=dict(type="mmrel.DeferredRuntimeInfoHook"),
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=50),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(
-        type="mmrel.AtomicCheckpointHook", interval=10, max_keep_ckpts=3, save_last=True
-    ),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    step_seed=dict(type="mmrel.StepSeedHook"),
-    bad_samples=dict(type="mmrel.BadSampleHook"),
     teacher_update=dict(type="mmrel.TeacherUpdateHook", momentum=0.996, end_momentum=1.0),
     last_layer_freeze=dict(type="mmrel.LastLayerFreezeHook", epochs=1),
 )
-
-env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
-)
-model_wrapper_cfg = dict(
-    type="MMDistributedDataParallel", broadcast_buffers=False, gradient_as_bucket_view=True
-)
-# TensorBoard: --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend
-vis_backends = [dict(type="LocalVisBackend")]
-visualizer = dict(type="Visualizer", vis_backends=vis_backends)
-log_processor = dict(window_size=10)
-log_level = "INFO"
-load_from = None
-resume = False
-randomness = dict(seed=0)

@@ -2,7 +2,8 @@
 
 Paper: none; a shrunk form of the Mask R-CNN recipes for COCO, to compare backbones on one budget.
 Command: tools/train.py CONFIG --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
-    (without the option, or with None: random weights)
+    (without the option, or with None: random weights; for a backbone without class token and final
+    norm, as SelfPatch's, also model.backbone.with_cls_token=False model.backbone.out_norm=none)
 Hardware: one CPU core or one GPU.
 Expected: see the quickstart's report; there is no published number.
 """

@@ -6,5 +6,13 @@
 # Expected: no published figure known; not yet measured by this project.
 _base_ = ["../ibot/ibot-2view_vit-small-p16_8xb128-amp-coslr-100e_in1k.py"]
 
-model = dict(_delete_=True, type="mmrel.SERE", base=_base_.model, alpha=0.2, beta=0.5, local=False)
+model = dict(
+    _delete_=True,
+    type="mmrel.SERE",
+    base=_base_.model,
+    alpha=0.2,
+    beta=0.5,
+    num_heads=6,
+    local=False,
+)
 optim_wrapper = dict(paramwise_cfg=dict(decay_rule="sere"))

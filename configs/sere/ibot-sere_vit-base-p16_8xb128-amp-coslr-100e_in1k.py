@@ -6,5 +6,5 @@
 #           not yet measured by this project.
 _base_ = ["../ibot/ibot_vit-base-p16_8xb128-amp-coslr-100e_in1k.py"]
 
-model = dict(_delete_=True, type="mmrel.SERE", base=_base_.model, alpha=0.2, beta=0.5)
+model = dict(_delete_=True, type="mmrel.SERE", base=_base_.model, alpha=0.2, beta=0.5, num_heads=12)
 optim_wrapper = dict(paramwise_cfg=dict(decay_rule="sere"))

@@ -33,6 +33,7 @@ model = dict(
         type="mmrel.DenseViT",
         arch="deit-small",
         img_size=(800, 1008),
+        pos_interp="size",
         patch_size=16,
         out_indices=[3, 5, 7, 11],
         out_norm="none",

@@ -1,0 +1,16 @@
+# Fine-tuning of what RelViT pretrained: class token, linear head with torch's own initialisation. The positions, which
+# the pretraining left as they were drawn, are added and trained from now on.
+pretrained = None
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(
+        type="mmrel.ViT",
+        arch="deit-small",
+        img_size=32,
+        patch_size=4,
+        drop_path_rate=0.1,
+        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
+    ),
+    neck=dict(type="mmrel.TokenFeature", feature="cls"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=384, init_cfg=None, topk=(1, 5)),
+)

@@ -1,0 +1,83 @@
+# RelViT, a ViT of 4 blocks with 8-pixel patches, on the bundled scenes.
+# Paper:    Where are my Neighbors? Exploiting Patches Relations in Self-Supervised Vision Transformer, BMVC 2022,
+#           arXiv 2206.00481; shrunk: crops of 64 pixels, a grid of 8 x 8 patches.
+# Command:  python tools/train.py configs/quickstart/relvit_vit-tiny-p8_scenes.py
+#           after python tools/make_scenes.py data/scenes
+# Hardware: 2 CPU cores, or one GPU.
+# Expected: see the quickstart's report; there is no published number.
+_base_ = [
+    "../_base_/models/vit_scenes.py",
+    "../_base_/schedules/relvit_adamw.py",
+    "../_base_/runtime.py",
+]
+
+data_root = "data/scenes"
+embed_dims, patch_size, side = 128, 8, 8
+
+data_preprocessor = dict(
+    type="mmrel.PatchAugmentingPreprocessor",
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+)
+model = dict(
+    type="mmrel.RelViT",
+    backbone=dict(type="mmrel.ViT", **_base_.vit_scenes, img_size=64, use_pos_embed=False),
+    head=dict(
+        relation=dict(type="mmrel.PatchRelationHead", in_channels=embed_dims, side=side),
+        position=dict(type="mmrel.PatchPositionHead", in_channels=embed_dims, side=side),
+    ),
+)
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=0,
+    drop_last=True,
+    collate_fn=dict(type="default_collate"),
+    sampler=dict(type="mmrel.KeyedSampler", shuffle=True),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/classification/train",
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            dict(type="mmrel.PaddedCrop", size=64, padding=0),
+            dict(type="mmrel.DrawPatchAugmentation", patch_size=patch_size),
+            dict(type="mmrel.PackViews", patch_size=patch_size),
+        ],
+    ),
+)
+train_cfg = dict(max_epochs=20)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+auto_scale_lr = dict(base_batch_size=64)
+
+# k-NN of the mean patch token over the whole images, before the first epoch and after each.
+knn_dataloader = dict(
+    batch_size=125,
+    num_workers=0,
+    collate_fn=dict(type="default_collate"),
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/classification/train",
+        with_label=True,
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            dict(type="PackInputs"),
+        ],
+    ),
+)
+default_hooks = dict(
+    runtime_info=dict(interval=10),
+    logger=dict(interval=10),
+    checkpoint=dict(interval=1, max_keep_ckpts=1),
+    knn=dict(
+        type="mmrel.KNNHook",
+        bank_dataloader=knn_dataloader,
+        val_dataloader=dict(
+            knn_dataloader,
+            dataset=dict(knn_dataloader["dataset"], data_root=data_root + "/classification/val"),
+        ),
+        k=(20,),
+        feature="avg",
+        network="student",
+        at_start=True,
+    ),
+)

@@ -1,0 +1,73 @@
+# Fine-tuning of the scenes' small ViT, in RelViT's way, on the scenes' 10 classes: some three minutes on one CPU core.
+# Paper:    none; a shrunk form of the fine-tuning recipes, to compare initialisations on one budget.
+# Command:  python tools/train.py configs/relvit/benchmarks/vit-tiny-p8_scenes.py
+#               --cfg-options model.backbone.init_cfg.checkpoint=CHECKPOINT
+#           with the last one of configs/quickstart/relvit_vit-tiny-p8_scenes.py; without it: random weights.
+# Hardware: one CPU core or one GPU.
+# Expected: see the README beside the recipes; there is no published number.
+_base_ = [
+    "../../_base_/models/vit_scenes.py",
+    "../../_base_/schedules/relvit_adamw.py",
+    "../../_base_/cls_runtime.py",
+]
+
+data_root = "data/scenes/classification"
+pretrained = None
+model = dict(
+    type="ImageClassifier",
+    backbone=dict(
+        type="mmrel.ViT",
+        **_base_.vit_scenes,
+        img_size=64,
+        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
+    ),
+    neck=dict(type="mmrel.TokenFeature", feature="cls"),
+    head=dict(type="LinearClsHead", num_classes=10, in_channels=128, init_cfg=None),
+)
+data_preprocessor = dict(
+    num_classes=10, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
+)
+bilinear = dict(backend="pillow", interpolation="bilinear")
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    collate_fn=dict(type="default_collate"),
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/train",
+        with_label=True,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="RandomResizedCrop", scale=64, crop_ratio_range=(0.4, 1.0), **bilinear),
+            dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+            dict(type="PackInputs"),
+        ],
+    ),
+)
+val_dataloader = dict(
+    batch_size=125,
+    num_workers=0,
+    collate_fn=dict(type="default_collate"),
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/val",
+        with_label=True,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="ResizeEdge", scale=64, edge="short", **bilinear),
+            dict(type="PackInputs"),
+        ],
+    ),
+)
+val_evaluator = dict(type="Accuracy", topk=(1,))
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=1)
+val_cfg = dict()
+test_cfg = dict()
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(save_best=None))
+auto_scale_lr = dict(base_batch_size=32)

@@ -1,0 +1,28 @@
+# RelViT, ViT-S/8, 100 epochs on Tiny-ImageNet: relations and positions of 8 x 8 patches.
+# Paper:    Where are my Neighbors? Exploiting Patches Relations in Self-Supervised Vision Transformer, BMVC 2022,
+#           arXiv 2206.00481; settings of the public code's README.
+# Data:     python tools/convert_dataset.py tiny-imagenet DOWNLOADS data/tiny-imagenet
+# Command:  python tools/train.py configs/relvit/relvit_vit-small-p8_1xb256-100e_tiny-imagenet.py
+# Hardware: 1 GPU, 256 images.
+# Expected: the paper's tables could not be consulted; not yet measured by this project.
+_base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
+
+data_root = "data/tiny-imagenet"
+model = dict(backbone=dict(img_size=64, patch_size=8))
+data_preprocessor = dict(
+    mean=[255 * x for x in (0.4802, 0.4481, 0.3975)],
+    std=[255 * x for x in (0.2770, 0.2691, 0.2821)],
+)
+pipeline = [
+    dict(type="mmrel.DecodeImage"),
+    dict(type="mmrel.PaddedCrop", size=64, padding=4),
+    dict(type="mmrel.DrawPatchAugmentation", patch_size=8),
+    dict(type="mmrel.PackViews", patch_size=8),
+]
+train_dataloader = dict(dataset=dict(data_root=data_root + "/train", pipeline=pipeline))
+default_hooks = dict(
+    knn=dict(
+        bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),
+        val_dataloader=dict(dataset=dict(data_root=data_root + "/val")),
+    ),
+)

@@ -1,0 +1,48 @@
+# SiT, ViT-S/16, 800 epochs on ImageNet-1k.
+# Paper:    SiT: Self-supervised vIsion Transformer, arXiv 2104.03602, version 3; settings of the official code.
+# Command:  bash tools/dist_train.sh configs/sit/sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py 4
+# Hardware: 4 GPUs, 64 images each (batch 256).
+# Expected: no published number that we could read; not yet measured by this project.
+_base_ = [
+    "../_base_/models/sit_vit-small-p16.py",
+    "../_base_/datasets/imagenet_multicrop.py",
+    "../_base_/schedules/adamw_coslr.py",
+    "../_base_/default_runtime.py",
+]
+
+data_preprocessor = dict(type="mmrel.CorruptingViewPreprocessor")
+train_pipeline = [
+    dict(type="mmrel.DecodeImage"),
+    dict(type="mmrel.MultiCrop", global_scale=(0.2, 1.0), num_local=0),
+    dict(type="mmrel.DrawColorAugmentation"),
+    dict(
+        type="mmrel.DrawCorruption",
+        material="zeros",
+        drop_area=0.5,
+        replace_area=0.3,
+        align=1,
+        rho=0.5,
+    ),
+    dict(type="mmrel.PackViews", patch_size=16),
+]
+train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+param_scheduler = [
+    dict(
+        type="mmrel.CosineSchedule",
+        param_name="lr",
+        end=1e-6,
+        warmup=10,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.1, convert_to_iter_based=True
+    ),
+]
+train_cfg = dict(max_epochs=800)
+default_hooks = dict(
+    checkpoint=dict(interval=20),
+    last_layer_freeze=dict(epochs=0),  # there are no prototypes
+)
+custom_hooks = [_base_.knn]
+auto_scale_lr = dict(base_batch_size=256)
