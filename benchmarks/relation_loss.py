@@ -11,14 +11,14 @@ On one CPU thread, times are processor time, so that other programs disturb them
 """
 
 import argparse
-import os
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from sere_step import clock, print_step_costs, save_results, step_costs
+from measure import compare, print_table, save_results
+from sere_step import print_step_costs, step_costs
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 
 from mmrel.models.heads import ChannelRelationHead, SpatialRelationHead
 from mmrel.models.necks.self_relation import RelationTokens
@@ -27,7 +27,6 @@ from mmrel.structures import Geometry, ViewBatch
 
 WIDTH, HEADS, GLOBAL_GRID, LOCAL_GRID = 384, 6, 14, 6
 SIDE, LOCAL_SIDE = 13, 6
-TOLERANCE = 2e-5
 
 Loss = Callable[[RelationTokens, RelationTokens, ViewBatch], Tensor]
 
@@ -151,84 +150,6 @@ def gradients(loss: Loss, inputs: tuple) -> tuple[Tensor, ...]:
     return (value.detach(), *torch.autograd.grad(value, leaves))
 
 
-def seconds(losses: list[Loss], inputs: tuple, repeats: int) -> list[float]:
-    """Best time of one forward and backward of each loss, measured in turns after a first turn."""
-    best = [float("inf")] * len(losses)
-    for turn in range(repeats + 1):
-        for i, loss in enumerate(losses):
-            _wait(inputs)
-            start = clock()
-            gradients(loss, inputs)
-            _wait(inputs)
-            best[i] = min(best[i], clock() - start) if turn else best[i]
-    return best
-
-
-def _wait(inputs: tuple) -> None:
-    if inputs[0].global_tokens.is_cuda:
-        torch.cuda.synchronize()
-
-
-def peak_mebibytes(loss: Loss, inputs: tuple) -> float:
-    """Peak of the memory allocated above the inputs, of one forward and backward."""
-    if inputs[0].global_tokens.is_cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        gradients(loss, inputs)
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        gradients(loss, inputs)
-    events = recorded.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    held = peak = 0
-    for _, change in changes:
-        held += change
-        peak = max(peak, held)
-    return peak / 2**20
-
-
-def check_equal(name: str, fast: tuple[Tensor, ...], direct: tuple[Tensor, ...]) -> float:
-    """Largest relative difference of the loss and the gradients; raises if it is not rounding."""
-    differences = [((a - b).norm() / b.norm()).item() for a, b in zip(fast, direct, strict=True)]
-    if max(differences) > TOLERANCE:
-        raise RuntimeError(
-            f"the {name} loss differs from its direct form: loss and gradients by {differences}"
-        )
-    return max(differences)
-
-
-def compare(name: str, inputs: tuple, repeats: int) -> dict[str, float]:
-    """Times, peaks and ratios of one loss in both forms."""
-    fast, direct = fast_losses()[name], direct_losses()[name]
-    difference = check_equal(name, gradients(fast, inputs), gradients(direct, inputs))
-    times = seconds([fast, direct], inputs, repeats)
-    peaks = peak_mebibytes(fast, inputs), peak_mebibytes(direct, inputs)
-    return {
-        "seconds": times[0],
-        "direct_seconds": times[1],
-        "speedup": times[1] / times[0],
-        "peak_mib": peaks[0],
-        "direct_peak_mib": peaks[1],
-        "memory_ratio": peaks[0] / peaks[1],
-        "relative_difference": difference,
-    }
-
-
-def print_table(rows: dict[str, dict[str, float]]) -> None:
-    """One line per loss."""
-    print(
-        f"{'loss':8} {'direct':>10} {'mmrel':>10} {'speed':>7} {'direct':>11} {'mmrel':>11} {'memory':>7}"
-    )
-    for name, row in rows.items():
-        print(
-            f"{name:8} {row['direct_seconds'] * 1e3:7.1f} ms {row['seconds'] * 1e3:7.1f} ms "
-            f"{row['speedup']:6.2f}x {row['direct_peak_mib']:7.1f} MiB {row['peak_mib']:7.1f} MiB "
-            f"{row['memory_ratio']:6.2f}x"
-        )
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -241,9 +162,19 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     inputs = make_inputs(args.batch, args.local, args.device)
-    rows = {name: compare(name, inputs, args.repeats) for name in fast_losses()}
+    direct = direct_losses()
+    rows = {
+        name: compare(
+            name,
+            partial(gradients, loss, inputs),
+            partial(gradients, direct[name], inputs),
+            args.device,
+            args.repeats,
+        )
+        for name, loss in fast_losses().items()
+    }
     print(f"SERE's losses, forward and backward: ViT-S, batch {args.batch}, 2+{args.local} crops")
-    print_table(rows)
+    print_table(rows, "loss")
     results = {"batch": args.batch, "local_crops": args.local, "losses": rows}
     if args.step_batch:
         results["step"] = step_costs(args.step_batch, args.local, args.device, args.repeats)

@@ -1,17 +1,13 @@
-"""What SERE adds to a training step of iBOT at ViT-S/16, and where benchmark results are written.
+"""What SERE adds to a training step of iBOT at ViT-S/16.
 
 A step is forward, backward, optimiser and teacher update on random crops that are already on the device, in
 float32 on a CPU and under bfloat16 autocast on a GPU. Run by ``benchmarks/relation_loss.py``.
 """
 
-import json
-import platform
-import subprocess
-import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from measure import clock, wait
 from torch import Tensor, nn
 
 import mmrel.models  # noqa: F401  registers the algorithms
@@ -19,14 +15,6 @@ from mmrel.registry import MODELS
 from mmrel.structures import Geometry, ViewBatch
 
 PROTOTYPES, MASK_RATIO = 8192, 0.15
-RESULTS = Path(__file__).parent / "results"
-
-
-def clock() -> float:
-    """Seconds: processor time if torch uses one CPU thread and no GPU, otherwise wall time."""
-    if torch.get_num_threads() == 1 and not torch.cuda.is_initialized():
-        return time.process_time()
-    return time.perf_counter()
 
 
 def algorithms(num_local: int) -> dict[str, dict[str, Any]]:
@@ -86,7 +74,7 @@ class Step:
 
     def __call__(self, views: ViewBatch) -> float:
         """Run a step and return its seconds."""
-        self._wait()
+        wait(self.device.type)
         start = clock()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             losses = self.model(views, mode="loss")
@@ -94,12 +82,8 @@ class Step:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.model.commit(0.996, self.ok)
-        self._wait()
+        wait(self.device.type)
         return clock() - start
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
 
 
 def step_costs(batch: int, num_local: int, device: str, repeats: int) -> dict[str, float]:
@@ -127,36 +111,6 @@ def print_step_costs(costs: dict[str, float]) -> None:
     )
 
 
-def save_results(name: str, device: str, results: dict[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>_<device>.json`` with what the figures were measured on."""
-    kind = torch.device(device).type
-    machine = torch.cuda.get_device_name() if kind == "cuda" else _processor()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}_{kind}.json"
-    environment = {
-        "device": machine,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "commit": _commit(),
-    }
-    path.write_text(json.dumps({**environment, **results}, indent=2) + "\n")
-    print(f"written to {path}")
-    return path
-
-
 def _build(config: dict[str, Any]) -> nn.Module:
     torch.manual_seed(0)
     return MODELS.build(config).train()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

@@ -56,10 +56,86 @@ def ibot(prototypes: int = 7, **kwargs: object) -> dict:
     )
 
 
+def mocov3(**kwargs: object) -> dict:
+    """Config of a tiny MoCo v3, with plain batch norm."""
+    return dict(
+        type="mmrel.MoCoV3",
+        backbone=dict(vit(**kwargs), type="mmrel.MoCoV3ViT"),
+        neck=dict(
+            type="mmrel.ContrastiveProjection",
+            in_channels=WIDTH,
+            hidden_channels=16,
+            out_channels=6,
+            norm_cfg=dict(type="BN1d"),
+        ),
+        head=dict(type="mmrel.ContrastiveHead"),
+    )
+
+
+def sit(alpha: float = 1.0, **kwargs: object) -> dict:
+    """Config of a tiny SiT, with plain batch norm."""
+    return dict(
+        type="mmrel.SiT",
+        backbone=vit(**kwargs),
+        neck=dict(
+            type="mmrel.ContrastiveProjection",
+            in_channels=WIDTH,
+            hidden_channels=16,
+            out_channels=6,
+            activations=("ReLU", "GELU"),
+            predictor=False,
+            bias=True,
+            joint_views=True,
+            norm_cfg=dict(type="BN1d"),
+            init_cfg=dict(type="TruncNormal", layer="Linear", std=0.02),
+        ),
+        decoder=dict(type="mmrel.PixelDecoder", in_channels=WIDTH, patch_size=PATCH),
+        head=dict(type="mmrel.ContrastiveHead"),
+        alpha=alpha,
+    )
+
+
+def selfpatch(**kwargs: object) -> dict:
+    """Config of a tiny SelfPatch: patch 2, so that local crops have 4 x 4 patches; arguments of the neck."""
+    neck = dict(
+        type="mmrel.NeighbourAggregation",
+        in_channels=WIDTH,
+        num_heads=HEADS,
+        out_channels=7,
+        patch_out_channels=5,
+        hidden_channels=16,
+        bottleneck_channels=6,
+    )
+    return dict(
+        type="mmrel.SelfPatch",
+        backbone=dict(vit(with_cls_token=False, final_norm=False), patch_size=2),
+        neck={**neck, **kwargs},
+        head=dict(type="mmrel.DistillationHead", out_channels=7),
+        patch_head=dict(type="mmrel.PatchDistillationHead", out_channels=5),
+    )
+
+
 def sere(base: dict | None = None, **kwargs: object) -> dict:
     """Config of a tiny SERE on iBOT or another base, with plain batch norm."""
     settings = dict(overlap_side=3, local_overlap_side=2, norm_cfg=dict(type="BN"))
     return dict(type="mmrel.SERE", base=base or ibot(), **{**settings, **kwargs})
+
+
+def patch_head(kind: str, **kwargs: object) -> dict:
+    """Config of one of RelViT's heads on the tiny ViT's grid."""
+    return dict(type=f"mmrel.{kind}", in_channels=WIDTH, side=GLOBAL // PATCH, **kwargs)
+
+
+def relvit(use_pos_embed: bool = False, drop_path_rate: float = 0.0, **heads: dict | None) -> dict:
+    """Config of a tiny RelViT with relation and position head, or those that are given."""
+    default = dict(
+        relation=patch_head("PatchRelationHead"), position=patch_head("PatchPositionHead")
+    )
+    return dict(
+        type="mmrel.RelViT",
+        backbone=vit(use_pos_embed=use_pos_embed, drop_path_rate=drop_path_rate),
+        head={**default, **heads},
+    )
 
 
 def build(config: dict, seed: int = 0) -> torch.nn.Module:

@@ -64,10 +64,15 @@ def _shrink_detector(model: Any, width: int) -> None:
 
 
 def _shrink_segmentor(model: Any, width: int) -> None:
+    if len(model.neck) > 1:
+        model.neck[1].update(in_channels=[width] * 4, out_channels=WIDTH)
+        width = WIDTH
     model.decode_head.update(in_channels=[width] * 4, channels=WIDTH)
-    model.auxiliary_head.update(in_channels=width, channels=WIDTH)
+    if "auxiliary_head" in model:
+        model.auxiliary_head.update(in_channels=width, channels=WIDTH)
     if model.test_cfg.mode == "slide":
         model.test_cfg.update(crop_size=(64, 64), stride=(43, 43))
+    if model.data_preprocessor.size is not None:
         model.data_preprocessor.size = (64, 64)
 
 
@@ -100,6 +105,11 @@ def train_step(config: Config, model: nn.Module, batch: dict, scope: str) -> dic
     total.backward()
     wrapper.step()
     return values
+
+
+def strides(path: Path) -> tuple[int, ...]:
+    """Strides of the maps that a config's first neck gives: those of the name's form."""
+    return (16, 16, 16, 16) if "-flat_" in path.name else (4, 8, 16, 32)
 
 
 def detection_batch(num_classes: int, sizes: list[tuple[int, int]]) -> dict:

@@ -7,7 +7,7 @@ import torch
 from mmpretrain.models.backbones import VisionTransformer
 from torch.nn import functional as F
 
-from mmrel.models.backbones import DenseViT
+from mmrel.models.backbones import DenseViT, pretrained
 
 ARCH = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
 
@@ -156,6 +156,29 @@ def test_load__positions_without_class_slot_into_a_class_token_model() -> None:
     result = model.load_state_dict({"pos_embed": position}, strict=False)
     assert result.unexpected_keys == [] and "pos_embed" not in result.missing_keys
     assert torch.equal(model.pos_embed[:, 1:], position) and model.pos_embed[:, 0].abs().max() == 0
+
+
+def test_load__another_number_of_heads_only_if_it_is_named(tmp_path, images) -> None:
+    """The same tensors with 3 and with 6 heads compute different maps; six must be meant."""
+    path = _save(tmp_path / "a.pth", _host().state_dict(), num_heads=3)
+    six = ARCH | dict(num_heads=6)
+    ours = _build(init_cfg=_pretrained(path)).eval()
+    theirs = _build(arch=six, pretrained_num_heads=3, init_cfg=_pretrained(path)).eval()
+    for name, value in ours.state_dict().items():
+        assert torch.equal(theirs.state_dict()[name], value), name
+    assert not torch.allclose(ours(images)[0], theirs(images)[0])
+    with pytest.raises(ValueError, match=r"with 3 attention heads, the model has 6 .*num_heads=3"):
+        _build(arch=six, init_cfg=_pretrained(path))
+    with pytest.raises(ValueError, match=r"the model has 6 and pretrained_num_heads is 2"):
+        _build(arch=six, pretrained_num_heads=2, init_cfg=_pretrained(path))
+
+
+def test_load__says_that_everything_fits(tmp_path, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pretrained, "print_log", lambda text, logger: said.append(text))
+    path = _save(tmp_path / "a.pth", _host().state_dict())
+    _build(out_norm="all", init_cfg=_pretrained(path))
+    assert said == [f"{path}: all 54 tensors of the backbone fit, none is missing"]
 
 
 def _without(*keys: str):

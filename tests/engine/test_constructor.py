@@ -23,7 +23,8 @@ class Parts(nn.Module):
         self.last_layer.weight_g = nn.Parameter(torch.ones(3, 1), requires_grad=train_g)
 
 
-def groups(rule: str, train_g: bool = True, ddp: bool = False) -> tuple[set, set]:
+def groups(rule: str, train_g: bool = True, ddp: bool = False) -> list[set]:
+    """Names of the decayed and, if there is one, of the not decayed group."""
     model = Parts(train_g)
     names = {id(p): name for name, p in model.named_parameters()}
     wrapped = nn.Module()
@@ -38,10 +39,10 @@ def groups(rule: str, train_g: bool = True, ddp: bool = False) -> tuple[set, set
         ),
     )
     assert isinstance(wrapper, SelfSupOptimWrapper)
-    decayed, plain = wrapper.optimizer.param_groups
-    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.04, 0.0)
-    assert decayed["lr"] == plain["lr"] == 1e-3
-    return tuple({names[id(p)] for p in group["params"]} for group in (decayed, plain))
+    built = wrapper.optimizer.param_groups
+    assert [group["weight_decay"] for group in built] == [0.04, 0.0][: len(built)]
+    assert {group["lr"] for group in built} == {1e-3}
+    return [{names[id(p)] for p in group["params"]} for group in built]
 
 
 TENSORS = {"cls_token", "pos_embed", "linear.weight", "last_layer.weight_v"}
@@ -64,6 +65,14 @@ def test_sere__sheet_t17(train_g: bool) -> None:
     assert plain == {"ln.weight", "bn.weight"}
 
 
+@pytest.mark.parametrize("train_g", [False, True])
+def test_all__one_group(train_g: bool) -> None:
+    """MoCo v3: norms and biases too; only what is not trained is left out."""
+    (decayed,) = groups("all", train_g)
+    ones = {f"{part}.{name}" for part in ("ln", "bn") for name in ("weight", "bias")}
+    assert decayed == TENSORS | ones | {"linear.bias"} | (G if train_g else set())
+
+
 def test_rule__unknown() -> None:
-    with pytest.raises(ValueError, match="'dino', 'sere'"):
+    with pytest.raises(ValueError, match="'dino', 'sere', 'all'"):
         groups("mae")

@@ -12,13 +12,20 @@ from mmrel.engine.optimizers import NonFiniteLossError, SelfSupOptimWrapper
 from mmrel.structures import Geometry, ViewBatch
 
 pytestmark = pytest.mark.gpu
-CONFIGS = {"dino": tiny.dino(), "ibot": tiny.ibot(), "sere": tiny.sere()}
+CONFIGS = {
+    "dino": tiny.dino(),
+    "ibot": tiny.ibot(),
+    "sere": tiny.sere(),
+    "mocov3": tiny.mocov3(),
+    "selfpatch": tiny.selfpatch(),
+}
 
 
 def on_gpu(views: ViewBatch) -> ViewBatch:
     tensors = {
         name: getattr(views, name).cuda()
         for name in ("global_crops", "local_crops", "masks", "mask_indices", "mask_weights")
+        if getattr(views, name) is not None
     }
     return replace(views, geometry=Geometry(views.geometry.boxes.cuda(), 2), **tensors)
 
@@ -52,7 +59,7 @@ def step(model: torch.nn.Module, wrapper: SelfSupOptimWrapper, views: ViewBatch)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_step__no_host_synchronisation(name: str, precision: str) -> None:
     model, wrapper = build(name, precision)
-    views = on_gpu(tiny.view_batch())
+    views = on_gpu(tiny.view_batch(num_local=3 if model.local_crops else 0))
     for _ in range(3):
         step(model, wrapper, views)
     torch.cuda.set_sync_debug_mode("error")

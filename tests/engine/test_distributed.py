@@ -30,7 +30,12 @@ MODELS = {
     "ibot": tiny.ibot(),
     "sere-ibot": tiny.sere(),
     "sere-dino": tiny.sere(tiny.dino()),
+    "mocov3": tiny.mocov3(),
+    "sere-mocov3": tiny.sere(tiny.mocov3()),
+    "selfpatch": tiny.selfpatch(),
+    "sere-selfpatch": tiny.sere(tiny.selfpatch()),
 }
+WITHOUT_CENTER = ("mocov3", "sere-mocov3")
 TRUE = torch.tensor(True)
 
 
@@ -43,6 +48,11 @@ def frozen(config: dict) -> torch.nn.Module:
     return model
 
 
+def whole_batch(model: Any) -> ViewBatch:
+    """Four images."""
+    return tiny.view_batch(4, num_local=3 if model.local_crops else 0)
+
+
 def share(views: ViewBatch, rank: int, size: int) -> ViewBatch:
     """One rank's images of a batch."""
     count = views.batch_size // size
@@ -51,12 +61,15 @@ def share(views: ViewBatch, rank: int, size: int) -> ViewBatch:
     def take(stacked: torch.Tensor, num_views: int) -> torch.Tensor:
         return stacked.unflatten(0, (num_views, -1))[:, images].flatten(0, 1)
 
+    local_crops = views.local_crops
+    if local_crops is not None:
+        local_crops = take(local_crops, views.num_local)
     masks = take(views.masks, 2)
     weights = (1 / masks.sum(1).clamp(min=1)).repeat_interleave(masks.shape[1])
     hidden = masks.flatten()
     return ViewBatch(
         global_crops=take(views.global_crops, 2),
-        local_crops=take(views.local_crops, views.num_local),
+        local_crops=local_crops,
         geometry=Geometry(views.geometry.boxes[images], 2),
         masks=masks,
         num_global=2,
@@ -86,7 +99,7 @@ def same_step(rank: int, folder: Path) -> dict[str, Any]:
     for name, config in MODELS.items():
         model = frozen(config)
         ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
-        results[name] = one_step(ddp, model, share(tiny.view_batch(4), rank, 2))
+        results[name] = one_step(ddp, model, share(whole_batch(model), rank, 2))
     return results
 
 
@@ -160,17 +173,20 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_two_processes__equal_one(ranks: list[dict[str, Any]], name: str) -> None:
     """Half the batch each: the same loss, gradients and centres as one process, fp32."""
     model = frozen(MODELS[name])
-    expected = one_step(model, model, tiny.view_batch(4))
+    expected = one_step(model, model, whole_batch(model))
     parts = [results["same_step"][name] for results in ranks]
     losses = torch.stack([part["losses"] for part in parts]).mean(0)
     torch.testing.assert_close(losses, expected["losses"], rtol=1e-5, atol=0)
-    assert expected["centers"] and len(expected["gradients"]) > 20
+    assert bool(expected["centers"]) == (name not in WITHOUT_CENTER)
+    assert len(expected["gradients"]) > 20
     for part in parts:
         for key, value in expected["centers"].items():
             close(part["centers"][key], value, key)
         assert part["gradients"].keys() == expected["gradients"].keys()
         for key, value in expected["gradients"].items():
-            close(part["gradients"][key], value, key)
+            # A key's bias shifts all scores of a query alike: its gradient is rounding alone.
+            if not key.endswith("attn.k.bias"):
+                close(part["gradients"][key], value, key)
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor, name: str) -> None:

@@ -9,7 +9,8 @@ from reference import dino as reference
 
 from mmrel.models.heads import DistillationHead, MaskedDistillationHead
 from mmrel.models.heads.center import RunningCenter
-from mmrel.models.necks.projection import ProjectedTokens, PrototypeLayer, PrototypeProjection
+from mmrel.models.necks.projection import ProjectedTokens, PrototypeProjection
+from mmrel.models.necks.prototype import PrototypeLayer
 from mmrel.structures import ViewBatch
 
 TRUE, FALSE = torch.tensor(True), torch.tensor(False)
@@ -178,7 +179,7 @@ def test_projection__equals_all_tokens_then_select(patch_prototypes: int | None)
     views = tiny.view_batch(dtype=torch.float64)
     tokens = model._student_tokens(views)
     layer = neck.last_layer2 or neck.last_layer
-    bottleneck = neck._bottleneck(tokens.global_crops.patches.flatten(0, 1))
+    bottleneck = neck.bottleneck(tokens.global_crops.patches.flatten(0, 1))
     every = layer(bottleneck)
     student, teacher = neck.student(tokens, views), neck.teacher(tokens, views)
     exact = dict(rtol=1e-10, atol=1e-12)

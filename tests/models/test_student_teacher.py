@@ -1,4 +1,4 @@
-"""The skeleton, DINO, iBOT and SERE on it: EMA, gradients, weights of the terms, state dict, errors."""
+"""The skeleton and the methods on it: EMA, gradients, weights of the terms, state dict, errors."""
 
 from dataclasses import replace
 
@@ -16,6 +16,10 @@ CONFIGS = {
     "ibot": tiny.ibot(),
     "sere": tiny.sere(),
     "sere-dino": tiny.sere(tiny.dino()),
+    "mocov3": tiny.mocov3(),
+    "sere-mocov3": tiny.sere(tiny.mocov3()),
+    "selfpatch": tiny.selfpatch(),
+    "sere-selfpatch": tiny.sere(tiny.selfpatch()),
 }
 
 
@@ -27,7 +31,7 @@ def total(losses: dict) -> torch.Tensor:
 def test_loss__gradients_reach_the_student_only(name: str) -> None:
     """SERE sheet T16: every student parameter gets a gradient, no teacher parameter does."""
     model = tiny.build(CONFIGS[name])
-    losses = model(tiny.view_batch(), mode="loss")
+    losses = model(tiny.view_batch(num_local=3 if model.local_crops else 0), mode="loss")
     total(losses).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
@@ -136,7 +140,13 @@ def test_ibot__teacher_sees_unmasked_crops() -> None:
 
 @pytest.mark.parametrize(
     ("base", "alpha", "beta", "factor"),
-    [(tiny.ibot(), 0.2, 0.5, 1.65), (tiny.dino(), 0.2, 0.5, 2.3), (tiny.ibot(), 1.0, 1.0, 1.0)],
+    [
+        (tiny.ibot(), 0.2, 0.5, 1.65),
+        (tiny.dino(), 0.2, 0.5, 2.3),
+        (tiny.mocov3(), 0.2, 0.5, 2.3),
+        (tiny.selfpatch(), 0.2, 0.5, 1.65),
+        (tiny.ibot(), 1.0, 1.0, 1.0),
+    ],
 )
 def test_sere__weights_of_the_terms(base: dict, alpha: float, beta: float, factor: float) -> None:
     """SERE sheet section 4.4 and T14: base 5, spatial 1, channel 2 at the recipe's weights give 9.45."""
@@ -144,7 +154,8 @@ def test_sere__weights_of_the_terms(base: dict, alpha: float, beta: float, facto
     weights = {name: head.loss_weight for name, head in model.head.items()}
     assert weights.pop("spatial_relation") == alpha
     assert weights.pop("channel_relation") == beta
-    assert list(weights.values()) == pytest.approx([factor] * len(weights))
+    plain = {name: head.loss_weight for name, head in tiny.build(base).head.items()}
+    assert weights == pytest.approx({name: factor * weight for name, weight in plain.items()})
     if factor == 1.65:
         assert factor * 5 + alpha * 1 + beta * 2 == pytest.approx(9.45)
 

@@ -132,6 +132,26 @@ def test_fit__non_square_checkpoint_of_the_same_grid() -> None:
     assert torch.equal(fit_position_embedding(position, (3, 5), 0), position[:, 1:])
 
 
+@pytest.mark.parametrize("method", ["size", "dino"])
+@pytest.mark.parametrize("given", [0, 1])
+@pytest.mark.parametrize("wanted", [0, 1])
+@pytest.mark.parametrize("target", [(6, 6), (4, 9), (3, 12), (5, 7)])
+def test_fit__known_grid_of_the_checkpoint(method, given, wanted, target) -> None:
+    """4 x 9 patches are 36, as many as 6 x 6 and 3 x 12: the known grid decides, not the number."""
+    position = torch.randn(1, 36 + given, 2)
+    out = fit_position_embedding(position, target, wanted, method, (4, 9))
+    patches = position[:, given:]
+    expected = resize_position_embedding(patches, (4, 9), target, 0, method)
+    assert torch.equal(out[:, wanted:], expected)
+    if wanted:
+        assert torch.equal(out[:, 0], position[:, 0] if given else torch.zeros(1, 2))
+
+
+def test_fit__known_grid_of_another_number_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"38 entries does not belong to a grid of 4 x 9 patches"):
+        fit_position_embedding(torch.zeros(1, 38, 2), (5, 5), 1, source_grid=(4, 9))
+
+
 def test_fit__unknown_grid_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"24 entries.*wanted 5 x 5 patches"):
         fit_position_embedding(torch.zeros(1, 24, 2), (5, 5), 1)

@@ -8,7 +8,6 @@ from reference import overlap as overlap_reference
 from reference import relation as reference
 from torch import Tensor
 
-from mmrel.ops import relation_autograd
 from mmrel.ops.overlap import overlap_lattice, sample_tokens
 from mmrel.ops.relation import (
     channel_relation,
@@ -29,7 +28,7 @@ DTYPES = ((torch.float64, 1e-10), (torch.float32, 1e-5))
 def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with the usual pieces of a batch, and with tiny ones."""
     if request.param:
-        monkeypatch.setattr(relation_autograd, "ENTRIES_PER_THREAD", request.param)
+        monkeypatch.setattr("mmrel.ops.pieces.ENTRIES_PER_THREAD", request.param)
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -1,10 +1,10 @@
-"""The fixed names and arguments of overlap, relation, distillation and schedules."""
+"""The fixed names and arguments of overlap, relation, distillation, contrast, corruption and schedules."""
 
 import inspect
 
 import pytest
 
-from mmrel.ops import distillation, overlap, relation, schedules
+from mmrel.ops import contrastive, corruption, distillation, overlap, relation, schedules
 
 SURFACE = {
     overlap.overlap_lattice: "query_boxes, key_boxes, side",
@@ -21,6 +21,8 @@ SURFACE = {
     distillation.soft_cross_entropy: (
         "student_logits, teacher_logits, student_temperature, teacher_temperature, center"
     ),
+    contrastive.info_nce: "query, key, temperature, offset=0",
+    corruption.group_mask: "height, width, area, align, rng, block=0.3",
     schedules.cosine_schedule: ("step, total_steps, start, end, warmup_steps=0, warmup_start=0.0"),
 }
 

@@ -10,10 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
-from mmrel.apis import quickstart_report
-from mmrel.apis.quickstart_plan import Options, Plan, shorter_schedule
+from mmrel.apis import quickstart_plan, quickstart_report
+from mmrel.apis.quickstart_plan import Options, Plan, backbone_options, shorter_schedule
 from mmrel.apis.quickstart_results import (
     Result,
     read_results,
@@ -115,13 +116,47 @@ def test_plan__configs_fit_together(options: Options) -> None:
     assert shorter_schedule(2)["param_scheduler.1.T_max"] == 1
 
 
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        (dict(), {}),
+        (dict(with_cls_token=True, final_norm=True), {}),
+        (
+            dict(with_cls_token=False, final_norm=False),
+            {"model.backbone.with_cls_token": False, "model.backbone.out_norm": "none"},
+        ),
+        (dict(with_cls_token=False), {"model.backbone.with_cls_token": False}),
+    ],
+)
+def test_backbone_options__take_away_what_the_pretrained_one_lacks(
+    backbone: dict, expected: dict
+) -> None:
+    for model in (dict(backbone=backbone), dict(base=dict(backbone=backbone))):
+        assert backbone_options(Config(dict(model=model))) == expected
+
+
+def test_plan__both_initialisations_build_the_pretrained_backbone(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pretraining without class token and final norm: so are the fine-tunings, random ones too."""
+    plan = Plan(options)
+    changed = {name: Config(config.to_dict()) for name, config in plan.configs.items()}
+    changed["pretrain"].model.base.backbone.update(with_cls_token=False, final_norm=False)
+    monkeypatch.setattr(quickstart_plan, "load_configs", lambda root, pretraining: changed)
+    for task in ("mask-rcnn", "upernet"):
+        for initialisation in plan.initialisations:
+            command = plan.finetune(task, initialisation).command
+            assert "model.backbone.with_cls_token=False" in command
+            assert "model.backbone.out_norm=none" in command
+
+
 def test_find_method__by_the_last_part_of_the_first_word(tool: ModuleType) -> None:
     assert tool.find_method("sere") == CONFIG
 
 
 def test_main__unknown_method(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert tool.main(["--method", "mim"]) == 1
-    assert "'mim'; there is one for: sere." in capsys.readouterr().err
+    assert "'mim'; there is one for: relvit, selfpatch, sere, sit." in capsys.readouterr().err
 
 
 def test_main__failing_stage_ends_with_code_1(
