@@ -91,7 +91,7 @@ def readme() -> str:
 setup(
     name="mmrel",
     version=version(),
-    description="Self-relation pretraining of vision transformers (SERE, iBOT, DINO) for OpenMMLab",
+    description="Pretraining of vision transformers from relations inside images, for OpenMMLab",
     long_description=readme(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

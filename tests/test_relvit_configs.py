@@ -20,7 +20,8 @@ from mmrel.utils.config import set_data_root
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FOLDER = CONFIGS / "relvit"
-RECIPES = sorted([*FOLDER.glob("*.py"), *FOLDER.glob("benchmarks/*.py")])
+QUICKSTART = CONFIGS / "quickstart" / "relvit_vit-tiny-p8_scenes.py"
+RECIPES = [*sorted([*FOLDER.glob("*.py"), *FOLDER.glob("benchmarks/*.py")]), QUICKSTART]
 
 # mean, std, folder, split that is evaluated, classes. Source: sheet 3.1.
 DATA = {
@@ -224,6 +225,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 folder.mkdir(parents=True, exist_ok=True)
                 pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
+    (root / "96" / "classification").symlink_to(".")
     return root
 
 

@@ -1,6 +1,7 @@
-# RelViT, a ViT of 4 blocks with 8-pixel patches, on the bundled scenes.
+# RelViT, a ViT of 4 blocks with 8-pixel patches, on the bundled scenes: what `make quickstart METHOD=relvit` runs.
 # Paper:    Where are my Neighbors? Exploiting Patches Relations in Self-Supervised Vision Transformer, BMVC 2022,
-#           arXiv 2206.00481; shrunk: crops of 64 pixels, a grid of 8 x 8 patches.
+#           arXiv 2206.00481; shrunk: crops of 64 pixels, a grid of 8 x 8 patches, and mild colours that are jittered
+#           before normalisation, since there are only some 1200 steps.
 # Command:  python tools/train.py configs/quickstart/relvit_vit-tiny-p8_scenes.py
 #           after python tools/make_scenes.py data/scenes
 # Hardware: 2 CPU cores, or one GPU.
@@ -18,6 +19,7 @@ data_preprocessor = dict(
     type="mmrel.PatchAugmentingPreprocessor",
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
+    jitter_space="pixel",
 )
 model = dict(
     type="mmrel.RelViT",
@@ -28,7 +30,7 @@ model = dict(
     ),
 )
 train_dataloader = dict(
-    batch_size=64,
+    batch_size=32,
     num_workers=0,
     drop_last=True,
     collate_fn=dict(type="default_collate"),
@@ -38,17 +40,30 @@ train_dataloader = dict(
         data_root=data_root + "/classification/train",
         pipeline=[
             dict(type="mmrel.DecodeImage"),
-            dict(type="mmrel.PaddedCrop", size=64, padding=0),
-            dict(type="mmrel.DrawPatchAugmentation", patch_size=patch_size),
+            dict(
+                type="mmrel.MultiCrop",
+                num_global=1,
+                num_local=0,
+                global_size=64,
+                global_scale=(0.4, 1.0),
+                interpolation="bilinear",
+                mode="fast",
+            ),
+            dict(
+                type="mmrel.DrawPatchAugmentation",
+                patch_size=patch_size,
+                jitter=(0.4, 0.4, 0.2, 0.05),
+                grayscale_prob=0.0,
+            ),
             dict(type="mmrel.PackViews", patch_size=patch_size),
         ],
     ),
 )
 train_cfg = dict(max_epochs=20)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-auto_scale_lr = dict(base_batch_size=64)
+auto_scale_lr = dict(base_batch_size=32)
 
-# k-NN of the mean patch token over the whole images, before the first epoch and after each.
+# k-NN of the mean patch token over the whole images, before the first epoch and after every second.
 knn_dataloader = dict(
     batch_size=125,
     num_workers=0,
@@ -60,6 +75,7 @@ knn_dataloader = dict(
         with_label=True,
         pipeline=[
             dict(type="mmrel.DecodeImage"),
+            dict(type="ResizeEdge", scale=64, backend="pillow", interpolation="bilinear"),
             dict(type="PackInputs"),
         ],
     ),
@@ -78,6 +94,7 @@ default_hooks = dict(
         k=(20,),
         feature="avg",
         network="student",
+        interval=2,
         at_start=True,
     ),
 )

@@ -10,6 +10,8 @@ What differs from the official code, with equal numbers:
   computes them for every copy.
 """
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
@@ -151,7 +153,9 @@ class Aggregator(BaseModule):
                 f"depth is {depth}; the aggregation needs at least 1 block (2 is usual)"
             )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, channels))
-        self.blocks = nn.ModuleList(ClassAttentionBlock(channels, num_heads) for _ in range(depth))
+        self.blocks: Any = nn.ModuleList(
+            ClassAttentionBlock(channels, num_heads) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(channels, eps=EPS)
 
     def init_weights(self) -> None:
