@@ -247,7 +247,9 @@ def shrunk(path: Path, pictures: Path, work_dir: Path) -> Config:
         model.backbone.arch = dict(
             embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48
         )
-    model.backbone.drop_path_rate = 0.0  # a branch that is dropped for the whole batch learns nothing
+    model.backbone.drop_path_rate = (
+        0.0  # a branch that is dropped for the whole batch learns nothing
+    )
     upstream = model.type == "mmrel.RelViT"
     heads = model.head if upstream else dict(model.get("pretext", {}), own=model.head)
     for head in heads.values():

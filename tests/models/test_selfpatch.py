@@ -375,7 +375,7 @@ def test_loss__teacher_sees_local_crops() -> None:
     views = tiny.view_batch()
     assert model._teacher_tokens(views).local_crops is not None
     changed = replace(views, local_crops=views.local_crops.flip(-1))
-    losses = [float(model(v, mode="loss")["loss_patch"]) for v in (views, changed)]
+    losses = [model(v, mode="loss")["loss_patch"].item() for v in (views, changed)]
     assert losses[0] != losses[1]
 
 
@@ -409,7 +409,7 @@ def test_initialisation__truncated_normal() -> None:
         if name.endswith("bias"):
             assert not parameter.any(), name
         elif (name.startswith("aggregator") and "norm" not in name) or ".mlp." in name:
-            assert float(parameter.std()) == pytest.approx(0.02, rel=0.1), name
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
         elif "norm" in name or "weight_g" in name:
             assert bool((parameter == 1).all()), name
 
