@@ -57,10 +57,12 @@ def draw_patch_similarity(
 
     Args:
         images: B uint8 RGB ``(H, W, 3)``.
-        places: as for :func:`patch_similarity`.
+        places: as for :func:`patch_similarity`; the centre of the patch there is marked.
         maps: ``(B, rows, cols)`` of each set of weights, by its title.
         path: PNG file to write.
     """
+    rows, cols = next(iter(maps.values())).shape[1:]
+    places = [((int(x * cols) + 0.5) / cols, (int(y * rows) + 0.5) / rows) for x, y in places]
     with figure(path, PANEL * len(images) + 0.4, PANEL * (1 + len(maps)) + 0.3) as canvas:
         axes = canvas.subplots(1 + len(maps), len(images), squeeze=False)
         for column, (image, place) in enumerate(zip(images, places, strict=True)):
