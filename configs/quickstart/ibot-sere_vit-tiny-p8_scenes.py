@@ -1,7 +1,7 @@
 # SERE on iBOT, a ViT of 4 blocks with 8-pixel patches, on the bundled scenes: what `make quickstart` runs.
 # Paper:    SERE: Exploring Feature Self-relation for Self-supervised Transformer, TPAMI 2023, arXiv 2206.05184;
 #           shrunk: crops of 48 and 24 pixels, 4 local ones, 512 prototypes, mild colours, and a teacher that
-#           follows much faster (0.95), since there are only some 500 steps.
+#           follows much faster (0.95), since there are only some 300 steps.
 # Command:  python tools/train.py configs/quickstart/ibot-sere_vit-tiny-p8_scenes.py
 #           after python tools/make_scenes.py data/scenes
 # Hardware: 2 CPU cores, or one GPU.

@@ -1,7 +1,7 @@
 # SelfPatch, a ViT of 4 blocks with 8-pixel patches, on the bundled scenes: for `make quickstart METHOD=selfpatch`.
 # Paper:    Patch-level Representation Learning for Self-supervised Vision Transformers, CVPR 2022, arXiv 2206.07990;
 #           shrunk: crops of 48 and 24 pixels, so 6 x 6 and 3 x 3 patches, 4 local ones, 512 prototypes, mild colours,
-#           and a teacher that follows much faster (0.95), since there are only some 500 steps.
+#           and a teacher that follows much faster (0.95), since there are only some 300 steps.
 # Command:  python tools/train.py configs/quickstart/selfpatch_vit-tiny-p8_scenes.py
 #           after python tools/make_scenes.py data/scenes
 # Hardware: 2 CPU cores, or one GPU.
