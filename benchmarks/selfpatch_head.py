@@ -9,7 +9,7 @@ computed for each sequence that holds it; all image tokens onto all prototypes, 
 crops; a log-softmax for each pair of views; all patch logits at once. Both forms have the same weights and tokens;
 loss and gradients (tokens and every weight) must agree, otherwise the benchmark fails. Rows of the table:
 
-- ``aggregation``: image tokens of both networks and the targets of the teacher's patches;
+- ``aggregation``: image tokens of both networks and the targets of the teacher's patches (``SelfPatchHead`` there);
 - ``losses``: prototypes, both losses and the means for the centres, from given bottlenecks;
 - ``head``: all of it, with the two MLPs of the projections, which are the same work in both forms.
 
