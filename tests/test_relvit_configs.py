@@ -259,6 +259,7 @@ def shrunk(path: Path, pictures: Path, work_dir: Path) -> Config:
     loaders += [config[name] for name in ("val_dataloader", "test_dataloader") if name in config]
     for loader in loaders:
         loader.update(batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False)
+    config.train_dataloader.dataset.pop("indices", None)
     config.train_cfg.max_epochs = 1
     config.work_dir = str(work_dir)
     return config

@@ -1,4 +1,5 @@
-# Fine-tuning of the scenes' small ViT, in RelViT's way, on the scenes' 10 classes: some three minutes on one CPU core.
+# Fine-tuning of the scenes' small ViT, in RelViT's way, on the scenes' 10 classes with 50 labelled images each: some
+# three minutes on one CPU core.
 # Paper:    none; a shrunk form of the fine-tuning recipes, to compare initialisations on one budget.
 # Command:  python tools/train.py configs/relvit/benchmarks/vit-tiny-p8_scenes.py
 #               --cfg-options model.backbone.init_cfg.checkpoint=CHECKPOINT
@@ -37,6 +38,7 @@ train_dataloader = dict(
         type="mmrel.ImageFolder",
         data_root=data_root + "/train",
         with_label=True,
+        indices=list(range(0, 2000, 4)),
         pipeline=[
             dict(type="LoadImageFromFile"),
             dict(type="RandomResizedCrop", scale=64, crop_ratio_range=(0.4, 1.0), **bilinear),
@@ -66,7 +68,7 @@ test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10, val_interval=1)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=40, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(save_best=None))
