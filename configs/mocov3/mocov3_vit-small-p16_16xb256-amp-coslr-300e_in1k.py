@@ -1,6 +1,6 @@
 # MoCo v3, ViT-S/16, 300 epochs on ImageNet-1k.
 # Paper:    An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.02057;
-#           settings of the released model (CONFIG.md of the official code); crops are bicubic here, bilinear there.
+#           settings of the released model (CONFIG.md of the official code).
 # Command:  on each of two nodes, with NNODES, NODE_RANK and MASTER_ADDR set: bash tools/dist_train.sh
 #           configs/mocov3/mocov3_vit-small-p16_16xb256-amp-coslr-300e_in1k.py 8
 # Hardware: 16 GPUs, 256 images each (batch 4096); 32 in the official code.
@@ -14,7 +14,12 @@ _base_ = [
 
 train_pipeline = [
     dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.08, 1.0), num_local=0),
+    dict(
+        type="mmrel.MultiCrop",
+        global_scale=(0.08, 1.0),
+        num_local=0,
+        interpolation="bilinear",
+    ),
     dict(type="mmrel.DrawColorAugmentation"),
     dict(type="mmrel.PackViews"),
 ]
