@@ -138,7 +138,7 @@ class TokenViews:
     @property
     def image_feature(self) -> Tensor:
         """One vector ``(n, C)`` per crop: the class token or, without one, the mean patch token."""
-        return self.patches.mean(dim=1) if self.cls is None else self.cls
+        return self.feature("avg" if self.cls is None else "cls")
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from torch import Tensor
 from mmrel.datasets.bad_samples import UnreadableImageError
 from mmrel.datasets.transforms.load import ByteImage, DecodeImage, to_rgb
 from mmrel.engine.hooks.knn import evaluation_mode
-from mmrel.evaluation.knn import FEATURES, select_feature
 from mmrel.models.backbones import ViT
 from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.registry import TRANSFORMS
+from mmrel.structures import FEATURES
 
 RESIZE, CROP = 256, 224
 OneImage = str | Path | Image.Image | ByteImage
@@ -94,7 +94,7 @@ def check_feature(backbone: ViT, feature: str | None) -> str:
 def embed(backbone: ViT, images: Tensor, feature: str) -> Tensor:
     """Features, float32 ``(B, C)``, of normalised images ``(B, 3, H, W)`` on any device."""
     tokens = backbone(images.to(device_of(backbone), backbone.pos_embed.dtype))
-    return select_feature(tokens, feature).float()
+    return tokens.feature(feature).float()
 
 
 def device_of(backbone: ViT) -> torch.device:

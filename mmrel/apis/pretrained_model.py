@@ -1,16 +1,14 @@
 """A whole pretraining model, with heads and teacher, as its config and a checkpoint describe it."""
 
-from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import nn
 
 from mmrel.utils import UsageError
+from mmrel.utils.checkpoint_file import read_checkpoint
 
 
 def load_pretraining(config: Any, checkpoint: str) -> nn.Module:
@@ -24,18 +22,18 @@ def load_pretraining(config: Any, checkpoint: str) -> nn.Module:
         The model on this machine's device, batch norms not synchronised.
 
     Raises:
-        UsageError: there is no such file, or it does not fit the config.
+        UsageError: there is no such file, it cannot be read safely, or it does not fit the config.
     """
-    if not Path(checkpoint).is_file():
-        raise UsageError(f"There is no checkpoint {checkpoint}. Give the path of a .pth file.")
+    try:
+        state = read_checkpoint(checkpoint)
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
     settings = dict(config.model)
     settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
     model = revert_sync_batchnorm(MODELS.build(settings))
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     try:
         model.load_state_dict(state["state_dict"])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         raise UsageError(
             f"{checkpoint} does not fit the model of {config.filename}: {error}. Give the "
             "configuration that it was trained with, and the same --cfg-options."

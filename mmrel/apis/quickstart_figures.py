@@ -49,7 +49,7 @@ def draw_relations(plan: Plan) -> tuple[Path, int]:
     normalisation = config.data_preprocessor.mean, config.data_preprocessor.std
     random = build_algorithm(config, plan.options.seed)
     untrained = relation_maps(random, views, *normalisation)
-    load_checkpoint(random, str(plan.pretrained), map_location="cpu", logger="silent")
+    load_checkpoint(random, str(plan.pretrained), map_location="cpu", strict=True, logger="silent")
     trained = relation_maps(random, views, *normalisation)
     path = plan.options.work_dir / "relations.png"
     side = trained.lattices.shape[1]
@@ -66,7 +66,7 @@ def draw_similarities(plan: Plan) -> Path:
     model = build_algorithm(config, plan.options.seed).eval()
     batch = model.data_preprocessor({"inputs": pixels}, False)["inputs"]
     untrained = patch_similarity(model, batch, places)
-    load_checkpoint(model, str(plan.pretrained), map_location="cpu", logger="silent")
+    load_checkpoint(model, str(plan.pretrained), map_location="cpu", strict=True, logger="silent")
     maps = {plan.title: patch_similarity(model, batch, places), "random init": untrained}
     path = plan.options.work_dir / "similarities.png"
     draw_patch_similarity(images, places, maps, path)

@@ -13,9 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from mmrel.structures import FEATURES as FEATURES
-from mmrel.structures import TokenViews
-
 
 def knn_classify(
     train_features: Tensor,
@@ -76,27 +73,17 @@ def _check_bank(
         )
 
 
-def select_feature(tokens: TokenViews, feature: str) -> Tensor:
-    """One vector per image, ``(n, C)`` or ``(n, 2C)``.
-
-    Args:
-        tokens: the backbone's output.
-        feature: ``"cls"``: class token; ``"avg"``: mean patch token; ``"cls+avg"``: both, one after the
-            other; all after the final norm.
-    """
-    return tokens.feature(feature)
-
-
 def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tensor], Tensor]:
     """The function from normalised images ``(n, 3, H, W)`` to L2-normalised features.
 
     Args:
         model: a self-supervised model.
         network: ``"teacher"`` or ``"student"``.
-        feature: see ``select_feature``. If the backbone has no class token, ``"cls"`` is what stands for it.
+        feature: see :meth:`mmrel.structures.TokenViews.feature`. If the backbone has no class token, ``"cls"``
+            is what stands for it.
     """
     return lambda images: functional.normalize(
-        select_feature(model.extract_tokens(images, network), feature).float(), dim=1
+        model.extract_tokens(images, network).feature(feature).float(), dim=1
     )
 
 

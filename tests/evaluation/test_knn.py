@@ -5,7 +5,6 @@ import torch
 from reference.knn import knn_votes
 
 from mmrel.evaluation import knn_accuracy, knn_classify
-from mmrel.evaluation.knn import select_feature
 from mmrel.structures import TokenViews
 
 
@@ -58,11 +57,11 @@ def test_classify__bad_arguments(arguments: tuple, message: str) -> None:
         knn_classify(*arguments)
 
 
-def test_select_feature__three_kinds() -> None:
+def test_token_views__three_kinds_of_feature() -> None:
     patches = torch.arange(8.0).reshape(1, 4, 2)
     tokens = TokenViews(torch.tensor([[5.0, 7.0]]), patches, patches, (2, 2))
-    assert select_feature(tokens, "cls").tolist() == [[5.0, 7.0]]
-    assert select_feature(tokens, "avg").tolist() == [[3.0, 4.0]]
-    assert select_feature(tokens, "cls+avg").tolist() == [[5.0, 7.0, 3.0, 4.0]]
+    assert tokens.feature("cls").tolist() == [[5.0, 7.0]]
+    assert tokens.feature("avg").tolist() == [[3.0, 4.0]]
+    assert tokens.feature("cls+avg").tolist() == [[5.0, 7.0, 3.0, 4.0]]
     with pytest.raises(ValueError, match="'cls'"):
-        select_feature(tokens, "mean")
+        tokens.feature("mean")
