@@ -154,6 +154,12 @@ def test_upstream__published_values(path: Path) -> None:
     assert (knn.network, knn.feature) == ("student", "avg")
     assert knn.bank_dataloader.dataset.data_root == f"{config.data_root}/train"
     assert knn.val_dataloader.dataset.data_root == f"{config.data_root}/{split}"
+    held_out = steps(config.val_dataloader)
+    assert config.val_dataloader.dataset.data_root == f"{config.data_root}/{split}"
+    assert "mmrel.DrawPatchAugmentation" not in held_out
+    assert held_out.get("mmrel.DrawMegaPatches") == mega
+    checkpoint = config.default_hooks.checkpoint
+    assert (checkpoint.save_best, checkpoint.rule) == ("held_out/total", "less")
     assert not {"teacher_update", "last_layer_freeze"} & set(config.default_hooks)
     assert config.randomness.seed == 35771
 
@@ -286,10 +292,11 @@ def test_recipe__one_training_step_in_shrunk_form(
     assert all(torch.isfinite(torch.as_tensor(value)) for value in logged.values())
     after = dict(model.named_parameters())
     assert not [k for k, value in before.items() if torch.equal(after[k], value)]
-    if model.__class__.__name__ == "RelViT" and "pos_embed" in dict(
-        model.backbone.named_parameters()
-    ):
+    if config.model.type == "mmrel.RelViT":
         assert "backbone.pos_embed" not in before
+        batch = next(iter(Runner.build_dataloader(config.val_dataloader, seed=0)))
+        (held_out,) = model.eval().val_step(batch)
+        assert held_out["num_images"] == 2 and torch.isfinite(held_out["total"])
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,35 @@ train_dataloader = dict(
         ],
     ),
 )
-train_cfg = dict(max_epochs=20)
+# The pretext loss on held-out images, whole and without patch augmentation.
+val_dataloader = dict(
+    train_dataloader,
+    batch_size=125,
+    drop_last=False,
+    sampler=dict(type="mmrel.KeyedSampler", shuffle=False),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/classification/val",
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            dict(
+                type="mmrel.MultiCrop",
+                num_global=1,
+                num_local=0,
+                global_size=64,
+                global_scale=(1.0, 1.0),
+                ratio=(1.0, 1.0),
+                flip_prob=0.0,
+                interpolation="bilinear",
+                mode="fast",
+            ),
+            dict(type="mmrel.PackViews", patch_size=patch_size),
+        ],
+    ),
+)
+val_evaluator = dict(type="mmrel.HeldOutLoss")
+val_cfg = dict()
+train_cfg = dict(max_epochs=20, val_interval=1)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=32)
 

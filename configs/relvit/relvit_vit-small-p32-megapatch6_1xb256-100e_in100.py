@@ -25,3 +25,13 @@ train_dataloader = dict(
         ],
     ),
 )
+val_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            _base_.whole,
+            dict(type="mmrel.DrawMegaPatches", patch_size=32, count=6),
+            dict(type="mmrel.PackViews", patch_size=32),
+        ],
+    ),
+)

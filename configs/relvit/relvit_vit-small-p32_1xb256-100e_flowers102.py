@@ -14,6 +14,7 @@ data_preprocessor = dict(
     std=[58.395, 57.12, 57.375],
 )
 train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
+val_dataloader = dict(dataset=dict(data_root=data_root + "/val"))
 default_hooks = dict(
     knn=dict(
         bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),

@@ -12,5 +12,5 @@ _base_ = [
     "../_base_/runtime.py",
 ]
 
-default_hooks = dict(knn=_base_.knn)
+default_hooks = dict(knn=_base_.knn, checkpoint=dict(save_best="held_out/total", rule="less"))
 randomness = dict(seed=35771)

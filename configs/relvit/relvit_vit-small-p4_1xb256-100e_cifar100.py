@@ -13,6 +13,7 @@ data_preprocessor = dict(
     std=[255 * x for x in (0.2673, 0.2564, 0.2761)],
 )
 train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
+val_dataloader = dict(dataset=dict(data_root=data_root + "/test"))
 default_hooks = dict(
     knn=dict(
         bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),

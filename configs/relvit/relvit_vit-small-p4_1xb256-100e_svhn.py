@@ -13,6 +13,7 @@ data_preprocessor = dict(
     std=[255 * x for x in (0.1981, 0.2011, 0.1970)],
 )
 train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
+val_dataloader = dict(dataset=dict(data_root=data_root + "/test"))
 default_hooks = dict(
     knn=dict(
         bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),

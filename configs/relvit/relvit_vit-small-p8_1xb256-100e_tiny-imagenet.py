@@ -20,6 +20,12 @@ pipeline = [
     dict(type="mmrel.PackViews", patch_size=8),
 ]
 train_dataloader = dict(dataset=dict(data_root=data_root + "/train", pipeline=pipeline))
+whole = [
+    dict(type="mmrel.DecodeImage"),
+    dict(type="mmrel.PaddedCrop", size=64, padding=0, flip_prob=0.0),
+    dict(type="mmrel.PackViews", patch_size=8),
+]
+val_dataloader = dict(dataset=dict(data_root=data_root + "/val", pipeline=whole))
 default_hooks = dict(
     knn=dict(
         bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),

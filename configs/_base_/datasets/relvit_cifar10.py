@@ -26,6 +26,22 @@ train_dataloader = dict(
         ],
     ),
 )
+# The pretext loss on held-out images, without shifts, flips and patch augmentation.
+val_dataloader = dict(
+    train_dataloader,
+    sampler=dict(type="mmrel.KeyedSampler", shuffle=False),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/test",
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            dict(type="mmrel.PaddedCrop", size=32, padding=0, flip_prob=0.0),
+            dict(type="mmrel.PackViews", patch_size=4),
+        ],
+    ),
+)
+val_evaluator = dict(type="mmrel.HeldOutLoss")
+val_cfg = dict()
 knn_dataloader = dict(
     batch_size=256,
     num_workers=8,

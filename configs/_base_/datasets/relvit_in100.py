@@ -32,6 +32,31 @@ train_dataloader = dict(
         ],
     ),
 )
+# The pretext loss on held-out images, their central square, without patch augmentation.
+whole = dict(
+    type="mmrel.MultiCrop",
+    num_global=1,
+    num_local=0,
+    global_scale=(1.0, 1.0),
+    ratio=(1.0, 1.0),
+    flip_prob=0.0,
+    interpolation="bilinear",
+)
+val_dataloader = dict(
+    train_dataloader,
+    sampler=dict(type="mmrel.KeyedSampler", shuffle=False),
+    dataset=dict(
+        type="mmrel.ImageFolder",
+        data_root=data_root + "/val",
+        pipeline=[
+            dict(type="mmrel.DecodeImage"),
+            whole,
+            dict(type="mmrel.PackViews", patch_size=32),
+        ],
+    ),
+)
+val_evaluator = dict(type="mmrel.HeldOutLoss")
+val_cfg = dict()
 knn_dataloader = dict(
     batch_size=256,
     num_workers=16,

@@ -5,10 +5,13 @@ weighting and schedule of the paper's text could not be compared.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from mmrel.models.selfsup.self_supervised import Built, SelfSupervised
 from mmrel.registry import MODELS
+from mmrel.structures import ViewBatch
 
 
 def pretext_heads(head: Mapping[str, Built | None]) -> dict[str, Built]:
@@ -60,3 +63,20 @@ class RelViT(SelfSupervised):
             data_preprocessor=data_preprocessor or dict(type="mmrel.PatchAugmentingPreprocessor"),
             init_cfg=init_cfg,
         )
+
+    def forward(self, inputs: Any, data_samples: list | None = None, mode: str = "tensor") -> Any:
+        """MMEngine's entry; as the parent's, and mode ``'predict'``, which ``mmrel.HeldOutLoss`` reads.
+
+        In that mode the result is a list of one dict of scalars: ``num_images``, the heads' losses and statistics
+        by their names, and ``total``, the sum of the losses. They are a plain function of network and images, so
+        that they mean the same on images that are not trained on.
+        """
+        if mode == "predict":
+            return [self._held_out(inputs)]
+        return super().forward(inputs, data_samples, mode)
+
+    def _held_out(self, views: ViewBatch) -> dict[str, Tensor | int]:
+        losses = self.loss(views)
+        losses.pop("stat/feature_std")  # of a batch, not a mean over images
+        total = sum(value for name, value in losses.items() if "loss" in name)
+        return {"num_images": views.batch_size, "total": total, **losses}
