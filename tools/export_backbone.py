@@ -91,7 +91,8 @@ def select_backbone(state: State, network: str, path: Path) -> State:
     if lacking := [key for key in VIT_KEYS if key not in found]:
         raise ValueError(
             f"The {network} backbone in '{path}' is not a ViT in mmpretrain's layout: it lacks "
-            f"{', '.join(lacking)}. Give a checkpoint of mmrel's pretraining."
+            f"{', '.join(lacking)}. Give a checkpoint of a ViT's pretraining. RelViT's Swin and T2T-ViT need no "
+            f"export: name the checkpoint itself in init_cfg, with prefix='{prefix}'."
         )
     return found
 
