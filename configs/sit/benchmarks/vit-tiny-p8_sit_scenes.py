@@ -4,7 +4,7 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           (without the option: random weights) after python tools/make_scenes.py data/scenes
 # Hardware: one CPU core or one GPU.
-# Expected: 73.9 top-1 from SiT's teacher, 65.8 from random weights (mean of seeds 0, 1, 2); there is no published number.
+# Expected: 73.9 top-1 from SiT's teacher, 65.8 from random weights (mean of seeds 0, 1, 2); nothing is published.
 _base_ = [
     "../../_base_/models/vit_scenes.py",
     "../../_base_/models/cls_sit_vit-small-p16.py",
