@@ -14,7 +14,8 @@ class HeldOutLoss(BaseMetric):
 
     Gives ``held_out/total`` and, of each head, for instance ``held_out/rel`` (the loss ``loss_rel``) and
     ``held_out/acc_rel``. "loss" is left out of the names, since MMEngine would log the mean of the last ten
-    evaluations for those. ``save_best='held_out/total', rule='less'`` of the checkpoint hook keeps the best one.
+    evaluations for those. ``save_best='held_out/total', rule='less'`` of the checkpoint hook keeps the best one. With
+    several processes, the few images that the sampler repeats to give each equally many count twice.
 
     Args:
         collect_device: as MMEngine's ``BaseMetric``.
