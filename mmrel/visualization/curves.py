@@ -60,6 +60,7 @@ def _draw_knn(axes: Axes, records: Records, knn: str, levels: Levels) -> None:
         axes.axhline(value, color=NEUTRAL, linewidth=1.1, linestyle=line, label=name)
     axes.set(title="k-NN accuracy on the validation images, %", xlabel="epoch")
     axes.set_ylim(0, 1.12 * max(points[:, 1].max(), *levels.values()))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(True, linewidth=0.6)
     axes.legend(loc="lower right")
 
