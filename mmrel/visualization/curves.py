@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mmrel.visualization.records import Records, names_with, series, smooth
 from mmrel.visualization.style import NEUTRAL, PRETRAINED, RANDOM, figure
@@ -60,7 +61,7 @@ def _draw_knn(axes: Axes, records: Records, knn: str, levels: Levels) -> None:
         axes.axhline(value, color=NEUTRAL, linewidth=1.1, linestyle=line, label=name)
     axes.set(title="k-NN accuracy on the validation images, %", xlabel="epoch")
     axes.set_ylim(0, 1.12 * max(points[:, 1].max(), *levels.values()))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(True, linewidth=0.6)
     axes.legend(loc="lower right")
 
