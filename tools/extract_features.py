@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 from mmrel.utils import UsageError
+from mmrel.utils.arguments import positive
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -35,26 +36,19 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=["cls", "avg", "cls+avg"],
         help="which tokens (default: cls, or avg for a backbone without class token)",
     )
-    parser.add_argument("--batch-size", type=_positive, default=64)
+    parser.add_argument("--batch-size", type=positive, default=64)
     parser.add_argument("--workers", type=int, default=4, help="processes that read images")
     parser.add_argument(
-        "--image-size", type=_positive, default=224, help="side of the central crop in pixels"
+        "--image-size", type=positive, default=224, help="side of the central crop in pixels"
     )
     parser.add_argument(
-        "--resize", type=_positive, help="short side before the crop (default: 8/7 of the crop)"
+        "--resize", type=positive, help="short side before the crop (default: 8/7 of the crop)"
     )
     parser.add_argument("--device", help="for instance cpu or cuda:1 (default: a GPU if any)")
     parser.add_argument(
         "--max-bad-fraction", type=float, default=0.001, help="unreadable files tolerated"
     )
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
 
 
 def run(args: argparse.Namespace) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from mmrel.apis.progress import Terminal
 from mmrel.apis.stages import StageError, StageRunner
 from mmrel.utils import UsageError
+from mmrel.utils.arguments import positive
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,21 +30,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--method", default="sere", help="what to pretrain with (default: sere)")
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "quickstart")
     parser.add_argument("--data-root", type=Path, default=ROOT / "data" / "scenes")
-    parser.add_argument("--epochs", type=_positive, help="of the pretraining")
+    parser.add_argument("--epochs", type=positive, help="of the pretraining")
     parser.add_argument("--seed", type=int, default=0, help="of all trainings")
-    parser.add_argument("--num-train", type=_positive, default=2000, help="training scenes")
-    parser.add_argument("--num-val", type=_positive, default=500, help="validation scenes")
+    parser.add_argument("--num-train", type=positive, default=2000, help="training scenes")
+    parser.add_argument("--num-val", type=positive, default=500, help="validation scenes")
     parser.add_argument(
-        "--finetune-iters", type=_positive, help="iterations of each of the four fine-tunings"
+        "--finetune-iters", type=positive, help="iterations of each of the four fine-tunings"
     )
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
-    return value
 
 
 def find_method(name: str) -> Path:

@@ -9,17 +9,16 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import BaseOptimWrapper
-from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
+from mmrel.engine.schedulers.closed_form import POSITION, ClosedFormSchedule
 from mmrel.ops.schedules import cosine_schedule
 from mmrel.registry import PARAM_SCHEDULERS
 
 CURVE = ("param_name", "start_value", "end_value", "total", "warmup", "warmup_start", "by_epoch")
-POSITION = ("last_step", "_global_step", "base_values", "_last_value")
 
 
 @PARAM_SCHEDULERS.register_module()
-class CosineSchedule(_ParamScheduler):
+class CosineSchedule(ClosedFormSchedule):
     """Value at step i: ``mmrel.ops.schedules.cosine_schedule(i, total, start, end, warmup, ...)``.
 
     Give ``total`` and ``warmup`` in epochs and add ``convert_to_iter_based=True`` to step per iteration.
@@ -83,12 +82,7 @@ class CosineSchedule(_ParamScheduler):
         **kwargs: Any,
     ) -> "CosineSchedule":
         """The same schedule with ``total`` and ``warmup`` turned from epochs into iterations."""
-        if not by_epoch or epoch_length <= 0:
-            raise ValueError(
-                f"convert_to_iter_based needs by_epoch=True and a positive epoch length, but they are "
-                f"{by_epoch} and {epoch_length}; remove convert_to_iter_based for a schedule that is "
-                "already in iterations."
-            )
+        cls.check_conversion(by_epoch, epoch_length)
         steps = None if total is None else round(total * epoch_length)
         return cls(total=steps, warmup=round(warmup * epoch_length), by_epoch=False, **kwargs)
 
@@ -138,8 +132,7 @@ class CosineSchedule(_ParamScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the position; the curve stays the configuration's, with a notice if it differs."""
-        for key in POSITION:
-            setattr(self, key, state_dict[key])
+        super().load_state_dict(state_dict)
         changed = {
             key: (state_dict[key], getattr(self, key))
             for key in CURVE

@@ -6,16 +6,14 @@ Its first value is 0, on which the recursive schedulers of MMEngine would stay.
 from typing import Any
 
 from mmengine.optim import BaseOptimWrapper
-from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
+from mmrel.engine.schedulers.closed_form import ClosedFormSchedule
 from mmrel.ops.schedules import quarter_cosine_schedule
 from mmrel.registry import PARAM_SCHEDULERS
 
-POSITION = ("last_step", "_global_step", "base_values", "_last_value")
-
 
 @PARAM_SCHEDULERS.register_module()
-class QuarterCosineSchedule(_ParamScheduler):
+class QuarterCosineSchedule(ClosedFormSchedule):
     """Value at step i: ``mmrel.ops.schedules.quarter_cosine_schedule(i, end, initial, end_value, warmup_ratio)``.
 
     Every value follows from the step alone, hence a resumed run continues exactly. Add
@@ -59,12 +57,7 @@ class QuarterCosineSchedule(_ParamScheduler):
         cls, *, epoch_length: int, end: int, by_epoch: bool = True, **kwargs: Any
     ) -> "QuarterCosineSchedule":
         """The same schedule with ``end`` turned from epochs into iterations."""
-        if not by_epoch or epoch_length <= 0:
-            raise ValueError(
-                f"convert_to_iter_based needs by_epoch=True and a positive epoch length, but they are "
-                f"{by_epoch} and {epoch_length}; remove convert_to_iter_based for a schedule that is "
-                "already in iterations."
-            )
+        cls.check_conversion(by_epoch, epoch_length)
         return cls(end=end * epoch_length, by_epoch=False, **kwargs)
 
     def _get_value(self) -> list[float]:
@@ -74,8 +67,3 @@ class QuarterCosineSchedule(_ParamScheduler):
             )
             for base in self.base_values
         ]
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the position; the curve stays the configuration's."""
-        for key in POSITION:
-            setattr(self, key, state_dict[key])

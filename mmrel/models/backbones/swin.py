@@ -1,24 +1,18 @@
 """Swin transformer for RelViT (arXiv 2206.00481): mmpretrain's, returning tokens."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from mmpretrain.models.backbones import SwinTransformer
 from torch import Tensor
 
-from mmrel.models.backbones.pretrained import (
-    InitCfg,
-    State,
-    clean_init_cfg,
-    load_init_cfg,
-)
-from mmrel.models.backbones.vit import draw_linear_weights
+from mmrel.models.backbones.pretrained import InitCfg, clean_init_cfg
+from mmrel.models.backbones.vit import PlainWeights
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 
 
 @MODELS.register_module()
-class Swin(SwinTransformer):
+class Swin(PlainWeights, SwinTransformer):
     """Swin transformer whose forward returns the tokens of its last stage; it has no class token.
 
     Its relative position bias is always on. For Swin-T and images of 224 pixels the tokens are a 7 x 7 grid of
@@ -51,16 +45,6 @@ class Swin(SwinTransformer):
             **kwargs,
         )
 
-    def init_weights(self) -> None:
-        """Load pretrained weights or draw new ones: truncated normal of std 0.02 for linear layers.
-
-        Raises:
-            ValueError: the checkpoint's backbone does not fit.
-        """
-        if not load_init_cfg(self):
-            super().init_weights()
-            draw_linear_weights(self)
-
     def forward(self, crops: Tensor, masks: None = None) -> TokenViews:
         """Tokens of a group of same-size crops.
 
@@ -73,7 +57,3 @@ class Swin(SwinTransformer):
         for stage in self.stages:
             tokens, grid = stage(tokens, grid)
         return TokenViews(None, self.norm3(tokens), tokens, tuple(grid))
-
-    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
-        """A checkpoint's tensors as this network takes them: as they are."""
-        return state

@@ -1,6 +1,5 @@
 """T2T-ViT for RelViT (arXiv 2206.00481): mmpretrain's, returning tokens."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,19 +7,14 @@ from mmpretrain.models.backbones import T2T_ViT
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mmrel.models.backbones.pretrained import (
-    InitCfg,
-    State,
-    clean_init_cfg,
-    load_init_cfg,
-)
-from mmrel.models.backbones.vit import draw_linear_weights
+from mmrel.models.backbones.pretrained import InitCfg, clean_init_cfg
+from mmrel.models.backbones.vit import PlainWeights
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 
 
 @MODELS.register_module()
-class T2TViT(T2T_ViT):
+class T2TViT(PlainWeights, T2T_ViT):
     """Tokens-to-Token ViT whose forward returns tokens; the defaults are T2T-ViT-14.
 
     Its fixed sinusoidal position embedding is always on. For images of 224 pixels, its 14 x 14 patch tokens are
@@ -37,16 +31,6 @@ class T2TViT(T2T_ViT):
             img_size=img_size, out_type="raw", init_cfg=clean_init_cfg(init_cfg), **kwargs
         )
         self.arch_settings = dict(num_heads=self.encoder[0].attn.num_heads)
-
-    def init_weights(self) -> None:
-        """Load pretrained weights or draw new ones: truncated normal of std 0.02 for linear layers.
-
-        Raises:
-            ValueError: the checkpoint's backbone does not fit.
-        """
-        if not load_init_cfg(self):
-            super().init_weights()
-            draw_linear_weights(self)
 
     def forward(self, crops: Tensor, masks: None = None) -> TokenViews:
         """Tokens of a group of same-size crops.
@@ -71,10 +55,6 @@ class T2TViT(T2T_ViT):
         normed = self.norm(tokens)
         patches, grid = _pool(normed[:, 1:], rows)
         return TokenViews(normed[:, 0], patches, _pool(tokens[:, 1:], rows)[0], grid)
-
-    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
-        """A checkpoint's tensors as this network takes them: as they are."""
-        return state
 
 
 def _pool(patches: Tensor, rows: int) -> tuple[Tensor, tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
@@ -57,6 +58,24 @@ def draw_linear_weights(network: nn.Module) -> None:
             trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+class PlainWeights(BaseModule):
+    """What Swin and T2T-ViT add to mmpretrain's classes: how weights come in. Name it first among the bases."""
+
+    def init_weights(self) -> None:
+        """Load pretrained weights or draw new ones: truncated normal of std 0.02 for linear layers.
+
+        Raises:
+            ValueError: the checkpoint's backbone does not fit.
+        """
+        if not load_init_cfg(self):
+            super().init_weights()
+            draw_linear_weights(self)
+
+    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
+        """A checkpoint's tensors as this network takes them: as they are."""
+        return state
 
 
 @MODELS.register_module()
