@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
+from mmrel.utils.files import write_text_atomically
+
 RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 2e-5
 
@@ -118,7 +120,7 @@ def save_results(name: str, device: str, results: dict[str, Any]) -> Path:
         "torch": torch.__version__,
         "commit": _commit(),
     }
-    path.write_text(json.dumps({**environment, **results}, indent=2) + "\n")
+    write_text_atomically(path, json.dumps({**environment, **results}, indent=2) + "\n")
     print(f"written to {path}")
     return path
 

@@ -21,7 +21,7 @@ from sere_step import print_step_costs, step_costs
 from torch import Tensor
 
 from mmrel.models.heads import ChannelRelationHead, SpatialRelationHead
-from mmrel.models.necks.self_relation import RelationTokens
+from mmrel.models.outputs import RelationTokens
 from mmrel.ops.overlap import overlap_lattice
 from mmrel.structures import Geometry, ViewBatch
 

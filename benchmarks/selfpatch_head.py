@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from mmrel.models.heads import DistillationHead, PatchDistillationHead
 from mmrel.models.necks import NeighbourAggregation
 from mmrel.models.necks.class_attention import Aggregator, ClassAttention
-from mmrel.models.necks.neighbour_aggregation import AggregatedTokens, PatchLogits, _groups
+from mmrel.models.necks.neighbour_aggregation import _groups
+from mmrel.models.outputs import AggregatedTokens, PatchLogits
 from mmrel.ops.neighbours import neighbour_indices
 from mmrel.ops.prototypes import mean_logits
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch

@@ -154,4 +154,17 @@ class NetworkTokens:
     local_crops: TokenViews | None = None
 
 
-__all__ = ["FEATURES", "Geometry", "NetworkTokens", "SampleKey", "TokenViews", "ViewBatch"]
+def cross_pairs(num_views: int) -> list[tuple[int, int]]:
+    """All (q, v) with q != v."""
+    return [(q, v) for q in range(num_views) for v in range(num_views) if q != v]
+
+
+__all__ = [
+    "FEATURES",
+    "Geometry",
+    "NetworkTokens",
+    "SampleKey",
+    "TokenViews",
+    "ViewBatch",
+    "cross_pairs",
+]

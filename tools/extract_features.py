@@ -18,8 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mmrel.launch.arguments import positive
 from mmrel.utils import UsageError
-from mmrel.utils.arguments import positive
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -20,10 +20,11 @@ from mmengine.dist import get_rank, init_dist
 from mmengine.registry import init_default_scope
 
 from mmrel.apis.pretrained_model import load_pretraining
-from mmrel.engine.cpu_distributed import prepare_cpu_distributed
 from mmrel.engine.hooks import KNNHook
+from mmrel.launch.processes import prepare_cpu_distributed
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
+from mmrel.utils.files import write_text_atomically
 
 HOOK = "mmrel.KNNHook"
 
@@ -93,7 +94,7 @@ def main() -> None:
             "network": hook.network,
             "feature": hook.feature,
         }
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        write_text_atomically(args.out, json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from mmrel.apis.progress import Terminal
-from mmrel.apis.stages import StageError, StageRunner
+from mmrel.launch.arguments import positive
+from mmrel.quickstart.stages import StageError, StageRunner
+from mmrel.quickstart.terminal import Terminal
 from mmrel.utils import UsageError
-from mmrel.utils.arguments import positive
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> str:
     config, work_dir = find_method(args.method), args.work_dir.absolute()
     terminal = Terminal()
     with quiet(work_dir / "logs" / "quickstart.log"):
-        from mmrel.apis.quickstart_plan import Options, Plan
-        from mmrel.apis.quickstart_report import write_report
+        from mmrel.quickstart.plan import Options, Plan
+        from mmrel.quickstart.report import write_report
 
         options = Options(
             root=ROOT,

@@ -11,16 +11,15 @@ import argparse
 from copy import deepcopy
 from typing import Any
 
-from mmrel.utils import UsageError, reports_usage_errors
-from mmrel.utils.config import check_load_from, load_config, merge_options, prepare_work_dir
-from mmrel.utils.launch import (
+from mmrel.launch.options import (
     add_common_arguments,
-    build_runner,
-    on_cpu,
     parse,
     set_loader_defaults,
     set_work_dir,
 )
+from mmrel.utils import UsageError, reports_usage_errors
+from mmrel.utils.config import check_load_from, load_config, merge_options, prepare_work_dir
+from mmrel.utils.device import on_cpu
 
 
 def parse_args() -> argparse.Namespace:
@@ -134,6 +133,8 @@ def main() -> None:
     prepare_work_dir(config)
     import mmengine
     from mmengine.evaluator import DumpResults
+
+    from mmrel.launch.runner import build_runner
 
     runner = build_runner(config)
     if args.out and args.out_item in ("pred", None):

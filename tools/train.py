@@ -11,6 +11,13 @@ The options are those of mmpretrain's tool of the same name.
 import argparse
 from typing import Any
 
+from mmrel.launch.options import (
+    add_common_arguments,
+    enable_amp,
+    parse,
+    set_loader_defaults,
+    set_work_dir,
+)
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import (
     check_load_from,
@@ -19,15 +26,7 @@ from mmrel.utils.config import (
     merge_options,
     prepare_work_dir,
 )
-from mmrel.utils.launch import (
-    add_common_arguments,
-    build_runner,
-    enable_amp,
-    on_cpu,
-    parse,
-    set_loader_defaults,
-    set_work_dir,
-)
+from mmrel.utils.device import on_cpu
 
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -113,6 +112,8 @@ def main() -> None:
     check_load_from(config)
     check_pretrained(config)
     prepare_work_dir(config)
+    from mmrel.launch.runner import build_runner
+
     build_runner(config).train()
 
 

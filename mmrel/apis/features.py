@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmrel.datasets.bad_samples import UnreadableImageError
 from mmrel.datasets.transforms.load import ByteImage, DecodeImage, to_rgb
-from mmrel.engine.hooks.knn import evaluation_mode
+from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.registry import TRANSFORMS

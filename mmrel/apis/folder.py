@@ -1,7 +1,5 @@
 """Features of a whole folder of images, and the file that keeps them."""
 
-import os
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +23,9 @@ from mmrel.apis.features import (
     normalised,
 )
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
-from mmrel.engine.hooks.atomic_checkpoint import publish
-from mmrel.engine.hooks.knn import build_loader, evaluation_mode
+from mmrel.evaluation.loading import build_loader, evaluation_mode
 from mmrel.models.backbones import ViT
+from mmrel.utils.files import write_atomically
 
 NO_LABEL = -1
 Progress = Callable[[int, int], None]
@@ -58,22 +56,13 @@ class FolderFeatures:
 
         The file holds plain arrays: ``numpy.load`` reads it as it is, without unpickling.
         """
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file,
-                    features=self.features,
-                    labels=self.labels,
-                    classes=np.array(self.classes, dtype=np.str_),
-                    paths=np.array(self.paths, dtype=np.str_),
-                )
-            temporary.chmod(0o644)
-            publish(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        arrays: dict[str, Any] = {
+            "features": self.features,
+            "labels": self.labels,
+            "classes": np.array(self.classes, dtype=np.str_),
+            "paths": np.array(self.paths, dtype=np.str_),
+        }
+        write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
 def extract_folder(

@@ -28,7 +28,8 @@ from mmrel.checkpoints.layouts import LAYOUTS, MMREL, Layout
 from mmrel.checkpoints.mapping import as_float32, map_backbone, map_to_official
 from mmrel.checkpoints.recognise import check_supported, recognise
 from mmrel.checkpoints.rules import State
-from mmrel.utils.checkpoint_file import read_checkpoint, save_atomically
+from mmrel.utils.checkpoint_file import read_checkpoint
+from mmrel.utils.files import save_atomically
 
 NETWORKS = ("teacher", "student")
 LOOK_ALIKE = ("dino", "ibot", "timm")

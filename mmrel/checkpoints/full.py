@@ -21,7 +21,8 @@ from mmrel.checkpoints.layouts import Layout
 from mmrel.checkpoints.mapping import as_float32, listed, map_backbone
 from mmrel.checkpoints.recognise import check_supported
 from mmrel.checkpoints.rules import State, find_rule, rename
-from mmrel.utils.checkpoint_file import read_checkpoint, save_atomically
+from mmrel.utils.checkpoint_file import read_checkpoint
+from mmrel.utils.files import save_atomically
 
 CLASSIC_NAMES = {
     "parametrizations.weight.original0": "weight_g",

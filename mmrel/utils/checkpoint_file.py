@@ -1,12 +1,10 @@
-"""Reading checkpoint files that others wrote, without executing what is in them, and writing whole files.
+"""Reading checkpoint files that others wrote, without executing what is in them.
 
 A ``.pth`` file is a pickle, which can name any function to be called on loading. Here a file is read with torch's
 ``weights_only`` unpickler and a list of harmless types: what the official training checkpoints of the DINO family, of
 MMEngine and of Lightning hold beside tensors. Anything else is refused by name; there is no other way in.
 """
 
-import os
-import tempfile
 import zipfile
 from argparse import Namespace
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -108,21 +106,6 @@ def allowed_types() -> list[Any]:
         slice,
         *{type(np.dtype(name)) for name in DTYPES},
     ]
-
-
-def save_atomically(content: dict[str, Any], output: Path) -> None:
-    """Write a file under another name in the same folder, then rename it."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        torch.save(content, temporary)
-        temporary.chmod(0o644)
-        temporary.replace(output)
-    except BaseException:
-        temporary.unlink()
-        raise
 
 
 def _history_method(owner: Any, name: str) -> Any:

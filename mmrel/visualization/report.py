@@ -5,6 +5,8 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmrel.utils.files import write_text_atomically
+
 STYLE = """
 :root { color-scheme: light; }
 body { margin: 0; background: #f3f4f6; color: #111827; line-height: 1.55;
@@ -110,11 +112,10 @@ def write_page(path: Path, title: str, introduction: str, parts: Sequence[str]) 
         parts: what the functions above return, in order.
     """
     content = "\n".join([f"<h1>{escape(title)}</h1>", paragraph(introduction), *parts])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
+    write_text_atomically(
+        path,
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{content}\n</main>\n</body>\n</html>\n",
-        encoding="utf-8",
     )

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmrel.utils.files import write_atomically
+
 PRETRAINED = "#1f5fa8"
 RANDOM = "#c4651a"
 NEUTRAL = "#6b7280"
@@ -51,8 +53,7 @@ def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
         canvas = Figure(figsize=(width, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(canvas)
         yield canvas
-        path.parent.mkdir(parents=True, exist_ok=True)
-        canvas.savefig(path, dpi=150)
+        write_atomically(path, lambda file: canvas.savefig(file, dpi=150, format="png"))
 
 
 def hide_axes(axes: Axes) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmrel.apis.quickstart_plan import backbone_options
 from mmrel.models.backbones import DenseViT, ViT
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.models.backbones.pretrained import check_fit
+from mmrel.quickstart.plan import backbone_options
 from mmrel.registry import MODELS
 
 pytest.importorskip("mmdet")

@@ -9,6 +9,8 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmpretrain.models.backbones import VisionTransformer
 
+from mmrel.checkpoints import export
+from mmrel.checkpoints.config_text import backbone_config
 from mmrel.models.backbones import DenseViT, ViT
 
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
@@ -95,7 +97,7 @@ def test_export__loads_everywhere(checkpoint, networks, tmp_path, network, capsy
 
 
 def test_export__wrong_head_count_is_refused_downstream(checkpoint, tmp_path) -> None:
-    TOOL.export_backbone(checkpoint, tmp_path / "b.pth")
+    export.export_backbone(checkpoint, tmp_path / "b.pth")
     init = dict(type="Pretrained", checkpoint=str(tmp_path / "b.pth"), prefix="backbone.")
     model = DenseViT(ARCH | dict(num_heads=3), 32, 8, out_indices=(1,), init_cfg=init)
     with pytest.raises(ValueError, match="2 attention heads, the model has 3"):
@@ -106,7 +108,7 @@ def test_export__leaves_no_partial_file(checkpoint, tmp_path, monkeypatch) -> No
     def fail(*args: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(TOOL.torch, "save", fail)
+    monkeypatch.setattr(export.torch, "save", fail)
     output = tmp_path / "out" / "b.pth"
     assert TOOL.main([str(checkpoint), str(output)]) == 1
     assert list(output.parent.iterdir()) == []
@@ -153,7 +155,7 @@ def test_export__refuses(tmp_path, capsys, content, message) -> None:
     elif content is not None:
         torch.save(content, path)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        TOOL.export_backbone(path, tmp_path / "out.pth")
+        export.export_backbone(path, tmp_path / "out.pth")
     assert TOOL.main([str(path), str(tmp_path / "out.pth")]) == 1
     captured = capsys.readouterr()
     assert "executed" not in captured.out and captured.err.count("\n") == 1
@@ -161,9 +163,7 @@ def test_export__refuses(tmp_path, capsys, content, message) -> None:
 
 
 def test_backbone_config__is_parsed_not_executed() -> None:
-    config = TOOL.backbone_config(CONFIG)
+    config = backbone_config(CONFIG)
     assert config["img_size"] == 32 and config["arch"]["num_heads"] == 2
-    assert TOOL.backbone_config("model = dict(") == {}
-    assert TOOL.backbone_config("model = {'backbone': {'arch': 'deit-small'}}") == {
-        "arch": "deit-small"
-    }
+    assert backbone_config("model = dict(") == {}
+    assert backbone_config("model = {'backbone': {'arch': 'deit-small'}}") == {"arch": "deit-small"}

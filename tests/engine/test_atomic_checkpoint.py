@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from mmrel.engine.hooks import AtomicCheckpointHook, atomic_checkpoint
 from mmrel.engine.hooks.atomic_checkpoint import unreadable_reason
+from mmrel.utils import files
 
 
 def train(work_dir: Path, keep: int = -1, **changes: object) -> Runner:
@@ -47,7 +48,9 @@ def test_save__a_fault_at_any_point_keeps_the_previous_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """Each step of the fourth save fails in turn; the third, or the fourth, still resumes."""
-    target = {"torch.save": torch, "_point_to": AtomicCheckpointHook}.get(fault, atomic_checkpoint)
+    target = {"torch.save": torch, "sync_path": files, "_point_to": AtomicCheckpointHook}.get(
+        fault, atomic_checkpoint
+    )
     name = fault.split(".")[-1]
     original = getattr(target, name)
 

@@ -19,10 +19,10 @@ from test_knn_hook import hook, make_images
 from test_nonfinite import MODES, is_equal, poisoned
 from test_optim_wrapper import batch, toy, wrapper
 
-from mmrel.engine.cpu_distributed import prepare_cpu_distributed
 from mmrel.engine.optimizers import NonFiniteLossError
 from mmrel.evaluation import extract_features
 from mmrel.evaluation.knn import feature_extractor
+from mmrel.launch.processes import prepare_cpu_distributed
 from mmrel.structures import Geometry, ViewBatch
 
 MODELS = {

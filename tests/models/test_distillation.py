@@ -9,8 +9,9 @@ from reference import dino as reference
 
 from mmrel.models.heads import DistillationHead, MaskedDistillationHead
 from mmrel.models.heads.center import RunningCenter
-from mmrel.models.necks.projection import ProjectedTokens, PrototypeProjection
+from mmrel.models.necks.projection import PrototypeProjection
 from mmrel.models.necks.prototype import PrototypeLayer
+from mmrel.models.outputs import ProjectedTokens
 from mmrel.structures import ViewBatch
 
 TRUE, FALSE = torch.tensor(True), torch.tensor(False)

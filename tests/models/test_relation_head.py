@@ -9,7 +9,8 @@ from reference import relation as reference
 from torch import Tensor, nn
 
 from mmrel.models.heads import ChannelRelationHead, SpatialRelationHead
-from mmrel.models.necks.self_relation import RelationTokens, SelfRelation
+from mmrel.models.necks.self_relation import SelfRelation
+from mmrel.models.outputs import RelationTokens
 from mmrel.registry import MODELS
 from mmrel.structures import Geometry, NetworkTokens, TokenViews, ViewBatch
 

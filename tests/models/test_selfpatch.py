@@ -16,7 +16,7 @@ from mmrel.models.backbones import ViT
 from mmrel.models.heads import DistillationHead, PatchDistillationHead
 from mmrel.models.necks import NeighbourAggregation
 from mmrel.models.necks.class_attention import Aggregator, ClassAttention
-from mmrel.models.necks.neighbour_aggregation import AggregatedTokens, PatchLogits
+from mmrel.models.outputs import AggregatedTokens, PatchLogits
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 

@@ -20,7 +20,8 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmrel.utils.checkpoint_file import read_checkpoint, save_atomically
+from mmrel.utils.checkpoint_file import read_checkpoint
+from mmrel.utils.files import save_atomically
 
 STATE = {"a.weight": torch.arange(12.0).reshape(3, 4), "a.bias": torch.ones(3)}
 

@@ -9,7 +9,9 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
-from mmrel.utils import UsageError, launch, runner
+from mmrel.launch import options as launch
+from mmrel.launch import runner
+from mmrel.utils import UsageError
 from mmrel.utils import config as config_tools
 
 

@@ -22,6 +22,7 @@ from mmrel.datasets.scenes import writers
 from mmrel.datasets.scenes.classes import CLASSES, SEGMENTATION_CLASSES, STUFF
 from mmrel.datasets.scenes.texture import PHOTOS, SPLITS, photo_path
 from mmrel.datasets.scenes.writers import LAYOUTS, Job
+from mmrel.utils.files import write_text_atomically
 
 VERSION = 2
 """Raised whenever the same parameters would give other pixels or annotations."""
@@ -195,9 +196,7 @@ def _install(root: Path, folder: Path, own: Parameters) -> None:
         shutil.rmtree(root / layout, ignore_errors=True)
     for layout in own.layouts:
         (folder / layout).rename(root / layout)
-    stamp = folder / STAMP
-    stamp.write_text(json.dumps(own.stamp(), indent=2) + "\n", encoding="utf-8")
-    stamp.replace(root / STAMP)
+    write_text_atomically(root / STAMP, json.dumps(own.stamp(), indent=2) + "\n")
     folder.rmdir()
 
 

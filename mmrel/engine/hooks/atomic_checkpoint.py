@@ -6,7 +6,6 @@ the pointer ``last_checkpoint`` moves the same way, and only then older files go
 plain types alone, so ``torch.load(..., weights_only=True)`` reads them as they are.
 """
 
-import os
 import pickle
 import zipfile
 from collections import deque
@@ -22,27 +21,12 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor
 
-from mmrel.engine.hooks.teacher_update import unwrap_model
 from mmrel.registry import HOOKS
+from mmrel.utils.device import unwrap_model
+from mmrel.utils.files import publish, write_text_atomically
 
 POINTER = "last_checkpoint"
 REQUIRED = ("meta", "state_dict", "optimizer", "message_hub")
-
-
-def sync_path(path: Path) -> None:
-    """Bring a file's content, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def publish(temporary: Path, final: Path) -> None:
-    """Give a complete file its name, atomically; both lie in one folder."""
-    sync_path(temporary)
-    temporary.replace(final)
-    sync_path(final.parent)
 
 
 def unreadable_reason(path: Path) -> str | None:
@@ -186,9 +170,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @staticmethod
     def _point_to(checkpoint: Path, work_dir: Path) -> None:
-        temporary = work_dir / f".{POINTER}.tmp"
-        temporary.write_text(str(checkpoint))
-        publish(temporary, work_dir / POINTER)
+        write_text_atomically(work_dir / POINTER, str(checkpoint))
 
 
 def to_plain(value: Any) -> Any:

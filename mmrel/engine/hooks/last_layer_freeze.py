@@ -8,8 +8,8 @@ it either.
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmrel.engine.hooks.teacher_update import unwrap_model
 from mmrel.registry import HOOKS
+from mmrel.utils.device import unwrap_model
 
 
 @HOOKS.register_module()

@@ -8,17 +8,12 @@ saved with it; it moves after the step, not before; and a skipped step (fp16 ove
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmrel.engine.optimizers.selfsup_optim_wrapper import SelfSupOptimWrapper
 from mmrel.ops.schedules import cosine_schedule
 from mmrel.registry import HOOKS
-
-
-def unwrap_model(runner: Runner) -> Any:
-    """The runner's model without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+from mmrel.utils.device import unwrap_model
 
 
 @HOOKS.register_module()

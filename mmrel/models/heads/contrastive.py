@@ -7,11 +7,10 @@ from mmengine.dist import all_gather, get_rank
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmrel.models.heads.relation import cross_pairs
 from mmrel.ops.contrastive import info_nce, retrieval_accuracy
 from mmrel.ops.distillation import check_temperature
 from mmrel.registry import MODELS
-from mmrel.structures import ViewBatch
+from mmrel.structures import ViewBatch, cross_pairs
 
 
 @MODELS.register_module()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmrel.models.heads.prototype import PrototypeHead
-from mmrel.models.necks.prototype import ClassLogits
+from mmrel.models.outputs import ClassLogits
 from mmrel.ops.distillation import merged_cross_entropy, teacher_probabilities
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch

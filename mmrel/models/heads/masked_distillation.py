@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmrel.models.heads.prototype import PrototypeHead
-from mmrel.models.necks.projection import ProjectedTokens
+from mmrel.models.outputs import ProjectedTokens
 from mmrel.ops.distillation import soft_cross_entropy
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmrel.models.heads.prototype import PrototypeHead
-from mmrel.models.necks.neighbour_aggregation import AggregatedTokens
+from mmrel.models.outputs import AggregatedTokens
 from mmrel.ops.prototypes import mean_logits, prototype_cross_entropy
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch

@@ -12,12 +12,12 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmrel.models.necks.self_relation import RelationTokens
+from mmrel.models.outputs import RelationTokens
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice, sample_selected_tokens
 from mmrel.ops.relation import matched_spatial_loss, merged_channel_loss
 from mmrel.registry import MODELS
-from mmrel.structures import ViewBatch
+from mmrel.structures import ViewBatch, cross_pairs
 
 
 class RelationHead(BaseModule):
@@ -206,11 +206,6 @@ class ChannelRelationHead(RelationHead):
             self.student_temperature,
         )
         return {"loss_channel": loss}
-
-
-def cross_pairs(num_views: int) -> list[tuple[int, int]]:
-    """All (q, v) with q != v."""
-    return [(q, v) for q in range(num_views) for v in range(num_views) if q != v]
 
 
 def check_views(student: RelationTokens, views: ViewBatch) -> None:

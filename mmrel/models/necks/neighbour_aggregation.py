@@ -10,45 +10,18 @@ prototypes are applied to global crops only; and patch logits stay in two factor
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmrel.models.necks.class_attention import Aggregator
-from mmrel.models.necks.prototype import ClassLogits, PrototypeProjector
+from mmrel.models.necks.prototype import PrototypeProjector
+from mmrel.models.outputs import AggregatedTokens, PatchLogits
 from mmrel.ops.neighbours import check_neighbours, select_neighbours
 from mmrel.ops.prototypes import mean_logits
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
-
-
-@dataclass(frozen=True)
-class PatchLogits:
-    """Logits ``features @ prototypes^T`` of all patches of all crops, as their factors.
-
-    Attributes:
-        features: ``(M, D)``: view-major, then image, then row-major in the crop.
-        prototypes: ``(K2, D)``.
-        counts: patches per crop, for each of the V + L views.
-    """
-
-    features: Tensor
-    prototypes: Tensor
-    counts: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class AggregatedTokens(ClassLogits):
-    """Logits over prototypes.
-
-    Attributes:
-        cls: ``(n, K)``, image tokens: the student's of all crops, the teacher's of the global ones; view-major.
-        patches: the student's patches, or what the teacher made of their neighbours.
-    """
-
-    patches: PatchLogits
 
 
 @MODELS.register_module()

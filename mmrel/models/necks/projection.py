@@ -7,29 +7,15 @@ two are equal.
 """
 
 import copy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mmrel.models.necks.prototype import ClassLogits, PrototypeLayer, PrototypeProjector
+from mmrel.models.necks.prototype import PrototypeLayer, PrototypeProjector
+from mmrel.models.outputs import ProjectedTokens
 from mmrel.ops.prototypes import mean_logits
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, ViewBatch
-
-
-@dataclass(frozen=True)
-class ProjectedTokens(ClassLogits):
-    """Logits over prototypes.
-
-    Attributes:
-        cls: ``(n, K)``, class tokens of the network's crops, view-major.
-        patches: ``(M, K2)``, the patches at ``ViewBatch.mask_indices``, or ``None``.
-        patch_mean: float32 ``(1, K2)``, mean over all patches of all crops (teacher only), or ``None``.
-    """
-
-    patches: Tensor | None = None
-    patch_mean: Tensor | None = None
 
 
 @MODELS.register_module()

@@ -1,35 +1,11 @@
 """The head of DINO (arXiv 2104.14294, section 3): an MLP, a unit bottleneck and weight-normalised prototypes."""
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-
-from mmrel.ops.precision import upcast
-
-
-@dataclass(frozen=True)
-class ClassLogits:
-    """Logits of one vector per crop over prototypes.
-
-    Attributes:
-        cls: ``(n, K)``, the network's crops, view-major.
-        cls_mean: float32 ``(1, K)``, the mean that the centre follows where it counts more crops than ``cls``
-            holds (teacher only), or ``None``.
-    """
-
-    cls: Tensor
-    cls_mean: Tensor | None = field(default=None, kw_only=True)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean logits ``(1, K)`` that the centre follows."""
-        return (
-            upcast(self.cls).mean(dim=0, keepdim=True) if self.cls_mean is None else self.cls_mean
-        )
 
 
 class PrototypeLayer(nn.Module):

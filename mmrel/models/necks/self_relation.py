@@ -8,32 +8,15 @@ and so uses the parts for global crops when there are one or two local crops.
 """
 
 import copy
-from dataclasses import dataclass
 from typing import Any
 
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmrel.models.outputs import RelationTokens
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
-
-
-@dataclass(frozen=True)
-class RelationTokens:
-    """Tokens whose self-relations are compared.
-
-    Attributes:
-        global_tokens: ``(V*B, N, C)``, view-major.
-        global_grid: ``(rows, cols)`` of them.
-        local_tokens: ``(L*B, n, C)``, view-major, or ``None``.
-        local_grid: ``(rows, cols)`` of them, or ``None``.
-    """
-
-    global_tokens: Tensor
-    global_grid: tuple[int, int]
-    local_tokens: Tensor | None = None
-    local_grid: tuple[int, int] | None = None
 
 
 @MODELS.register_module()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from mmrel.apis.quickstart_plan import Plan
 from mmrel.datasets.scenes import CLASSES
 from mmrel.datasets.scenes.thumbnail import thumbnail_features
 from mmrel.evaluation.knn import knn_accuracy
+from mmrel.quickstart.plan import Plan
 from mmrel.visualization.records import Records, last_value, read_records, series
 
 NEIGHBOURS = 20

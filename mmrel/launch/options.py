@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from mmrel.utils.device import on_cpu
 from mmrel.utils.errors import UsageError
 
 HALF_PRECISION = ("fp16", "bf16")
@@ -90,23 +91,3 @@ def enable_amp(config: Any) -> None:
             f"mmrel.SelfSupOptimWrapper, not with {name!r}. Leave --amp out or change "
             "optim_wrapper.type."
         )
-
-
-def build_runner(config: Any) -> Any:
-    """Build the runner; a distributed run without a GPU talks through gloo."""
-    from mmengine.registry import RUNNERS
-
-    from mmrel.engine.cpu_distributed import prepare_cpu_distributed
-    from mmrel.utils.runner import LaunchedRunner
-
-    prepare_cpu_distributed(config)
-    if "runner_type" in config:
-        return RUNNERS.build(config)
-    return LaunchedRunner.from_cfg(config)
-
-
-def on_cpu() -> bool:
-    """Whether MMEngine will put the model on the CPU."""
-    from mmengine.device import get_device
-
-    return get_device() == "cpu"

@@ -13,17 +13,18 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmrel.apis import quickstart_plan, quickstart_report
-from mmrel.apis.quickstart_plan import Options, Plan, backbone_options, shorter_schedule
-from mmrel.apis.quickstart_results import (
+from mmrel.datasets.scenes import CLASSES
+from mmrel.quickstart import plan as quickstart_plan
+from mmrel.quickstart import report as quickstart_report
+from mmrel.quickstart.plan import Options, Plan, backbone_options, shorter_schedule
+from mmrel.quickstart.results import (
     Result,
     read_results,
     read_runs,
     thumbnail_accuracy,
     verdict,
 )
-from mmrel.apis.stages import StageRunner
-from mmrel.datasets.scenes import CLASSES
+from mmrel.quickstart.stages import StageRunner
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path("configs/quickstart/ibot-sere_vit-tiny-p8_scenes.py")

@@ -1,12 +1,14 @@
-"""The runner of ``tools/train.py`` and ``tools/test.py``."""
+"""The runner of ``tools/train.py`` and ``tools/test.py``, and how a configuration becomes one."""
 
 from typing import Any
 
 from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from mmrel.utils.launch import on_cpu
+from mmrel.launch.processes import prepare_cpu_distributed
+from mmrel.utils.device import on_cpu
 
 
 class LaunchedRunner(Runner):
@@ -24,3 +26,11 @@ class LaunchedRunner(Runner):
             )
             model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)
+
+
+def build_runner(config: Any) -> Any:
+    """Build the runner; a distributed run without a GPU talks through gloo."""
+    prepare_cpu_distributed(config)
+    if "runner_type" in config:
+        return RUNNERS.build(config)
+    return LaunchedRunner.from_cfg(config)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mmrel.apis.progress import Terminal, compact
-from mmrel.apis.stages import Stage, StageError, StageRunner, format_seconds
+from mmrel.quickstart.stages import Stage, StageError, StageRunner, format_seconds
+from mmrel.quickstart.terminal import Terminal, compact
 
 WRITE = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x'); print(*sys.argv[2:])"
 

@@ -20,6 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mmrel.utils.files import write_text_atomically
+
 TAIL = 30
 """Lines of a failed stage's log that are shown."""
 
@@ -136,11 +138,7 @@ class StageRunner:
             "seconds": round(seconds, 1),
             "finished": datetime.now().isoformat(timespec="seconds"),
         }
-        path = self._stamp_path(stage)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
-        unfinished.replace(path)
+        write_text_atomically(self._stamp_path(stage), json.dumps(content, indent=2) + "\n")
 
     def forget(self, stage: Stage) -> None:
         """Remove the stamp: what the stage wrote is about to change."""
@@ -185,8 +183,7 @@ class _Running:
             return stage.resume
         if stage.folder is not None:
             shutil.rmtree(stage.folder, ignore_errors=True)
-        started.parent.mkdir(parents=True, exist_ok=True)
-        started.write_text(json.dumps(stage.inputs))
+        write_text_atomically(started, json.dumps(stage.inputs))
         return ()
 
     def _read(self, log: Path) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from mmrel.apis.quickstart_figures import (
+from mmrel.quickstart.figures import (
     MIN_SCORE,
     draw_curves,
     draw_predictions,
     draw_relations,
     draw_similarities,
 )
-from mmrel.apis.quickstart_plan import Plan
-from mmrel.apis.quickstart_results import (
+from mmrel.quickstart.plan import Plan
+from mmrel.quickstart.results import (
     NEIGHBOURS,
     THUMBNAIL_SIZE,
     Result,
@@ -23,7 +23,7 @@ from mmrel.apis.quickstart_results import (
     read_runs,
     verdict,
 )
-from mmrel.apis.stages import StageRunner, format_seconds
+from mmrel.quickstart.stages import StageRunner, format_seconds
 from mmrel.visualization import report
 
 PACKAGES = (

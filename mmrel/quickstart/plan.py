@@ -10,9 +10,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmrel.apis.stages import Stage
 from mmrel.datasets.scenes.generate import STAMP, Parameters
 from mmrel.datasets.scenes.writers import LAYOUTS
+from mmrel.quickstart.stages import Stage
 from mmrel.utils.config import load_config
 from mmrel.version import __version__
 

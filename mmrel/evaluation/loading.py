@@ -1,0 +1,49 @@
+"""What every evaluation of frozen features begins with: an ordered loader, and a network that is left as it was."""
+
+import copy
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.registry import DATASETS
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards, each module's mode and all generators are as before."""
+    modes = [(module, module.training) for module in network.modules()]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        network.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoader:
+    """An ordered loader, for at most ``max_samples`` images spread evenly over the data set.
+
+    Args:
+        cfg: dataloader configuration; a missing sampler is an ordered ``DefaultSampler``.
+        max_samples: ``None`` for all.
+    """
+    cfg = copy.deepcopy(dict(cfg))
+    cfg.setdefault("sampler", {"type": "DefaultSampler", "shuffle": False})
+    dataset = DATASETS.build(cfg["dataset"])
+    dataset.full_init()
+    if max_samples is not None and max_samples < len(dataset):
+        spread = np.linspace(0, len(dataset) - 1, max_samples).round().astype(int)
+        dataset.get_subset_(spread.tolist())
+    cfg["dataset"] = dataset
+    return Runner.build_dataloader(cfg, seed=0)
