@@ -51,6 +51,22 @@ def test_loss__stops_before_anything_changes(mode: dict, precision: str) -> None
         assert is_equal(state, moments[key])
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
+def test_loss__infinite_with_finite_gradients_stops_too(mode: dict, value: float) -> None:
+    """No gradient would betray this loss: only the loss itself is not finite."""
+    model = toy()
+    wrapped = wrapper(model, **mode)
+    step(model, wrapped, batch(0))
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(NonFiniteLossError, match=f"loss = {value} at iteration 1 "):
+        finite = sum(parameter.sum() for parameter in model.last_layer.parameters())
+        with wrapped.optim_context(model):
+            wrapped.update_params(finite + value)
+        wrapped.check_finite(wait=True)
+    assert is_equal(model.state_dict(), before)
+
+
 def test_deferred__saving_raises_too() -> None:
     model = toy()
     wrapped = wrapper(model, **MODES[1])
