@@ -102,7 +102,7 @@ MUTANTS = (
         "engine/loops/resumable_epoch_loop.py",
         "sampler.set_epoch(self._epoch)",
         "sampler.set_epoch(0)",
-        ("engine/test_resume.py", "engine/test_resume_pipeline.py"),
+        ("engine/test_resumable_loop.py",),
     ),
     # Crops, masks, colours.
     Mutant(
@@ -401,7 +401,7 @@ MUTANTS = (
         "engine/hooks/atomic_checkpoint.py",
         "if missing or unexpected or shapes:",
         "if missing or unexpected:",
-        ("engine/test_atomic_checkpoint.py", "engine/test_resume.py"),
+        ("engine/test_resumable_loop.py",),
     ),
     Mutant(
         "the folder's entry is not brought to the disk",
@@ -422,7 +422,7 @@ MUTANTS = (
         "engine/hooks/knn.py",
         "temperature: float = 0.07",
         "temperature: float = 0.1",
-        ("engine/test_knn_hook.py",),
+        ("evaluation/test_knn_defaults.py",),
     ),
 )
 
