@@ -49,9 +49,9 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 
 MODELS = _child("model", MMENGINE_MODELS, "mmrel.models")
-DATASETS = _child("dataset", MMENGINE_DATASETS, "mmrel.datasets")
-DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "mmrel.datasets")
-TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "mmrel.datasets")
+DATASETS = _child("dataset", MMENGINE_DATASETS, "mmrel.datasets.image_folder")
+DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "mmrel.datasets.samplers")
+TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "mmrel.datasets.transforms")
 HOOKS = _child("hook", MMENGINE_HOOKS, "mmrel.engine")
 LOOPS = _child("loop", MMENGINE_LOOPS, "mmrel.engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", MMENGINE_OPTIM_WRAPPERS, "mmrel.engine")

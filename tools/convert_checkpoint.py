@@ -15,10 +15,12 @@ it. Nothing stored in the file is executed. See docs/checkpoints.md.
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmrel.checkpoints import Backbone, convert, convert_full, convert_to_official
-from mmrel.checkpoints.convert import NETWORKS
-from mmrel.checkpoints.layouts import OFFICIAL
+from mmrel.checkpoints.layouts import NETWORKS, OFFICIAL
+
+if TYPE_CHECKING:
+    from mmrel.checkpoints import Backbone
 
 TARGETS = ("timm", "dino")
 
@@ -69,7 +71,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def report(backbone: Backbone) -> str:
+def report(backbone: "Backbone") -> str:
     """What was recognised, mapped and left out, in a few lines."""
     meta = backbone.meta
     size = meta["img_size"]
@@ -97,8 +99,10 @@ def report(backbone: Backbone) -> str:
     return "\n".join(["  " + line for line in [*lines, *(f"note: {n}" for n in backbone.notes)]])
 
 
-def run(options: argparse.Namespace) -> Backbone:
+def run(options: argparse.Namespace) -> "Backbone":
     """Convert in the way that the options ask for."""
+    from mmrel.checkpoints import convert, convert_full, convert_to_official
+
     settings = {
         "layout": options.layout,
         "allow_extra": options.allow_extra,

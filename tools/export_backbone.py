@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmrel.checkpoints.export import PREFIXES, export_backbone
+from mmrel.checkpoints.layouts import NETWORKS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,11 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="file to write")
     parser.add_argument(
         "--network",
-        choices=sorted(PREFIXES),
+        choices=NETWORKS,
         default="teacher",
         help="which of the two networks (default: teacher, which is generally better)",
     )
     options = parser.parse_args(arguments)
+    from mmrel.checkpoints.export import export_backbone
+
     try:
         meta = export_backbone(options.checkpoint, options.output, options.network)
     except (OSError, ValueError) as error:

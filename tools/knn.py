@@ -12,19 +12,16 @@ checkpoint is read with ``weights_only=True``: nothing stored in it is executed.
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.config import DictAction
-from mmengine.dist import get_rank, init_dist
-from mmengine.registry import init_default_scope
 
-from mmrel.apis.pretrained_model import load_pretraining
-from mmrel.engine.hooks import KNNHook
-from mmrel.launch.processes import prepare_cpu_distributed
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
 from mmrel.utils.files import write_text_atomically
+
+if TYPE_CHECKING:
+    from mmrel.engine.hooks import KNNHook
 
 HOOK = "mmrel.KNNHook"
 
@@ -45,12 +42,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_hook(config: Any, args: argparse.Namespace) -> KNNHook:
+def build_hook(config: Any, args: argparse.Namespace) -> "KNNHook":
     """The configuration's k-NN hook with the command line's changes.
 
     Raises:
         UsageError: if the configuration has none.
     """
+    from mmrel.engine.hooks import KNNHook
+
     named = (config.get("default_hooks") or {}).values()
     found = [
         dict(hook)
@@ -74,10 +73,17 @@ def main() -> None:
     """Evaluate, print and write."""
     args = parse_args()
     config = load_config(args.config)
+    from mmengine.dist import get_rank, init_dist
+    from mmengine.registry import init_default_scope
+    from torch import distributed
+
+    from mmrel.apis.pretrained_model import load_pretraining
+    from mmrel.launch.processes import prepare_cpu_distributed
+
     merge_options(config, args.cfg_options)
     config.launcher = args.launcher
     prepare_cpu_distributed(config)
-    if args.launcher != "none" and not torch.distributed.is_initialized():
+    if args.launcher != "none" and not distributed.is_initialized():
         init_dist(args.launcher)
     init_default_scope(config.get("default_scope", "mmpretrain"))
     hook = build_hook(config, args)

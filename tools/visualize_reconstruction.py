@@ -13,16 +13,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import DictAction
-from mmengine.registry import DATASETS, init_default_scope
-from torch.utils.data import default_collate
 
-from mmrel.apis.pretrained_model import load_pretraining
-from mmrel.structures import SampleKey
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
-from mmrel.visualization.reconstruction import draw_reconstructions, reconstruct
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,6 +38,12 @@ def load_batch(config: Any, count: int, folder: str | None, seed: int) -> Any:
     Raises:
         UsageError: fewer than 1 or more images than there are were asked for.
     """
+    import numpy as np
+    from mmengine.registry import DATASETS
+    from torch.utils.data import default_collate
+
+    from mmrel.structures import SampleKey
+
     settings = dict(config.train_dataloader.dataset)
     dataset = DATASETS.build({**settings, "data_root": folder} if folder else settings)
     if not 1 <= count <= len(dataset):
@@ -56,6 +56,11 @@ def load_batch(config: Any, count: int, folder: str | None, seed: int) -> Any:
 def main() -> None:
     """Restore, draw, and print the error."""
     args = parse_args()
+    from mmengine.registry import init_default_scope
+
+    from mmrel.apis.pretrained_model import load_pretraining
+    from mmrel.visualization.reconstruction import draw_reconstructions, reconstruct
+
     config = load_config(args.config, args.cfg_options)
     merge_options(config, args.cfg_options)
     if config.model.type != "mmrel.SiT":

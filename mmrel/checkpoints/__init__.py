@@ -1,14 +1,19 @@
 """Weights of vision transformers from other projects, and mmrel's for them."""
 
-from mmrel.checkpoints.convert import (
-    Backbone,
-    convert,
-    convert_to_official,
-    load_backbone,
-    read_backbone_file,
-    to_official,
-)
-from mmrel.checkpoints.full import convert_full
+from typing import TYPE_CHECKING
+
+from mmrel.utils.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from mmrel.checkpoints.convert import (
+        Backbone,
+        convert,
+        convert_to_official,
+        load_backbone,
+        read_backbone_file,
+        to_official,
+    )
+    from mmrel.checkpoints.full import convert_full
 
 __all__ = [
     "Backbone",
@@ -19,3 +24,11 @@ __all__ = [
     "read_backbone_file",
     "to_official",
 ]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "mmrel.checkpoints.convert"),
+        "convert_full": "mmrel.checkpoints.full",
+    },
+)

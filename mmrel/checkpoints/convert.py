@@ -24,14 +24,13 @@ from mmrel.checkpoints.describe import (
     describe,
     describe_official,
 )
-from mmrel.checkpoints.layouts import LAYOUTS, MMREL, Layout
+from mmrel.checkpoints.layouts import LAYOUTS, MMREL, NETWORKS, Layout
 from mmrel.checkpoints.mapping import as_float32, map_backbone, map_to_official
 from mmrel.checkpoints.recognise import check_supported, recognise
 from mmrel.checkpoints.rules import State
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.files import save_atomically
 
-NETWORKS = ("teacher", "student")
 LOOK_ALIKE = ("dino", "ibot", "timm")
 PREFIX = "backbone."
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import Any
 
-from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
+from mmrel.checkpoints.architectures import ARCHITECTURES
 from mmrel.checkpoints.config_text import backbone_config, method_name
 from mmrel.checkpoints.layouts import Layout
 from mmrel.checkpoints.recognise import has_fixed_positions
@@ -20,10 +20,9 @@ from mmrel.checkpoints.rules import State
 ARCH_NAMES = ("deit-tiny", "deit-small", "deit-base", "large", "huge")
 UNUSUAL_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
 CHANNELS_PER_HEAD = 64
-MOCOV3_SMALL = {"embed_dims": 384, "num_layers": 12, "num_heads": 12, "feedforward_channels": 1536}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "ViT": {"arch": "deit-small", "pos_interpolation": "dino"},
-    "MoCoV3ViT": {"arch": MOCOV3_SMALL, "pos_interpolation": "size"},
+    "MoCoV3ViT": {"arch": ARCHITECTURES["mocov3-small"], "pos_interpolation": "size"},
 }
 """What mmrel's backbones have where a config does not say; a test compares them."""
 PROJECTION = "patch_embed.projection.weight"
@@ -236,9 +235,7 @@ def _settings(text: str) -> dict[str, Any]:
 def _arch_settings(arch: Any) -> dict[str, int]:
     if isinstance(arch, dict):
         return arch
-    if arch == "mocov3-small":
-        return MOCOV3_SMALL
-    return VisionTransformer.arch_zoo.get(arch, {}) if isinstance(arch, str) else {}
+    return ARCHITECTURES.get(arch, {}) if isinstance(arch, str) else {}
 
 
 def _arch_name(sizes: Mapping[str, Any]) -> str:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from mmrel.checkpoints.rules import Rule
 
+NETWORKS = ("teacher", "student")
+"""What a file may hold two of."""
+
 PLAIN = (
     Rule("pos_embed", "pos_embed"),
     Rule("patch_embed.proj.{p}", "patch_embed.projection.{p}"),

@@ -4,14 +4,18 @@ A template is a whole name with ``{i}`` for a number and ``{p}`` for ``weight`` 
 only, so that ``attn.proj`` is never taken for ``patch_embed.proj``.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:  # the tables are read by tools that answer before torch is imported
+    from torch import Tensor
 
-State = dict[str, Tensor]
+State: TypeAlias = "dict[str, Tensor]"
 
 FIELDS = {"i": r"0|[1-9]\d*", "j": r"0|[1-9]\d*", "p": "weight|bias"}
 PARAMETERS = ("weight", "bias")

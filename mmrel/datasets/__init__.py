@@ -1,19 +1,24 @@
-"""Data sets, samplers and transforms; importing this package registers them."""
+"""Data sets, samplers and transforms. The registries import the modules that register them on first use."""
 
-from mmrel.datasets.image_folder import ImageFolder
-from mmrel.datasets.samplers import KeyedSampler
-from mmrel.datasets.transforms import (
-    BlockMask,
-    DecodeImage,
-    DrawColorAugmentation,
-    DrawCorruption,
-    DrawMegaPatches,
-    DrawPatchAugmentation,
-    MultiCrop,
-    PackViews,
-    PaddedCrop,
-    ShufflePatches,
-)
+from typing import TYPE_CHECKING
+
+from mmrel.utils.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from mmrel.datasets.image_folder import ImageFolder
+    from mmrel.datasets.samplers import KeyedSampler
+    from mmrel.datasets.transforms import (
+        BlockMask,
+        DecodeImage,
+        DrawColorAugmentation,
+        DrawCorruption,
+        DrawMegaPatches,
+        DrawPatchAugmentation,
+        MultiCrop,
+        PackViews,
+        PaddedCrop,
+        ShufflePatches,
+    )
 
 __all__ = [
     "BlockMask",
@@ -29,3 +34,12 @@ __all__ = [
     "PaddedCrop",
     "ShufflePatches",
 ]
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "mmrel.datasets.transforms"),
+        "ImageFolder": "mmrel.datasets.image_folder",
+        "KeyedSampler": "mmrel.datasets.samplers",
+    },
+)

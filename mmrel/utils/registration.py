@@ -2,7 +2,14 @@
 
 from importlib import import_module
 
-_LOCATIONS = ("mmrel.models", "mmrel.datasets", "mmrel.engine", "mmrel.evaluation")
+_LOCATIONS = (
+    "mmrel.models",
+    "mmrel.datasets.image_folder",
+    "mmrel.datasets.samplers",
+    "mmrel.datasets.transforms",
+    "mmrel.engine",
+    "mmrel.evaluation",
+)
 
 
 def register_all_modules(init_default_scope: bool = True) -> None:
