@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import torch
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmrel.models.backbones.host_vit import HostViT, refuse_arguments
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.models.backbones.pretrained import (
     State,
@@ -27,10 +28,15 @@ from mmrel.ops.position import METHODS, resize_position_embedding
 from mmrel.registry import MODELS
 
 OUT_NORMS = ("none", "last", "all")
+INSTEAD = {
+    "final_norm": "use out_norm instead",
+    "out_type": "feature maps are returned, so leave it out",
+    "interpolate_mode": "positions are resized as pos_interp says, always bicubic, so leave it out",
+}
 
 
 @MODELS.register_module()
-class DenseViT(VisionTransformer):
+class DenseViT(HostViT):
     """Vision transformer that returns feature maps of chosen blocks.
 
     Weights are given by ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
@@ -86,8 +92,9 @@ class DenseViT(VisionTransformer):
         _check_choice("out_norm", out_norm, OUT_NORMS)
         if pos_interp is not None:
             _check_choice("pos_interp", pos_interp, METHODS)
-        _check_kwargs(kwargs)
+        refuse_arguments("DenseViT", kwargs, INSTEAD)
         super().__init__(
+            frozen_stages=frozen_stages,
             arch=arch,
             img_size=img_size,
             patch_size=patch_size,
@@ -107,9 +114,6 @@ class DenseViT(VisionTransformer):
         self.pretrained_num_heads = (
             own_heads if pretrained_num_heads is None else pretrained_num_heads
         )
-        self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
-        for part in self._frozen_parts():
-            part.requires_grad_(False)
         for layer in self.layers[self.out_indices[-1] + 1 :]:
             layer.requires_grad_(False)
 
@@ -169,14 +173,6 @@ class DenseViT(VisionTransformer):
             tokens = layer(tokens)
         return maps[0] if isinstance(blocks, int) else tuple(maps)
 
-    def train(self, mode: bool = True) -> "DenseViT":
-        """Set training mode; frozen parts stay in evaluation mode."""
-        super().train(mode)
-        for part in self._frozen_parts():
-            if isinstance(part, nn.Module):
-                part.eval()
-        return self
-
     def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
         """A checkpoint's tensors without the ignored ones, positions on this model's grid.
 
@@ -209,16 +205,6 @@ class DenseViT(VisionTransformer):
         )
         return self.ln1(tokens) if wanted else tokens
 
-    def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
-        # BaseModule's constructor may call train() before the stages are known.
-        stages = getattr(self, "frozen_stages", -1)
-        if stages < 0:
-            return []
-        parts = [self.pos_embed, self.patch_embed, self.drop_after_pos, self.pre_norm]
-        parts += [] if self.cls_token is None else [self.cls_token]
-        parts += list(self.layers[:stages])
-        return [*parts, self.ln1] if stages == self.num_layers and self.final_norm else parts
-
 
 def attention_map(attention: MultiheadAttention, tokens: Tensor) -> Tensor:
     """``softmax(q k^T / sqrt(d))`` of one of mmpretrain's attention modules.
@@ -243,12 +229,6 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _check_kwargs(kwargs: dict[str, Any]) -> None:
-    for name, instead in (("final_norm", "out_norm"), ("out_type", "nothing: maps are returned")):
-        if name in kwargs:
-            raise ValueError(f"DenseViT takes no {name}={kwargs[name]!r}; use {instead} instead.")
-
-
 def _check_indices(indices: int | Sequence[int], num_layers: int) -> list[int]:
     given = [indices] if isinstance(indices, int) else list(indices)
     found = [index + num_layers if index < 0 else index for index in given]
@@ -260,12 +240,3 @@ def _check_indices(indices: int | Sequence[int], num_layers: int) -> list[int]:
             f"{num_layers - 1}."
         )
     return found
-
-
-def _check_frozen(stages: int, num_layers: int) -> int:
-    if not -1 <= stages <= num_layers:
-        raise ValueError(
-            f"frozen_stages is {stages}; allowed: -1 (nothing), 0 (embeddings), 1 to {num_layers} "
-            "(that many blocks too). Change it in the backbone's config."
-        )
-    return stages
