@@ -181,7 +181,9 @@ def test_sere__preprocesses_as_its_base() -> None:
     wanted = tiny.build(base).data_preprocessor.mean
     assert torch.equal(tiny.build(tiny.sere(base)).data_preprocessor.mean, wanted)
     given = tiny.build(tiny.sere(base, data_preprocessor=other)).data_preprocessor.mean
-    assert torch.equal(given, tiny.build(dict(base, data_preprocessor=other)).data_preprocessor.mean)
+    assert torch.equal(
+        given, tiny.build(dict(base, data_preprocessor=other)).data_preprocessor.mean
+    )
     assert not torch.equal(given, wanted)
     sit = dict(tiny.sit(), type="mmrel.SiT")
     built = tiny.build(tiny.sere(sit, local=False))

@@ -55,15 +55,13 @@ def vit_tokens(
     return x, norm(x, state, "norm") if "norm.weight" in state else x
 
 
-def hugging_face_tokens(
-    state: State, images: Tensor, num_heads: int
-) -> tuple[Tensor, Tensor]:
+def hugging_face_tokens(state: State, images: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
     """The same for DINOv2 as transformers defines it, with query, key and value apart.
 
-    Its ``Dinov2Embeddings`` resizes positions to the wanted number of rows and columns: bicubic, ``align_corners=False``,
-    no antialiasing, in float32. Its hub's original adds 0.1 to the wanted grid, as DINO does.
+    Its ``Dinov2Embeddings`` resizes positions to the wanted number of rows and columns: bicubic,
+    ``align_corners=False``, no antialiasing, in float32. The original of its authors adds 0.1 to the grid, as DINO does.
     """
-    patches = "embeddings.patch_embeddings.projection"
+    ``align_corners=False``, no antialiasing, in float32. Its authors' original adds 0.1 to the grid, as DINO does.
     x, grid = embed(images, state[f"{patches}.weight"], state[f"{patches}.bias"])
     x = torch.cat([state["embeddings.cls_token"].expand(len(x), 1, -1), x], dim=1)
     position = state["embeddings.position_embeddings"]
@@ -111,7 +109,9 @@ def bicubic_by_size(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     Output i of n lies at ``(i + 0.5) * side / n - 0.5``; each axis weighs the four nearest inputs, those beyond the
     border being the border's.
     """
-    rows, cols = (cubic_weights(size, n).to(maps.dtype) for size, n in zip(maps.shape, grid, strict=False))
+    rows, cols = (
+        cubic_weights(size, n).to(maps.dtype) for size, n in zip(maps.shape, grid, strict=False)
+    )
     return torch.einsum("ri,sj,ijc->rsc", rows, cols, maps)
 
 

@@ -92,9 +92,7 @@ def restored(model: Any) -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else value["type"],
 )
-def test_looking__changes_nothing(
-    config: dict[str, Any], look: Callable[[Any], None]
-) -> None:
+def test_looking__changes_nothing(config: dict[str, Any], look: Callable[[Any], None]) -> None:
     model: Any = tiny.build(config)
     model.backbone.layers[0].eval()  # a mode of its own
     if look in (held_out_loss, predict):

@@ -58,6 +58,8 @@ class DenseViT(HostViT):
             last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
         pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
             checkpoint was trained, if its meta tells, otherwise ``'size'``.
+        load_interpolation: the rule on loading, where it is another one than in ``forward``: iBOT resizes positions by
+            ``'size'`` when it loads them for COCO and by ``'dino'`` at run time; ``None``: the same.
         with_cp: recompute each block in the backward pass, for less memory.
         with_cls_token: whether a class token takes part in the attention. It is not returned.
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks,
@@ -81,6 +83,7 @@ class DenseViT(HostViT):
         out_indices: int | Sequence[int] = (3, 5, 7, 11),
         out_norm: str = "none",
         pos_interp: str | None = None,
+        load_interpolation: str | None = None,
         with_cp: bool = False,
         with_cls_token: bool = True,
         frozen_stages: int = -1,
@@ -90,8 +93,9 @@ class DenseViT(HostViT):
     ) -> None:
         check_arch(arch, self.arch_zoo)
         _check_choice("out_norm", out_norm, OUT_NORMS)
-        if pos_interp is not None:
-            _check_choice("pos_interp", pos_interp, METHODS)
+        for name, rule in (("pos_interp", pos_interp), ("load_interpolation", load_interpolation)):
+            if rule is not None:
+                _check_choice(name, rule, METHODS)
         refuse_arguments("DenseViT", kwargs, INSTEAD)
         super().__init__(
             frozen_stages=frozen_stages,
@@ -108,6 +112,7 @@ class DenseViT(HostViT):
         self.out_indices = _check_indices(out_indices, self.num_layers)
         self.out_norm = out_norm
         self.pos_interp = pos_interp or "size"
+        self.load_interpolation = load_interpolation
         self._follows_checkpoint = pos_interp is None
         self.with_cp = with_cp
         own_heads = self.arch_settings["num_heads"]
@@ -176,11 +181,11 @@ class DenseViT(HostViT):
     def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
         """A checkpoint's tensors without the ignored ones, positions on this model's grid.
 
-        The positions are resized, then and later, by the rule of ``meta``, unless one was given.
+        The positions are resized, then and later, by the rule of ``meta``, unless others were given.
         """
         if self._follows_checkpoint:
             self.pos_interp = (meta or {}).get("pos_interpolation") or self.pos_interp
-        return fit_tensors(self, state, meta, self.pos_interp)
+        return fit_tensors(self, state, meta, self.load_interpolation or self.pos_interp)
 
     def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
         """mmpretrain's load hook: fit the state in place, whoever loads it."""

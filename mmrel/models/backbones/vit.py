@@ -30,7 +30,6 @@ from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 
-
 INSTEAD = {
     "out_type": "all tokens are returned, so leave it out",
     "out_indices": "the tokens of the last block are returned; mmrel.DenseViT returns those of several",

@@ -60,9 +60,7 @@ class RunningCenter(nn.Module):
 def _weighted(means: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
     """Means whose plain mean is that over all rows; equal micro-batches keep theirs bit for bit."""
     total = sum(rows)
-    return [
-        mean * (number * len(rows) / total) for mean, number in zip(means, rows, strict=True)
-    ]
+    return [mean * (number * len(rows) / total) for mean, number in zip(means, rows, strict=True)]
 
 
 def _share(rows: int, like: Tensor) -> Tensor | float:
