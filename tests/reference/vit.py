@@ -58,10 +58,10 @@ def vit_tokens(
 def hugging_face_tokens(state: State, images: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
     """The same for DINOv2 as transformers defines it, with query, key and value apart.
 
-    Its ``Dinov2Embeddings`` resizes positions to the wanted number of rows and columns: bicubic,
-    ``align_corners=False``, no antialiasing, in float32. The original of its authors adds 0.1 to the grid, as DINO does.
+    Its ``Dinov2Embeddings`` resizes positions to the wanted rows and columns: bicubic, ``align_corners=False``, no
+    antialiasing, in float32. The original of DINOv2's authors adds 0.1 to the wanted grid, as DINO does.
     """
-    ``align_corners=False``, no antialiasing, in float32. Its authors' original adds 0.1 to the grid, as DINO does.
+    patches = "embeddings.patch_embeddings.projection"
     x, grid = embed(images, state[f"{patches}.weight"], state[f"{patches}.bias"])
     x = torch.cat([state["embeddings.cls_token"].expand(len(x), 1, -1), x], dim=1)
     position = state["embeddings.position_embeddings"]
