@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mmrel.checkpoints import read_backbone_file
 from mmrel.checkpoints.continuation import Continuation, continue_from
+from mmrel.models.backbones import DenseViT
 from mmrel.ops.position import fit_position_embedding
 from mmrel.registry import MODELS
 from mmrel.utils.checkpoint_file import read_checkpoint
@@ -279,6 +280,30 @@ def test_misfits__number_of_heads(tmp_path: Path) -> None:
     state = {f"backbone.{k}": v for k, v in dino().backbone.state_dict().items()}
     with pytest.raises(ValueError, match="trained with 6 attention heads, the model has 3"):
         begin(dino(), {"state_dict": state, "meta": {"num_heads": 6}}, tmp_path)
+
+
+def test_downstream__backbone_from_the_file_and_heads_anew(tmp_path: Path) -> None:
+    """A classifier and a dense backbone begin with an official file's evaluated network, resized by their own rule."""
+    case = LAYOUTS["dino"]()
+    classifier = MODELS.build(
+        dict(
+            type="mmrel.RelViTClassifier",
+            backbone=dict(type="mmrel.ViT", arch=ARCH),
+            neck=dict(type="mmrel.TokenFeature"),
+            head=dict(type="mmpretrain.LinearClsHead", num_classes=3, in_channels=48),
+            pretext=dict(position=dict(type="mmrel.PatchPositionHead", in_channels=48, side=14)),
+        )
+    )
+    found = begin(classifier, case.content, tmp_path)
+    assert found.fresh.keys() == {"head", "pretext.position"}
+    assert torch.equal(classifier.backbone.cls_token, case.teacher["cls_token"])
+    detector = nn.Module()
+    detector.backbone = DenseViT(
+        ARCH, img_size=96, out_indices=(1,), pos_interp="dino", load_interpolation="size"
+    )
+    begin(detector, case.content, tmp_path)
+    expected = fit_position_embedding(case.teacher["pos_embed"], (6, 6), 1, "size")
+    assert torch.equal(detector.backbone.pos_embed, expected)
 
 
 def test_other_backbones__go_by_their_names(tmp_path: Path) -> None:
