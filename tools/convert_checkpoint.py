@@ -114,7 +114,9 @@ def run(options: argparse.Namespace) -> Backbone:
     if options.full and options.to:
         raise ValueError("--full writes mmrel's names, --to another project's. Give one of them.")
     if options.teacher_momentum is not None and not options.full:
-        raise ValueError("--teacher-momentum moves the teacher of a whole state. Give it with --full.")
+        raise ValueError(
+            "--teacher-momentum moves the teacher of a whole state. Give it with --full."
+        )
     if options.full:
         settings["teacher_momentum"] = options.teacher_momentum
         return convert_full(options.source, options.output, **settings)

@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from mmrel.models.selfsup import SelfSupervised
+from mmrel.models.selfsup.self_supervised import feature_std
 from mmrel.registry import MODELS
 from mmrel.structures import Geometry, NetworkTokens, TokenViews, ViewBatch
 
@@ -231,6 +232,44 @@ def images_of(views: ViewBatch, images: slice) -> ViewBatch:
         mask_indices=hidden.nonzero().squeeze(1),
         mask_weights=weights[hidden].float(),
     )
+
+
+@pytest.mark.parametrize("config", [tiny.dino(), tiny.ibot(), tiny.selfpatch()])
+def test_loss__without_local_crops(config: dict) -> None:
+    model = tiny.build(config)
+    losses = model(tiny.view_batch(num_local=0), mode="loss")
+    total(losses).backward()
+    model.commit(0.9, TRUE)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_contrast__of_one_image_is_refused(joint: bool) -> None:
+    """Without another image the loss would be 0 for any features."""
+    config = tiny.mocov3()
+    config["neck"]["joint_views"] = joint
+    message = "no other image to tell it from" if joint else "batch norms of .* at least 2"
+    with pytest.raises(ValueError, match=message):
+        tiny.build(config)(tiny.view_batch(1, num_local=0), mode="loss")
+
+
+def test_feature_std__of_one_image_is_0() -> None:
+    assert feature_std(torch.randn(1, 5)) == 0
+    features = torch.nn.functional.normalize(torch.randn(4, 5), dim=-1)
+    assert torch.equal(feature_std(features), features.std(dim=0).mean() * 5**0.5)
+
+
+def test_loss_weight__of_0_trains_nothing() -> None:
+    config = tiny.ibot()
+    config["patch_head"]["loss_weight"] = 0.0
+    model = tiny.build(config)
+    losses = model(tiny.view_batch(), mode="loss")
+    assert losses["loss_patch"] == 0
+    plain = {k: v for k, v in losses.items() if k != "loss_patch"}
+    (gradient,) = torch.autograd.grad(total(losses), model.backbone.cls_token, retain_graph=True)
+    (wanted,) = torch.autograd.grad(total(plain), model.backbone.cls_token)
+    torch.testing.assert_close(gradient, wanted)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
