@@ -19,7 +19,7 @@ pretrained = "checkpoints/vit-base-p16_backbone.pth"
 model = dict(
     backbone=dict(
         arch="deit-base",
-        img_size=(672, 1092),
+        img_size=(672, 1088),  # iBOT's (672, 1092), of which these are whole patches
         drop_path_rate=0.2,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),

@@ -257,7 +257,7 @@ def test_contrast__of_one_image_is_refused(joint: bool) -> None:
 def test_feature_std__of_one_image_is_0() -> None:
     assert feature_std(torch.randn(1, 5)) == 0
     features = torch.nn.functional.normalize(torch.randn(4, 5), dim=-1)
-    assert torch.equal(feature_std(features), features.std(dim=0).mean() * 5**0.5)
+    torch.testing.assert_close(feature_std(features), features.std(dim=0).mean() * 5**0.5)
 
 
 def test_loss_weight__of_0_trains_nothing() -> None:
