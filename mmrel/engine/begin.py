@@ -27,5 +27,6 @@ def begin_from(runner: Runner, checkpoint: dict[str, Any]) -> None:
             f"{source!r} cannot be evaluated: it does not hold {', '.join(found.fresh)} of the model, which would be "
             "random. Give a checkpoint of a training run with this configuration."
         )
-    runner.logger.warning(found.report) if found.fresh else runner.logger.info(found.report)
+    log = runner.logger.warning if found.fresh else runner.logger.info
+    log(found.report)
     checkpoint["state_dict"] = found.state

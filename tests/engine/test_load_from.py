@@ -73,6 +73,7 @@ def run(root: Path, folder: Path, model: dict[str, Any], content: Any) -> Any:
         model=model, load_from=str(path), custom_hooks=[*hooks, dict(type="FirstWeights")]
     )
     config["train_cfg"]["max_epochs"] = 1
+    config["default_hooks"]["checkpoint"]["interval"] = 1
     config["experiment_name"] = folder.name
     runner = build_runner(Config(config))
     try:
@@ -91,7 +92,7 @@ def first(runner: Any) -> State:
     [
         (tiny.dino(), training, "neck.projection"),
         (tiny.ibot(), vit, "neck.projection"),
-        (tiny.sere(), vit, "neck.spatial_relation"),
+        (tiny.sere(), vit, "neck.projection"),
         (tiny.dino(), exported, "neck.projection"),
         (tiny.dino(), lambda: own(tiny.dino()), ""),
         (tiny.sere(), lambda: own(tiny.ibot()), "neck.spatial_relation"),
@@ -129,7 +130,7 @@ def test_run__begins_with_the_file(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: vit(patch=8), "8 x 8 pixels, and this ViT has patches of 4 x 4"),
+        (lambda: vit(patch=8), "8 x 8 pixels, the model has patches of 4 x 4"),
         (lambda: vit(depth=1), "missing: layers.1"),
         (lambda: {"state_dict": {"conv1.weight": torch.zeros(2)}}, "no backbone of a known layout"),
     ],

@@ -9,7 +9,7 @@ import torch
 from mmrel.models.selfsup import SelfSupervised
 from mmrel.models.selfsup.self_supervised import feature_std
 from mmrel.registry import MODELS
-from mmrel.structures import Geometry, NetworkTokens, TokenViews, ViewBatch
+from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
 TRUE = torch.tensor(True)
 CONFIGS = {
@@ -203,7 +203,7 @@ def test_centers__unequal_micro_batches_are_one_batch(config: dict, sizes: tuple
     whole(views, mode="loss")
     first = 0
     for size in sizes:
-        parts(images_of(views, slice(first, first + size)), mode="loss")
+        parts(tiny.images_of(views, slice(first, first + size)), mode="loss")
         first += size
     for model in (whole, parts):
         model.commit(0.9, TRUE)
@@ -212,26 +212,6 @@ def test_centers__unequal_micro_batches_are_one_batch(config: dict, sizes: tuple
     for name, value in centers.items():
         assert value.any()
         torch.testing.assert_close(parts.get_buffer(name), value, rtol=1e-5, atol=1e-7)
-
-
-def images_of(views: ViewBatch, images: slice) -> ViewBatch:
-    """Some images of a batch."""
-
-    def take(stacked: torch.Tensor, num_views: int) -> torch.Tensor:
-        return stacked.unflatten(0, (num_views, -1))[:, images].flatten(0, 1)
-
-    masks = take(views.masks, 2)
-    hidden = masks.flatten()
-    weights = (1 / masks.sum(1).clamp(min=1)).repeat_interleave(masks.shape[1])
-    return replace(
-        views,
-        global_crops=take(views.global_crops, 2),
-        local_crops=take(views.local_crops, views.num_local),
-        geometry=Geometry(views.geometry.boxes[images], 2),
-        masks=masks,
-        mask_indices=hidden.nonzero().squeeze(1),
-        mask_weights=weights[hidden].float(),
-    )
 
 
 @pytest.mark.parametrize("config", [tiny.dino(), tiny.ibot(), tiny.selfpatch()])

@@ -136,8 +136,8 @@ def _check_patches(model: Any, state: State, source: str) -> None:
     if own is None or given is None or own.ndim != 4 or own.shape[2:] == given.shape[2:]:
         return
     raise ValueError(
-        f"The backbone in {source!r} does not fit, 1 key(s) of another shape: {key}. It was trained on patches of "
-        f"{_by(given.shape[2:])} pixels, and this {type(model).__name__} has patches of {_by(own.shape[2:])}. Set "
+        f"The backbone in {source!r} does not fit this {type(model).__name__}: 1 key(s) of another shape: {key}. It "
+        f"was trained on patches of {_by(given.shape[2:])} pixels, the model has patches of {_by(own.shape[2:])}. Set "
         f"patch_size={given.shape[-1]} everywhere in the config, or choose another checkpoint."
     )
 
