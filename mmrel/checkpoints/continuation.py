@@ -106,12 +106,14 @@ def _backbones(model: Any, given: Offer, source: str) -> State:
 
 
 def _fit(backbone: Any, tensors: State, given: Offer, source: str) -> State:
+    heads = None
     if isinstance(backbone, VisionTransformer):
         rule = getattr(backbone, "load_interpolation", None) or given.rule
         tensors = fit_tensors(backbone, tensors, given.meta, rule)
-    check_fit(
-        backbone, tensors, given.meta, source, getattr(backbone, "pretrained_num_heads", None)
-    )
+        # A backbone may say that it takes weights of another number of heads; its own checkpoints have its own.
+        own = given.meta.get("num_heads") == backbone.arch_settings["num_heads"]
+        heads = None if own else getattr(backbone, "pretrained_num_heads", None)
+    check_fit(backbone, tensors, given.meta, source, heads)
     return tensors
 
 

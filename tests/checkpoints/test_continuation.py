@@ -306,6 +306,18 @@ def test_downstream__backbone_from_the_file_and_heads_anew(tmp_path: Path) -> No
     assert torch.equal(detector.backbone.pos_embed, expected)
 
 
+@pytest.mark.parametrize("heads", [HEADS, 6])
+def test_downstream__takes_the_heads_it_names_and_its_own(heads: int, tmp_path: Path) -> None:
+    """A detector of 6 heads for weights of 3 goes on from both such a backbone and its own checkpoint."""
+    detector = nn.Module()
+    arch = ARCH | dict(num_heads=6)
+    detector.backbone = DenseViT(arch, out_indices=(1,), pretrained_num_heads=HEADS)
+    state = {f"backbone.{k}": v + 1 for k, v in detector.backbone.state_dict().items()}
+    begin(detector, {"state_dict": state, "meta": {"num_heads": heads}}, tmp_path)
+    with pytest.raises(ValueError, match="trained with 2 attention heads"):
+        begin(detector, {"state_dict": state, "meta": {"num_heads": 2}}, tmp_path)
+
+
 def test_other_backbones__go_by_their_names(tmp_path: Path) -> None:
     """Its own checkpoint is taken whole; a ViT's, or one that lacks a tensor, is refused."""
     network = nn.Module()
