@@ -5,20 +5,18 @@ from typing import Any
 
 import pytest
 import torch
+from beginnings import State, begin, dino, relvit, same
 from checkpoints import official
 from checkpoints.official import HEADS, LAYOUTS, save
-from mmengine.model import ModuleDict
 from test_full import ARCH, converted, model
-from torch import Tensor, nn
+from torch import nn
 
 from mmrel.checkpoints import read_backbone_file
-from mmrel.checkpoints.continuation import Continuation, continue_from
 from mmrel.models.backbones import DenseViT
 from mmrel.ops.position import fit_position_embedding
 from mmrel.registry import MODELS
-from mmrel.utils.checkpoint_file import read_checkpoint
+from mmrel.utils import register_all_modules
 
-State = dict[str, Tensor]
 PATCH_14 = dict(img_size=70, patch_size=14, layer_scale_init_value=1.0)
 BACKBONES: dict[str, dict[str, Any]] = {
     "dino": {},
@@ -35,50 +33,11 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 
 
-def dino(**backbone: Any) -> Any:
-    network = MODELS.build(
-        dict(
-            type="mmrel.DINO",
-            backbone=dict(type="mmrel.ViT", arch=ARCH, **backbone),
-            neck=dict(
-                type="mmrel.PrototypeProjection",
-                in_channels=official.WIDTH,
-                out_channels=5,
-                hidden_channels=32,
-                bottleneck_channels=16,
-            ),
-            head=dict(type="mmrel.DistillationHead", out_channels=5),
-        )
-    )
-    network.init_weights()
-    return network
-
-
-def relvit(**backbone: Any) -> Any:
-    head = dict(type="mmrel.PatchPositionHead", in_channels=official.WIDTH, side=14)
-    vit = dict(type="mmrel.ViT", arch=ARCH, use_pos_embed=False, **backbone)
-    return MODELS.build(dict(type="mmrel.RelViT", backbone=vit, head=dict(position=head)))
-
-
-def begin(network: nn.Module, content: Any, tmp_path: Path) -> Continuation:
-    """What a run does with ``load_from``: the state that it gets must fit strictly."""
-    path = save(content, tmp_path / "given.pth")
-    found = continue_from(network, read_checkpoint(path), str(path))
-    result = network.load_state_dict(found.state, strict=True)
-    assert not result.missing_keys and not result.unexpected_keys
-    return found
-
-
 def networks(content: Any, tmp_path: Path) -> dict[str, State]:
     """Each network's backbone as the converter reads it."""
     path = save(content, tmp_path / "read.pth")
     names = ("student", "teacher")
     return {n: read_backbone_file(path, network=n, num_heads=HEADS).state for n in names}
-
-
-def same(network: nn.Module, wanted: State) -> bool:
-    own = network.state_dict()
-    return all(torch.equal(own[key], wanted[key]) for key in own if key in wanted)
 
 
 def test_kinds__are_all_tested() -> None:
@@ -246,44 +205,9 @@ def test_remarks__mask_token_and_heads(tmp_path: Path) -> None:
     assert "built without cls_token, ln1.weight, ln1.bias" in report
 
 
-@pytest.mark.parametrize(
-    ("content", "backbone", "message"),
-    [
-        (lambda: LAYOUTS["selfpatch"]().content, {}, "missing: cls_token, ln1.bias, ln1.weight"),
-        (lambda: official.vit(depth=1), {}, "missing: layers.1"),
-        (lambda: official.vit(depth=3), {}, "unexpected: layers.2"),
-        (lambda: official.vit(width=96, hidden=192), {}, "of another shape"),
-        (
-            lambda: official.vit(),
-            dict(patch_size=8),
-            "16 x 16 pixels.*patches of 8 x 8.*patch_size=16",
-        ),
-        (lambda: official.vit(patch=8), {}, "8 x 8 pixels.*patches of 16 x 16.*patch_size=8"),
-        (lambda: official.vit(scale="ls"), {}, "unexpected: layers.0.attn.gamma1"),
-        (lambda: {"a.weight": torch.zeros(2)}, {}, "no backbone of a known layout.* a"),
-        (lambda: {"state_dict": {"conv1.weight": torch.zeros(2)}}, {}, "no backbone.* conv1"),
-        (lambda: [1], {}, "holds a list"),
-        (lambda: {"epoch": 3}, {}, "holds no state dict"),
-    ],
-)
-def test_misfits__are_refused_and_listed(
-    content: Any, backbone: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    network = dino(**backbone)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    with pytest.raises(ValueError, match=message):
-        begin(network, content(), tmp_path)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-
-
-def test_misfits__number_of_heads(tmp_path: Path) -> None:
-    state = {f"backbone.{k}": v for k, v in dino().backbone.state_dict().items()}
-    with pytest.raises(ValueError, match="trained with 6 attention heads, the model has 3"):
-        begin(dino(), {"state_dict": state, "meta": {"num_heads": 6}}, tmp_path)
-
-
 def test_downstream__backbone_from_the_file_and_heads_anew(tmp_path: Path) -> None:
     """A classifier and a dense backbone begin with an official file's evaluated network, resized by their own rule."""
+    register_all_modules()
     case = LAYOUTS["dino"]()
     classifier = MODELS.build(
         dict(
@@ -316,28 +240,6 @@ def test_downstream__takes_the_heads_it_names_and_its_own(heads: int, tmp_path: 
     begin(detector, {"state_dict": state, "meta": {"num_heads": heads}}, tmp_path)
     with pytest.raises(ValueError, match="trained with 2 attention heads"):
         begin(detector, {"state_dict": state, "meta": {"num_heads": 2}}, tmp_path)
-
-
-def test_other_backbones__go_by_their_names(tmp_path: Path) -> None:
-    """Its own checkpoint is taken whole; a ViT's, or one that lacks a tensor, is refused."""
-    network = nn.Module()
-    network.backbone = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-    network.head = ModuleDict()
-    state = {f"backbone.{k}": v + 1 for k, v in network.backbone.state_dict().items()}
-    assert begin(network, {"state_dict": state}, tmp_path).fresh == {}
-    del state["backbone.1.bias"]
-    with pytest.raises(ValueError, match="missing: 1.bias"):
-        begin(network, {"state_dict": state}, tmp_path)
-    with pytest.raises(ValueError, match="vision transformer of dino, which does not fit"):
-        begin(network, official.vit(), tmp_path)
-
-
-def test_models_without_backbone__must_fit_somewhere(tmp_path: Path) -> None:
-    network = nn.ModuleDict({"encoder": nn.Linear(2, 2), "head": nn.Linear(2, 1)})
-    state = {f"encoder.{k}": v + 1 for k, v in network["encoder"].state_dict().items()}
-    assert begin(network, {"state_dict": state}, tmp_path).fresh == {"head": "not in the file"}
-    with pytest.raises(ValueError, match="fits nothing of this ModuleDict"):
-        begin(network, {"state_dict": {"other.weight": torch.zeros(2)}}, tmp_path)
 
 
 def test_mocov3__the_update_that_is_due(tmp_path: Path) -> None:
