@@ -176,3 +176,25 @@ def view_batch(
         mask_weights=weights.to(dtype),
         sample_indices=tuple(range(batch)),
     )
+
+
+def images_of(views: ViewBatch, images: slice) -> ViewBatch:
+    """Some images of a batch."""
+
+    def take(stacked: Tensor, num_views: int) -> Tensor:
+        return stacked.unflatten(0, (num_views, -1))[:, images].flatten(0, 1)
+
+    assert views.masks is not None and views.geometry is not None
+    masks = take(views.masks, views.num_global)
+    hidden, weights = masks.flatten(), 1 / masks.sum(1).clamp(min=1)
+    local_crops = views.local_crops
+    return ViewBatch(
+        global_crops=take(views.global_crops, views.num_global),
+        local_crops=None if local_crops is None else take(local_crops, views.num_local),
+        geometry=Geometry(views.geometry.boxes[images], views.num_global),
+        masks=masks,
+        num_global=views.num_global,
+        num_local=views.num_local,
+        mask_indices=hidden.nonzero().squeeze(1),
+        mask_weights=weights.repeat_interleave(masks.shape[1])[hidden].float(),
+    )

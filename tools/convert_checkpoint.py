@@ -68,6 +68,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar=("HEIGHT", "WIDTH"),
         help="image size in pixels of the position embedding, where its grid is no square",
     )
+    parser.add_argument(
+        "--teacher-momentum",
+        type=float,
+        metavar="M",
+        help="with --full of MoCo v3: make the move of the teacher that its code makes before the next loss",
+    )
     return parser.parse_args(arguments)
 
 
@@ -111,7 +117,12 @@ def run(options: argparse.Namespace) -> "Backbone":
     }
     if options.full and options.to:
         raise ValueError("--full writes mmrel's names, --to another project's. Give one of them.")
+    if options.teacher_momentum is not None and not options.full:
+        raise ValueError(
+            "--teacher-momentum moves the teacher of a whole state. Give it with --full."
+        )
     if options.full:
+        settings["teacher_momentum"] = options.teacher_momentum
         return convert_full(options.source, options.output, **settings)
     settings["network"] = options.network
     if options.to:

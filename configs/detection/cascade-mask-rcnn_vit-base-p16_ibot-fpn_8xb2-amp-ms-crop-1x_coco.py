@@ -3,6 +3,8 @@ tasks.
 
 Paper: iBOT (arXiv 2111.07832), command of its README ("1x"): layer decay 0.75, stochastic depth
 0.2.
+Positions are resized by size when the weights are loaded and by DINO's rule at run time; warm-up of 500
+iterations.
 Command: tools/dist_train.sh CONFIG 8
     --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
 Hardware: 8 GPUs, 2 images each. Automatic mixed precision, gradient checkpointing.
@@ -17,6 +19,7 @@ pretrained = "checkpoints/vit-base-p16_backbone.pth"
 model = dict(
     backbone=dict(
         arch="deit-base",
+        img_size=(672, 1088),  # iBOT's (672, 1092), of which these are whole patches
         drop_path_rate=0.2,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),

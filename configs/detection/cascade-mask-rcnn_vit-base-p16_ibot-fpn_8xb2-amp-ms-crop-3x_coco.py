@@ -1,6 +1,8 @@
 """Cascade Mask R-CNN, ViT-B/16, COCO, 36 epochs: the config file that iBOT released.
 
 Paper: iBOT (arXiv 2111.07832), released config file ("3x"): layer decay 0.65, stochastic depth 0.2.
+Positions are resized by size when the weights are loaded and by DINO's rule at run time; warm-up of 500
+iterations.
 Command: tools/dist_train.sh CONFIG 8
     --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
 Hardware: 8 GPUs, 2 images each. Automatic mixed precision, gradient checkpointing.
@@ -14,6 +16,7 @@ pretrained = "checkpoints/vit-base-p16_backbone.pth"
 model = dict(
     backbone=dict(
         arch="deit-base",
+        img_size=(672, 1088),  # iBOT's (672, 1092), of which these are whole patches
         drop_path_rate=0.2,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),

@@ -1,6 +1,8 @@
 """Cascade Mask R-CNN, ViT-S/16, COCO, 36 epochs: the config file that iBOT released.
 
 Paper: iBOT (arXiv 2111.07832), released config file ("3x"): layer decay 0.75, stochastic depth 0.1.
+Positions are resized by size when the weights are loaded and by DINO's rule at run time; warm-up of 500
+iterations.
 Command: tools/dist_train.sh CONFIG 8
     --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
 Hardware: 8 GPUs, 2 images each. Automatic mixed precision, gradient checkpointing.
@@ -14,6 +16,7 @@ _base_ = [
     "../_base_/det_runtime.py",
 ]
 
+param_scheduler = [dict(_base_.param_scheduler[0], end=500), _base_.param_scheduler[1]]
 pretrained = "checkpoints/vit-small-p16_backbone.pth"
 
 model = dict(

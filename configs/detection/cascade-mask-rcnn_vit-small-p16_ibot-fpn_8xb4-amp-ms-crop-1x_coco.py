@@ -3,6 +3,8 @@ tasks.
 
 Paper: iBOT (arXiv 2111.07832), command of its README ("1x"): layer decay 0.8, stochastic depth 0.1.
 Different: pos_embed and cls_token are not weight-decayed (iBOT's exempting rule misses them).
+Positions are resized by size when the weights are loaded and by DINO's rule at run time; warm-up of 500
+iterations.
 Command: tools/dist_train.sh CONFIG 8
     --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
 Hardware: 8 GPUs, 4 images each. Automatic mixed precision, gradient checkpointing.
@@ -17,6 +19,7 @@ _base_ = [
     "../_base_/det_runtime.py",
 ]
 
+param_scheduler = [dict(_base_.param_scheduler[0], end=500), _base_.param_scheduler[1]]
 pretrained = "checkpoints/vit-small-p16_backbone.pth"
 
 model = dict(

@@ -4,6 +4,7 @@ Paper: SelfPatch (CVPR 2022, arXiv 2206.07990). The released backbone has no pyr
 maps of stride 16, the head upsamples the coarser branches as if the strides were 4 to 32 and then
 resizes them to the first one, so the logits have stride 16. To reproduce the published number; the
 form with a pyramid is vit-small-p16_selfpatch-fpn_...
+The official run also weight-decays the norms of the backbone, which its rule does not name; here none is.
 Command: tools/dist_train.sh CONFIG 4
     --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
 Hardware: 4 GPUs, 4 images each. Automatic mixed precision.

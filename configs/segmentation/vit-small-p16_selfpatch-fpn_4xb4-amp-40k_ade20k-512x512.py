@@ -5,6 +5,7 @@ blocks 3, 6, 9 and 12 without a norm, stochastic depth 0.1, whole-image test, po
 32 x 32 (by size) when the weights are loaded.
 Different: a pyramid brings the maps to the strides 4, 8, 16, 32 that the head is made for. The
 released code feeds four maps of stride 16: vit-small-p16_selfpatch-fpn-flat_... is that form.
+The official run also weight-decays the norms of the backbone, which its rule does not name; here none is.
 Command: tools/dist_train.sh CONFIG 4
     --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
 Hardware: 4 GPUs, 4 images each. Automatic mixed precision.

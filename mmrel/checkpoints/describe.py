@@ -153,6 +153,13 @@ def choose_num_heads(embed_dims: int, layout: Layout, state: State, given: int |
     return embed_dims // CHANNELS_PER_HEAD
 
 
+def tells_num_heads(state: State, layout: Layout) -> bool:
+    """Whether the width of a backbone leaves no doubt of its number of heads, where it can be told at all."""
+    width = state[PROJECTION].shape[0]
+    known = width in layout.num_heads or width in UNUSUAL_HEADS
+    return known or width % CHANNELS_PER_HEAD == 0
+
+
 def find_img_size(state: State, known: Any = None) -> int | list[int] | None:
     """Size in pixels that the positions were made for: the known one, or that of a square grid.
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmrel.checkpoints.containers import Contents, Network, open_contents, split_backbone
 from mmrel.checkpoints.convert import PREFIX, Backbone, choose_layout, describe_any, other_file
 from mmrel.checkpoints.describe import ImgSize, check_shapes
-from mmrel.checkpoints.head_layouts import BOTH, HEADS, LOCAL, NECK, STUDENT, Heads
+from mmrel.checkpoints.head_layouts import BOTH, BUFFERS, HEADS, LOCAL, NECK, STUDENT, Heads
 from mmrel.checkpoints.layouts import Layout
 from mmrel.checkpoints.mapping import as_float32, listed, map_backbone
 from mmrel.checkpoints.recognise import check_supported
@@ -29,6 +29,11 @@ CLASSIC_NAMES = {
     "parametrizations.weight.original1": "weight_v",
 }
 SHARED = f"{NECK}.last_layer2."
+UPDATES_FIRST = ("mocov3",)
+UPDATE_DUE = (
+    "MoCo v3's code moves the teacher before each loss, so that this one lags behind by the move of the last step. "
+    "--teacher-momentum M makes up for it (M as of that epoch, 0.99 rising to 1)."
+)
 
 
 def convert_full(path: str | Path, output: str | Path, **options: Any) -> Backbone:
@@ -53,8 +58,19 @@ def read_full(
     allow_extra: Sequence[str] = (),
     num_heads: int | None = None,
     img_size: ImgSize = None,
+    teacher_momentum: float | None = None,
 ) -> Backbone:
-    """What :func:`convert_full` writes; the arguments are those of a backbone's.
+    """What :func:`convert_full` writes; the arguments are those of a backbone's, and one more.
+
+    Args:
+        path: the file.
+        layout: see :func:`mmrel.checkpoints.convert.read_backbone_file`.
+        allow_extra: likewise.
+        num_heads: likewise.
+        img_size: likewise.
+        teacher_momentum: move the teacher once with this momentum. MoCo v3's code moves it before each loss, so that
+            its files owe the move of the step that they end with; mmrel's moves after the step. The momentum depends
+            on the epoch and is not in the file, so ``None`` leaves the teacher as it is and records what is due.
 
     Raises:
         ValueError: as for a backbone; the file is not a full training checkpoint of a method with known heads; a
@@ -69,26 +85,62 @@ def read_full(
             f"be converted of {', '.join(HEADS)}, from files with student and teacher. Leave --full out to convert "
             "the backbone."
         )
-    student, unused = _read_network("student", scheme, contents, allow_extra, source)
-    teacher, copies = _read_network("teacher", scheme, contents, allow_extra, source)
-    _check_alike(student, teacher, HEADS[scheme.name], source)
-    state = student | {f"teacher.{key}": value for key, value in teacher.items()}
-    state |= dict(_centers(HEADS[scheme.name], contents, student, source))
+    state, unused, due = full_state(contents, scheme, source, allow_extra)
     counters = {key: value.clone() for key, value in state.items() if value.dtype == torch.int64}
     plain, notes = as_float32({k: v for k, v in state.items() if k not in counters}, Path(path))
-    backbone = {k.removeprefix(PREFIX): v for k, v in teacher.items() if k.startswith(PREFIX)}
+    if teacher_momentum is not None:
+        update_teacher(plain, teacher_momentum)
+        due = ()
+    prefix = f"teacher.{PREFIX}"
+    backbone = {k.removeprefix(prefix): v for k, v in plain.items() if k.startswith(prefix)}
     meta = describe_any(scheme, contents, backbone, num_heads, img_size)
-    meta |= {"source": Path(path).name, "network": None}
+    meta |= {"source": Path(path).name, "network": None, "teacher_update_due": bool(due)}
     return Backbone(
         plain | counters,
         meta,
         scheme.name,
         contents.container,
         "",
-        unused | copies,
-        notes,
+        unused,
+        [*notes, *due],
         full=True,
     )
+
+
+def full_state(
+    contents: Contents, scheme: Layout, source: str, allow_extra: Sequence[str] = ()
+) -> tuple[State, dict[str, list[str]], tuple[str, ...]]:
+    """Both networks, heads and centres of a full training checkpoint of a method in ``HEADS``.
+
+    Returns:
+        The tensors under mmrel's names, the names of those without a place, and notes for the user.
+
+    Raises:
+        ValueError: a head or a centre is missing or of another form.
+    """
+    student, unused = _read_network("student", scheme, contents, allow_extra, source)
+    teacher, copies = _read_network("teacher", scheme, contents, allow_extra, source)
+    _check_alike(student, teacher, HEADS[scheme.name], source)
+    state = student | {f"teacher.{key}": value for key, value in teacher.items()}
+    state |= dict(_centers(HEADS[scheme.name], contents, student, source))
+    return state, unused | copies, (UPDATE_DUE,) if scheme.name in UPDATES_FIRST else ()
+
+
+def update_teacher(state: State, momentum: float) -> None:
+    """``t <- m t + (1 - m) s`` in place, for every parameter that both networks have (buffers stay each network's).
+
+    Raises:
+        ValueError: m is not in [0, 1].
+    """
+    if not 0 <= momentum <= 1:
+        raise ValueError(
+            f"teacher_momentum is {momentum}; it is the share of the old teacher, in [0, 1] (0.99 is MoCo v3's)."
+        )
+    for key, value in state.items():
+        student = state.get(key.removeprefix("teacher."))
+        if key.startswith("teacher.") and key.rpartition(".")[2] not in BUFFERS:
+            assert student is not None, "student and teacher were compared"
+            state[key] = momentum * value + (1 - momentum) * student
 
 
 def _read_network(

@@ -174,7 +174,9 @@ DINOV2 = Layout(
 HF_DINOV2 = Layout(
     "hf-dinov2",
     HUGGING_FACE,
-    left_out={"classifier": r"classifier\.(weight|bias)"},
+    frozenset({"mask token"}),
+    {"classifier": r"classifier\.(weight|bias)"},
+    pos_interpolation="size",
     separate_qkv=True,
 )
 MMREL = Layout(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
+from math import inf
 from pathlib import Path
 
 import torch
@@ -92,7 +93,7 @@ def as_float32(state: State, path: Path) -> tuple[State, list[str]]:
     Raises:
         ValueError: a tensor is not of plain floating-point numbers, or is larger than the file.
     """
-    size = path.stat().st_size
+    size = path.stat().st_size if path.is_file() else inf  # a URL's file is not here
     for key, value in state.items():
         if value.layout != torch.strided or value.is_meta or not value.is_floating_point():
             raise ValueError(

@@ -15,10 +15,12 @@ class ClassLogits:
         cls: ``(n, K)``, the network's crops, view-major.
         cls_mean: float32 ``(1, K)``, the mean that the centre follows where it counts more crops than ``cls``
             holds (teacher only), or ``None``.
+        mean_rows: how many crops that mean counts, or ``None``.
     """
 
     cls: Tensor
     cls_mean: Tensor | None = field(default=None, kw_only=True)
+    mean_rows: int | None = field(default=None, kw_only=True)
 
     @property
     def mean(self) -> Tensor:
@@ -26,6 +28,11 @@ class ClassLogits:
         return (
             upcast(self.cls).mean(dim=0, keepdim=True) if self.cls_mean is None else self.cls_mean
         )
+
+    @property
+    def rows(self) -> int:
+        """How many crops ``mean`` counts."""
+        return len(self.cls) if self.mean_rows is None else self.mean_rows
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,12 @@ class ProjectedTokens(ClassLogits):
         cls: ``(n, K)``, class tokens of the network's crops, view-major.
         patches: ``(M, K2)``, the patches at ``ViewBatch.mask_indices``, or ``None``.
         patch_mean: float32 ``(1, K2)``, mean over all patches of all crops (teacher only), or ``None``.
+        patch_rows: how many patches that mean counts.
     """
 
     patches: Tensor | None = None
     patch_mean: Tensor | None = None
+    patch_rows: int = 1
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmrel.evaluation.loading import evaluation_mode
 from mmrel.visualization.style import ACCENT, NEUTRAL, SEQUENTIAL, figure, hide_axes
 
 ByteImage = NDArray[np.uint8]
@@ -24,7 +25,7 @@ def patch_similarity(model: Any, images: Tensor, places: Sequence[tuple[float, f
     """Cosine similarity of one patch token to all patch tokens of its image.
 
     Args:
-        model: a self-supervised model, in evaluation mode; its network to evaluate is asked.
+        model: a self-supervised model; its network to evaluate is asked, in evaluation mode.
         images: ``(B, 3, H, W)``, normalised.
         places: B places ``(x, y)`` in [0, 1), as shares of the image's sides; the patch there is compared.
 
@@ -38,7 +39,8 @@ def patch_similarity(model: Any, images: Tensor, places: Sequence[tuple[float, f
         raise ValueError(
             f"there are {len(places)} places for {len(images)} images; give one (x, y) per image"
         )
-    tokens = model.extract_tokens(images)
+    with evaluation_mode(model):
+        tokens = model.extract_tokens(images)
     rows, cols = tokens.grid
     unit = F.normalize(tokens.patches.float(), dim=-1)
     chosen = [int(y * rows) * cols + int(x * cols) for x, y in places]

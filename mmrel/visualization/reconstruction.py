@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmrel.evaluation.loading import evaluation_mode
 from mmrel.structures import NetworkTokens, ViewBatch
 from mmrel.visualization.style import figure, hide_axes
 
@@ -49,7 +50,7 @@ class Reconstructions:
 def reconstruct(model: Any, views: ViewBatch) -> Reconstructions:
     """Let the student of a SiT model restore the first view of every image of a batch.
 
-    The model is left in evaluation mode, in which stochastic depth is off.
+    It runs in evaluation mode, in which stochastic depth is off, and is left as it was.
 
     Args:
         model: ``mmrel.SiT``.
@@ -64,10 +65,11 @@ def reconstruct(model: Any, views: ViewBatch) -> Reconstructions:
             f"{'clean' if views.corruption is None else 'corrupted'}; wanted the decoder of mmrel.SiT, and a batch "
             "with corruption from mmrel.CorruptingViewPreprocessor"
         )
-    model.eval()
     first = slice(0, views.batch_size)
-    tokens = NetworkTokens(model.backbone(views.corrupted_crops[first]))
-    predicted, clean = model.neck.decoder.student(tokens, views), views.global_crops[first]
+    with evaluation_mode(model):
+        tokens = NetworkTokens(model.backbone(views.corrupted_crops[first]))
+        predicted = model.neck.decoder.student(tokens, views)
+    clean = views.global_crops[first]
     mask = views.corruption[first]
     values = mask[:, None].expand_as(clean)
     return Reconstructions(

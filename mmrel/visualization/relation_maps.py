@@ -5,6 +5,7 @@ The tokens of each view are sampled on a lattice over the overlap of the two cro
 difference is that nothing is hidden from the student here.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.selfsup.sere import CHANNEL, SPATIAL
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.ops.overlap import overlap_lattice, sample_tokens
@@ -93,7 +95,7 @@ def relation_maps(
     """Teacher's relations on view 1 and the student's on view 2, on their shared lattice.
 
     The necks normalise with the statistics of this batch, as in training, so untrained and trained networks
-    can be compared; the backbones run in evaluation mode. The model is left in evaluation mode.
+    can be compared; the backbones run in evaluation mode. The model is left as it was.
 
     Args:
         model: with SERE's two relation heads.
@@ -110,9 +112,9 @@ def relation_maps(
             "mmrel.SERE with alpha > 0 and beta > 0."
         )
     crops, count = _normalise(views.crops, mean, std), len(views.images)
-    model.eval()
     backbones = model.get_submodule("teacher.backbone"), model.backbone
-    tokens = [backbone(crops, None) for backbone in backbones]
+    with evaluation_mode(model):
+        tokens = [backbone(crops, None) for backbone in backbones]
     lattices = overlap_lattice(
         views.geometry[:, 0], views.geometry[:, 1], model.head[SPATIAL].overlap_side
     )
@@ -140,11 +142,11 @@ def _normalise(crops: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 def _project(model: StudentTeacher, name: str, tokens: TokenViews, student: int) -> Tensor:
     """What a relation neck makes of global crops: ``(2*B, N, C)``; the student's passes its predictor too."""
-    neck: Any = model.get_submodule(f"neck.{name}" if student else f"teacher.neck.{name}").train()
+    own = model.get_submodule(f"neck.{name}" if student else f"teacher.neck.{name}")
+    neck: Any = copy.deepcopy(own).train()  # a copy, whose running statistics may move
     maps = tokens.prenorm_patches.transpose(1, 2).unflatten(2, tokens.grid)
     maps = neck.projection(maps)
     maps = neck.predictor(maps) if student else maps
-    neck.eval()
     return maps.flatten(2).transpose(1, 2)
 
 

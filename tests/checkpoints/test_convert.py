@@ -78,7 +78,8 @@ def test_convert__every_key_too_few_is_named(layout: str, tmp_path: Path) -> Non
     """F23: each key of the backbone in turn; nothing is written."""
     case, output = LAYOUTS[layout](), tmp_path / "out.pth"
     settings = dict(layout=layout, network=case.network, **NARROW)
-    for key in case.teacher:
+    needed = case.teacher.keys() - {"embeddings.mask_token"}  # transformers writes one only if told
+    for key in needed:
         state = {name: value for name, value in case.teacher.items() if name != key}
         with pytest.raises(ValueError) as caught:
             convert(file(case.build(state), tmp_path), output, **settings)

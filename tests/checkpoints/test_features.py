@@ -16,7 +16,7 @@ from mmrel.models.backbones import DenseViT, ViT
 from mmrel.models.backbones.pretrained import load_fitted
 from mmrel.ops.position import fit_position_embedding
 
-RULES = dict.fromkeys(("relvit", "mae", "mocov3", "timm"), "size")
+RULES = dict.fromkeys(("relvit", "mae", "mocov3", "timm", "hf-dinov2"), "size")
 ARCH = dict(embed_dims=48, num_layers=2, num_heads=HEADS, feedforward_channels=96)
 
 
@@ -52,7 +52,7 @@ def build(meta: dict[str, Any], path: str, kind: type = ViT, **changes: Any) -> 
 def reference(layout: str, state: dict[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
     rule = RULES.get(layout, "dino")
     if layout == "hf-dinov2":
-        return hugging_face_tokens(state, images, HEADS, rule)
+        return hugging_face_tokens(state, images, HEADS)
     used = layout != "relvit"
     return vit_tokens(state, images, HEADS, rule, use_class_token=used, use_positions=used)
 
@@ -193,6 +193,15 @@ def test_vit__mask_token_of_the_file_or_its_own(tmp_path: Path) -> None:
     assert torch.equal(student.cls_token, case.student["cls_token"])
     assert not build(meta, path, mask_token=True).mask_token.any()
     assert build(meta, str(tmp_path / "student.pth")).mask_token is None
+
+
+def test_hf_dinov2__without_mask_token(tmp_path: Path) -> None:
+    """transformers writes none where ``use_mask_token`` is false: the file is whole."""
+    state = official.hugging_face()
+    del state["embeddings.mask_token"]
+    found, meta = load_backbone(save(state, tmp_path / "a.pth"), num_heads=HEADS)
+    assert meta["method"] == "hf-dinov2" and "mask_token" not in found
+    assert len(found) == len(state) - 4 * official.DEPTH  # query, key and value are one
 
 
 class Touch:

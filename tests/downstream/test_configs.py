@@ -8,6 +8,7 @@ import downstream_builds as builds
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from mmrel.models.backbones import DenseViT, ViT
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
@@ -77,13 +78,25 @@ def test_detection__published_values(name: str) -> None:
         total,
     )
     warmup, steps = config.param_scheduler
-    assert (warmup.start_factor, warmup.end, warmup.by_epoch) == (0.001, 1000, False)
+    cascade = "cascade" in name
+    assert (warmup.start_factor, warmup.end, warmup.by_epoch) == (
+        0.001,
+        500 if cascade else 1000,
+        False,
+    )
+    assert config.default_hooks.checkpoint.type == "mmrel.AtomicCheckpointHook"
     assert (steps.milestones, steps.end, config.train_cfg.max_epochs) == (
         milestones,
         epochs,
         epochs,
     )
     backbone = config.model.backbone
+    if cascade:
+        assert (backbone.load_interpolation, backbone.pos_interp) == ("size", "dino")
+        assert backbone.img_size == ((672, 1088) if "base" in name else (800, 1008))
+        with torch.device("meta"):
+            positions = DenseViT(**_backbone_settings(config.model)).pos_embed.shape[1]
+        assert positions == 1 + (42 * 68 if "base" in name else 50 * 63)
     assert (backbone.drop_path_rate, backbone.out_indices) == (drop_path, [3, 5, 7, 11])
     assert backbone.out_norm == "none"
     assert backbone.get("with_cls_token", True) is ("selfpatch" not in name)
@@ -115,7 +128,7 @@ def test_segmentation__published_values(name: str) -> None:
     assert paramwise.layer_decay_rate == decay
     warmup, poly = config.param_scheduler
     assert (warmup.start_factor, warmup.end) == (1e-6, 1500)
-    assert (poly.power, poly.eta_min, poly.begin, poly.end) == (1.0, 0.0, 1500, 160000)
+    assert (poly.power, poly.eta_min, poly.begin, poly.end) == (1.0, 0.0, 0, 160000)
     model = config.model
     assert model.backbone.out_norm == "all" and model.backbone.drop_path_rate == 0.1
     assert (model.decode_head.channels, model.decode_head.num_classes) == (width, 150)
@@ -130,6 +143,24 @@ def test_segmentation__published_values(name: str) -> None:
     assert config.auto_scale_lr.base_batch_size == 16 and config.train_cfg.max_iters == 160000
 
 
+def test_segmentation__rate_decays_during_the_warm_up() -> None:
+    """The official runs' rate: (1 - t / T) times the warm-up, in which the decay goes on."""
+    config = _load("segmentation", "vit-small-p16_upernet_4xb4-amp-160k_ade20k-512x512")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-5)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(cfg, optimizer=optimizer, _scope_="mmengine"))
+        for cfg in config.param_scheduler
+    ]
+    for step in range(3001):
+        if step in (750, 1600, 3000):
+            warm_up = min(1.0, 1e-6 + (1 - 1e-6) * step / 1499)
+            rate = 3e-5 * (1 - step / 160000) * warm_up
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(rate, rel=2e-5), step
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+
+
 @pytest.mark.parametrize("name", SELFPATCH_TABLE)
 def test_segmentation__selfpatch_s_published_values(name: str) -> None:
     config = _load("segmentation", f"vit-small-p16_selfpatch-{name}_ade20k-512x512")
@@ -139,7 +170,7 @@ def test_segmentation__selfpatch_s_published_values(name: str) -> None:
     assert "constructor" not in config.optim_wrapper
     warmup, poly = config.param_scheduler
     assert (warmup.start_factor, warmup.end, warmup.by_epoch) == (1e-6, 1500, False)
-    assert (poly.power, poly.eta_min, poly.begin, poly.end) == (1.0, 0.0, 1500, iterations)
+    assert (poly.power, poly.eta_min, poly.begin, poly.end) == (1.0, 0.0, 0, iterations)
     assert config.train_cfg.max_iters == iterations
     assert (config.train_dataloader.batch_size, config.auto_scale_lr.base_batch_size) == (4, 16)
     backbone, decode = model.backbone, model.decode_head

@@ -8,6 +8,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch.nn import functional as F
 
 from mmrel.models.backbones import DenseViT, pretrained
+from mmrel.ops.position import resize_position_embedding
 
 ARCH = dict(embed_dims=48, num_layers=4, num_heads=3, feedforward_channels=96)
 
@@ -225,6 +226,7 @@ def test_load__no_file() -> None:
         (dict(arch="vit-s"), "'vit-s'; known names: .*deit-small"),
         (dict(out_norm="first"), "'first'; allowed: none, last, all"),
         (dict(pos_interp="linear"), "'linear'; allowed: size, dino"),
+        (dict(load_interpolation="linear"), "load_interpolation is 'linear'; allowed: size, dino"),
         (dict(out_indices=(3, 5, 7, 11)), r"not valid for 4 blocks"),
         (dict(out_indices=4), r"not valid for 4 blocks"),
         (dict(out_indices=(2, 1)), r"ascending"),
@@ -241,3 +243,19 @@ def test_build__bad_input(changes, message) -> None:
 
 def test_out_indices__negative() -> None:
     assert _build(out_indices=(-2, -1)).out_indices == [2, 3]
+
+
+def test_load__by_one_rule_and_forward_by_the_other(tmp_path) -> None:
+    """iBOT on COCO: by size from 4 x 4 to 5 x 7 when loaded, by DINO's rule to the images' grid."""
+    host = _host(out_type="featmap", final_norm=False)
+    path = _save(tmp_path / "a.pth", host.state_dict())
+    model = _build(
+        img_size=(40, 56), pos_interp="dino", load_interpolation="size", init_cfg=_pretrained(path)
+    ).eval()
+    loaded = resize_position_embedding(host.pos_embed.data, (4, 4), (5, 7), 1, "size")
+    assert torch.equal(model.pos_embed, loaded) and model.pos_interp == "dino"
+    images = torch.randn(1, 3, 48, 40, generator=torch.Generator().manual_seed(3))
+    tokens, _ = model._embed(images)
+    patches = model.patch_embed(images)[0]
+    wanted = resize_position_embedding(loaded, (5, 7), (6, 5), 1, "dino")
+    torch.testing.assert_close(tokens[:, 1:], patches + wanted[:, 1:])

@@ -23,7 +23,7 @@ from mmrel.engine.optimizers import NonFiniteLossError
 from mmrel.evaluation import extract_features
 from mmrel.evaluation.knn import feature_extractor
 from mmrel.launch.processes import prepare_cpu_distributed
-from mmrel.structures import Geometry, ViewBatch
+from mmrel.structures import ViewBatch
 
 MODELS = {
     "dino": tiny.dino(),
@@ -56,27 +56,7 @@ def whole_batch(model: Any) -> ViewBatch:
 def share(views: ViewBatch, rank: int, size: int) -> ViewBatch:
     """One rank's images of a batch."""
     count = views.batch_size // size
-    images = slice(rank * count, (rank + 1) * count)
-
-    def take(stacked: torch.Tensor, num_views: int) -> torch.Tensor:
-        return stacked.unflatten(0, (num_views, -1))[:, images].flatten(0, 1)
-
-    local_crops = views.local_crops
-    if local_crops is not None:
-        local_crops = take(local_crops, views.num_local)
-    masks = take(views.masks, 2)
-    weights = (1 / masks.sum(1).clamp(min=1)).repeat_interleave(masks.shape[1])
-    hidden = masks.flatten()
-    return ViewBatch(
-        global_crops=take(views.global_crops, 2),
-        local_crops=local_crops,
-        geometry=Geometry(views.geometry.boxes[images], 2),
-        masks=masks,
-        num_global=2,
-        num_local=views.num_local,
-        mask_indices=hidden.nonzero().squeeze(1),
-        mask_weights=weights[hidden].float(),
-    )
+    return tiny.images_of(views, slice(rank * count, (rank + 1) * count))
 
 
 def one_step(model: torch.nn.Module, inner: torch.nn.Module, views: ViewBatch) -> dict[str, Any]:
@@ -101,6 +81,15 @@ def same_step(rank: int, folder: Path) -> dict[str, Any]:
         ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
         results[name] = one_step(ddp, model, share(whole_batch(model), rank, 2))
     return results
+
+
+def unequal_shares(rank: int, folder: Path) -> dict[str, torch.Tensor]:
+    """The centres where one rank has 1 image and the other 3."""
+    model = frozen(tiny.ibot())
+    images = slice(0, 1) if rank == 0 else slice(1, 4)
+    model(tiny.images_of(whole_batch(model), images), mode="loss")
+    model.commit(0.9, TRUE)
+    return {n: b.clone() for n, b in model.named_buffers() if "center" in n}
 
 
 def bad_rank(rank: int, folder: Path) -> list[tuple[str, bool, torch.Tensor]]:
@@ -150,7 +139,13 @@ def whole_run(rank: int, folder: Path) -> tuple[int, dict[str, torch.Tensor], li
     return seed, runner.model.module.state_dict(), engine_toys.trace(runner).samples
 
 
-SCENES: tuple[Callable[[int, Path], Any], ...] = (same_step, bad_rank, neighbours, whole_run)
+SCENES: tuple[Callable[[int, Path], Any], ...] = (
+    same_step,
+    unequal_shares,
+    bad_rank,
+    neighbours,
+    whole_run,
+)
 
 
 def _play(rank: int, folder: str) -> None:
@@ -187,6 +182,16 @@ def test_two_processes__equal_one(ranks: list[dict[str, Any]], name: str) -> Non
             # A key's bias shifts all scores of a query alike: its gradient is rounding alone.
             if not key.endswith("attn.k.bias"):
                 close(part["gradients"][key], value, key)
+
+
+def test_two_processes__unequal_shares_weigh_by_their_rows(ranks: list[dict[str, Any]]) -> None:
+    model = frozen(tiny.ibot())
+    model(whole_batch(model), mode="loss")
+    model.commit(0.9, TRUE)
+    for results in ranks:
+        assert len(results["unequal_shares"]) == 2
+        for name, value in results["unequal_shares"].items():
+            close(value, model.get_buffer(name), name)
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor, name: str) -> None:

@@ -52,6 +52,31 @@ def test_center__micro_batches_are_one_batch() -> None:
     torch.testing.assert_close(whole.value, parts.value)
 
 
+def test_center__weighs_micro_batches_by_their_rows() -> None:
+    """Three rows of 2 and one row of 4 have the mean 2.5, not 3; equal batches are bitwise the plain mean."""
+    center = RunningCenter(1, momentum=0.0)
+    center.accumulate(torch.tensor([[2.0]]), rows=3)
+    center.accumulate(torch.tensor([[4.0]]), rows=1)
+    center.commit(TRUE)
+    assert center.value.item() == 2.5
+    means = torch.randn(3, 1, 50)
+    center = RunningCenter(50)
+    for mean in means:
+        center.accumulate(mean, rows=7)
+    center.commit(TRUE)
+    assert torch.equal(center.value, 0.9 * torch.zeros(1, 50) + (1 - 0.9) * means.mean(0))
+
+
+def test_center__evaluation_feeds_nothing() -> None:
+    center = RunningCenter(1).eval()
+    center.accumulate(torch.ones(1, 1))
+    center.train()
+    with torch.no_grad():
+        center.accumulate(torch.ones(1, 1))
+    center.commit(TRUE)
+    assert center.value.item() == 0
+
+
 def test_cls_loss__sheet() -> None:
     """DINO sheet D2: loss, and the centre after the step."""
     head = DistillationHead(3, student_temperature=0.1, teacher_temperature=0.04)

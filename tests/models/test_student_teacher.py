@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from mmrel.models.selfsup import SelfSupervised
+from mmrel.models.selfsup.self_supervised import feature_std
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
@@ -158,6 +159,104 @@ def test_sere__weights_of_the_terms(base: dict, alpha: float, beta: float, facto
     assert weights == pytest.approx({name: factor * weight for name, weight in plain.items()})
     if factor == 1.65:
         assert factor * 5 + alpha * 1 + beta * 2 == pytest.approx(9.45)
+
+
+def test_sere__from_one_module_twice() -> None:
+    """The module that is given stays as it was: its weights are not multiplied, its tensors not shared."""
+    base = tiny.build(tiny.ibot())
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    first, second = (tiny.build(tiny.sere(base)) for _ in range(2))
+    assert [head.loss_weight for head in base.head.values()] == [1.0, 1.0]
+    for model in (first, second):
+        weights = [model.head[name].loss_weight for name in ("distillation", "masked_distillation")]
+        assert weights == pytest.approx([1.65, 1.65])
+    own = {p.data_ptr() for p in first.parameters()}
+    assert not own & {p.data_ptr() for other in (base, second) for p in other.parameters()}
+    assert all(torch.equal(value, before[name]) for name, value in base.state_dict().items())
+
+
+def test_sere__preprocesses_as_its_base() -> None:
+    mean = dict(type="mmrel.ViewPreprocessor", mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])
+    other = dict(mean, mean=[7.0, 8.0, 9.0])
+    base = dict(tiny.dino(), data_preprocessor=mean)
+    wanted = tiny.build(base).data_preprocessor.mean
+    assert torch.equal(tiny.build(tiny.sere(base)).data_preprocessor.mean, wanted)
+    given = tiny.build(tiny.sere(base, data_preprocessor=other)).data_preprocessor.mean
+    assert torch.equal(
+        given, tiny.build(dict(base, data_preprocessor=other)).data_preprocessor.mean
+    )
+    assert not torch.equal(given, wanted)
+    sit = dict(tiny.sit(), type="mmrel.SiT")
+    built = tiny.build(tiny.sere(sit, local=False))
+    assert type(built.data_preprocessor).__name__ == "CorruptingViewPreprocessor"
+
+
+@pytest.mark.parametrize(
+    ("config", "sizes"),
+    [(tiny.dino(), (1, 3)), (tiny.ibot(), (1, 3)), (tiny.selfpatch(), (1, 3))],
+    ids=lambda value: value["type"] if isinstance(value, dict) else "",
+)
+def test_centers__unequal_micro_batches_are_one_batch(config: dict, sizes: tuple) -> None:
+    """Of 4 images as 1 and 3, the centres are those of the 4 together."""
+    whole, parts = tiny.build(config), tiny.build(config)
+    views = tiny.view_batch(4)
+    whole(views, mode="loss")
+    first = 0
+    for size in sizes:
+        parts(tiny.images_of(views, slice(first, first + size)), mode="loss")
+        first += size
+    for model in (whole, parts):
+        model.commit(0.9, TRUE)
+    centers = {name: value for name, value in whole.named_buffers() if "center" in name}
+    assert centers
+    for name, value in centers.items():
+        assert value.any()
+        torch.testing.assert_close(parts.get_buffer(name), value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("config", [tiny.dino(), tiny.ibot(), tiny.selfpatch()])
+def test_loss__without_local_crops(config: dict) -> None:
+    model = tiny.build(config)
+    losses = model(tiny.view_batch(num_local=0), mode="loss")
+    total(losses).backward()
+    model.commit(0.9, TRUE)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_contrast__of_one_image_is_refused(joint: bool) -> None:
+    """Without another image the loss would be 0 for any features."""
+    config = tiny.mocov3()
+    config["neck"]["joint_views"] = joint
+    message = "no other image to tell it from" if joint else "batch norms of .* at least 2"
+    with pytest.raises(ValueError, match=message):
+        tiny.build(config)(tiny.view_batch(1, num_local=0), mode="loss")
+
+
+def test_feature_std__of_one_image_is_0() -> None:
+    assert feature_std(torch.randn(1, 5)) == 0
+    features = torch.nn.functional.normalize(torch.randn(4, 5), dim=-1)
+    torch.testing.assert_close(feature_std(features), features.std(dim=0).mean() * 5**0.5)
+
+
+def test_loss_weight__of_0_trains_nothing() -> None:
+    config = tiny.ibot()
+    config["patch_head"]["loss_weight"] = 0.0
+    model = tiny.build(config)
+    losses = model(tiny.view_batch(), mode="loss")
+    assert losses["loss_patch"] == 0
+    plain = {k: v for k, v in losses.items() if k != "loss_patch"}
+    (gradient,) = torch.autograd.grad(total(losses), model.backbone.cls_token, retain_graph=True)
+    (wanted,) = torch.autograd.grad(total(plain), model.backbone.cls_token)
+    torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_commit__weights_in_half_precision_are_refused(dtype: torch.dtype) -> None:
+    model = tiny.build(tiny.dino()).to(dtype)
+    with pytest.raises(TypeError, match="momentum such as 0.9995 rounds to 1"):
+        model.commit(0.9995, TRUE)
 
 
 def test_sere__base_losses_are_the_scaled_base() -> None:

@@ -55,14 +55,19 @@ def vit_tokens(
     return x, norm(x, state, "norm") if "norm.weight" in state else x
 
 
-def hugging_face_tokens(
-    state: State, images: Tensor, num_heads: int, rule: str = "dino"
-) -> tuple[Tensor, Tensor]:
-    """The same for DINOv2 as transformers names it, with query, key and value apart."""
+def hugging_face_tokens(state: State, images: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
+    """The same for DINOv2 as transformers defines it, with query, key and value apart.
+
+    Its ``Dinov2Embeddings`` resizes positions to the wanted rows and columns: bicubic, ``align_corners=False``, no
+    antialiasing, in float32. The original of DINOv2's authors adds 0.1 to the wanted grid, as DINO does.
+    """
     patches = "embeddings.patch_embeddings.projection"
     x, grid = embed(images, state[f"{patches}.weight"], state[f"{patches}.bias"])
     x = torch.cat([state["embeddings.cls_token"].expand(len(x), 1, -1), x], dim=1)
-    x = x + positions(state["embeddings.position_embeddings"], 1, grid, rule)
+    position = state["embeddings.position_embeddings"]
+    side = round((position.shape[1] - 1) ** 0.5)
+    maps = position[0, 1:].unflatten(0, (side, side))
+    x = x + torch.cat([position[:, :1], bicubic_by_size(maps, grid).flatten(0, 1)[None]], dim=1)
     depth = len([key for key in state if key.endswith(".norm1.bias")])
     for i in range(depth):
         at = f"encoder.layer.{i}"
@@ -96,6 +101,35 @@ def positions(position: Tensor, extra: int, grid: tuple[int, int], rule: str) ->
         maps = F.interpolate(maps, size=grid, mode="bicubic")
     assert maps.shape[-2:] == grid
     return torch.cat([position[:, :extra], maps.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+
+
+def bicubic_by_size(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """``(rows, cols, C)`` from ``(side, side, C)``, by the definition of cubic convolution (a = -0.75).
+
+    Output i of n lies at ``(i + 0.5) * side / n - 0.5``; each axis weighs the four nearest inputs, those beyond the
+    border being the border's.
+    """
+    rows, cols = (
+        cubic_weights(size, n).to(maps.dtype) for size, n in zip(maps.shape, grid, strict=False)
+    )
+    return torch.einsum("ri,sj,ijc->rsc", rows, cols, maps)
+
+
+def cubic_weights(size: int, wanted: int) -> Tensor:
+    """Float64 ``(wanted, size)``."""
+    weights = torch.zeros(wanted, size, dtype=torch.float64)
+    for i in range(wanted):
+        place = (i + 0.5) * size / wanted - 0.5
+        for tap in range(int(place // 1) - 1, int(place // 1) + 3):
+            weights[i, min(max(tap, 0), size - 1)] += cubic(abs(place - tap))
+    return weights
+
+
+def cubic(t: float, a: float = -0.75) -> float:
+    """Keys' kernel."""
+    if t <= 1:
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1
+    return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a if t < 2 else 0.0
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:

@@ -110,6 +110,22 @@ def test_tool__full(tmp_path: Path, capsys: Any) -> None:
     assert not (tmp_path / "c.pth").exists()
 
 
+def test_tool__moves_the_teacher_of_mocov3(tmp_path: Path, capsys: Any) -> None:
+    """The move that the file owes: said without the option, made with it."""
+    source = save(official.mocov3().content, tmp_path / "moco.pth")
+    plain, moved = tmp_path / "plain.pth", tmp_path / "moved.pth"
+    assert run(source, plain, "--full", *NARROW) == 0
+    assert "note: MoCo v3's code moves the teacher before each loss" in capsys.readouterr().out
+    assert run(source, moved, "--full", "--teacher-momentum", 0.5, *NARROW) == 0
+    assert "note:" not in capsys.readouterr().out
+    before, after = (torch.load(path)["state_dict"] for path in (plain, moved))
+    key = "backbone.cls_token"
+    wanted = 0.5 * before[f"teacher.{key}"] + 0.5 * before[key]
+    assert torch.equal(after[f"teacher.{key}"], wanted)
+    assert run(source, moved, "--teacher-momentum", 0.5) == 1
+    assert "Give it with --full" in capsys.readouterr().err
+
+
 def test_tool__prints_notes_and_extras(tmp_path: Path, capsys: Any) -> None:
     state = {key: value.half() for key, value in official.vit(grid=(4, 9)).items()}
     state |= {"adapter.a": torch.zeros(1), "adapter.b": torch.zeros(1)}

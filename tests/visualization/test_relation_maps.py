@@ -64,7 +64,7 @@ def test_relation_maps__equal_to_the_formula() -> None:
     np.testing.assert_allclose(maps.spatial[0], expected.numpy(), rtol=1e-5)
     assert maps.spatial.shape == (2, 9, 9) and maps.channel.shape == (2, WIDTH, WIDTH)
     np.testing.assert_allclose(maps.channel.sum(-1), 1, rtol=1e-5)
-    assert not model.neck["spatial_relation"].training
+    assert model.neck["spatial_relation"].training, "the mode that it had before"
 
 
 def test_relation_maps__needs_sere() -> None:

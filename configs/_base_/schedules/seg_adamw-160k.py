@@ -1,4 +1,4 @@
-"""160,000 iterations of AdamW: warm-up of 1500 from 1e-6 of the rate, then linear decay to 0."""
+"""160,000 iterations of AdamW: linear decay to 0 from the first on, times a warm-up of 1500 from 1e-6."""
 
 _base_ = "mmseg::_base_/schedules/schedule_160k.py"
 
@@ -18,5 +18,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1500, end=160000, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=0, end=160000, by_epoch=False),
 ]
+default_hooks = dict(checkpoint=dict(type="mmrel.AtomicCheckpointHook"))

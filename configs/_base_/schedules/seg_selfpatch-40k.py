@@ -1,7 +1,7 @@
 """40,000 iterations of AdamW as SelfPatch and XCiT use it: one rate for all layers, decay 0.01.
 
-Warm-up of 1500 iterations from 1e-6 of the rate, then linear decay to 0; positions, class token and
-norms are not weight-decayed.
+Linear decay to 0 from the first iteration on, times a warm-up of 1500 iterations from 1e-6; positions, class token and
+norms are not weight-decayed. (The official run of SelfPatch's Semantic FPN decays the norms.)
 """
 
 _base_ = "mmseg::_base_/schedules/schedule_40k.py"
@@ -18,5 +18,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=1500),
-    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1500, end=40000, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=0, end=40000, by_epoch=False),
 ]
+default_hooks = dict(checkpoint=dict(type="mmrel.AtomicCheckpointHook"))

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor
 
+from mmrel.engine.begin import begin_from
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
 from mmrel.utils.files import publish, write_text_atomically
@@ -105,13 +106,15 @@ class AtomicCheckpointHook(CheckpointHook):
         checkpoint["message_hub"] = to_plain(checkpoint["message_hub"])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Undo ``before_save_checkpoint``; on resume, insist on every key and shape.
+        """Undo ``before_save_checkpoint``; on resume, insist on every key and shape, otherwise on a whole backbone.
 
         Raises:
             ValueError: MMEngine itself would only log what does not fit, and go on with fresh weights.
         """
         if runner._resume:
             _check_keys(unwrap_model(runner).state_dict(), checkpoint["state_dict"])
+        else:
+            begin_from(runner, checkpoint)
         hub = checkpoint.get("message_hub")
         if hub is not None:
             hub["log_scalars"] = {key: _to_buffer(v) for key, v in hub["log_scalars"].items()}

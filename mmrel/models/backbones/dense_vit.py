@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import torch
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmrel.models.backbones.host_vit import HostViT, refuse_arguments
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.models.backbones.pretrained import (
     State,
@@ -27,10 +28,15 @@ from mmrel.ops.position import METHODS, resize_position_embedding
 from mmrel.registry import MODELS
 
 OUT_NORMS = ("none", "last", "all")
+INSTEAD = {
+    "final_norm": "use out_norm instead",
+    "out_type": "feature maps are returned, so leave it out",
+    "interpolate_mode": "positions are resized as pos_interp says, always bicubic, so leave it out",
+}
 
 
 @MODELS.register_module()
-class DenseViT(VisionTransformer):
+class DenseViT(HostViT):
     """Vision transformer that returns feature maps of chosen blocks.
 
     Weights are given by ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
@@ -52,6 +58,8 @@ class DenseViT(VisionTransformer):
             last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
         pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
             checkpoint was trained, if its meta tells, otherwise ``'size'``.
+        load_interpolation: the rule on loading, where it is another one than in ``forward``: iBOT resizes positions by
+            ``'size'`` when it loads them for COCO and by ``'dino'`` at run time; ``None``: the same.
         with_cp: recompute each block in the backward pass, for less memory.
         with_cls_token: whether a class token takes part in the attention. It is not returned.
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks,
@@ -75,6 +83,7 @@ class DenseViT(VisionTransformer):
         out_indices: int | Sequence[int] = (3, 5, 7, 11),
         out_norm: str = "none",
         pos_interp: str | None = None,
+        load_interpolation: str | None = None,
         with_cp: bool = False,
         with_cls_token: bool = True,
         frozen_stages: int = -1,
@@ -84,10 +93,12 @@ class DenseViT(VisionTransformer):
     ) -> None:
         check_arch(arch, self.arch_zoo)
         _check_choice("out_norm", out_norm, OUT_NORMS)
-        if pos_interp is not None:
-            _check_choice("pos_interp", pos_interp, METHODS)
-        _check_kwargs(kwargs)
+        for name, rule in (("pos_interp", pos_interp), ("load_interpolation", load_interpolation)):
+            if rule is not None:
+                _check_choice(name, rule, METHODS)
+        refuse_arguments("DenseViT", kwargs, INSTEAD)
         super().__init__(
+            frozen_stages=frozen_stages,
             arch=arch,
             img_size=img_size,
             patch_size=patch_size,
@@ -101,15 +112,13 @@ class DenseViT(VisionTransformer):
         self.out_indices = _check_indices(out_indices, self.num_layers)
         self.out_norm = out_norm
         self.pos_interp = pos_interp or "size"
+        self.load_interpolation = load_interpolation
         self._follows_checkpoint = pos_interp is None
         self.with_cp = with_cp
         own_heads = self.arch_settings["num_heads"]
         self.pretrained_num_heads = (
             own_heads if pretrained_num_heads is None else pretrained_num_heads
         )
-        self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
-        for part in self._frozen_parts():
-            part.requires_grad_(False)
         for layer in self.layers[self.out_indices[-1] + 1 :]:
             layer.requires_grad_(False)
 
@@ -169,22 +178,14 @@ class DenseViT(VisionTransformer):
             tokens = layer(tokens)
         return maps[0] if isinstance(blocks, int) else tuple(maps)
 
-    def train(self, mode: bool = True) -> "DenseViT":
-        """Set training mode; frozen parts stay in evaluation mode."""
-        super().train(mode)
-        for part in self._frozen_parts():
-            if isinstance(part, nn.Module):
-                part.eval()
-        return self
-
     def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
         """A checkpoint's tensors without the ignored ones, positions on this model's grid.
 
-        The positions are resized, then and later, by the rule of ``meta``, unless one was given.
+        The positions are resized, then and later, by the rule of ``meta``, unless others were given.
         """
         if self._follows_checkpoint:
             self.pos_interp = (meta or {}).get("pos_interpolation") or self.pos_interp
-        return fit_tensors(self, state, meta, self.pos_interp)
+        return fit_tensors(self, state, meta, self.load_interpolation or self.pos_interp)
 
     def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
         """mmpretrain's load hook: fit the state in place, whoever loads it."""
@@ -208,16 +209,6 @@ class DenseViT(VisionTransformer):
             self.out_norm == "last" and index == self.out_indices[-1]
         )
         return self.ln1(tokens) if wanted else tokens
-
-    def _frozen_parts(self) -> list[nn.Module | nn.Parameter]:
-        # BaseModule's constructor may call train() before the stages are known.
-        stages = getattr(self, "frozen_stages", -1)
-        if stages < 0:
-            return []
-        parts = [self.pos_embed, self.patch_embed, self.drop_after_pos, self.pre_norm]
-        parts += [] if self.cls_token is None else [self.cls_token]
-        parts += list(self.layers[:stages])
-        return [*parts, self.ln1] if stages == self.num_layers and self.final_norm else parts
 
 
 def attention_map(attention: MultiheadAttention, tokens: Tensor) -> Tensor:
@@ -243,12 +234,6 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _check_kwargs(kwargs: dict[str, Any]) -> None:
-    for name, instead in (("final_norm", "out_norm"), ("out_type", "nothing: maps are returned")):
-        if name in kwargs:
-            raise ValueError(f"DenseViT takes no {name}={kwargs[name]!r}; use {instead} instead.")
-
-
 def _check_indices(indices: int | Sequence[int], num_layers: int) -> list[int]:
     given = [indices] if isinstance(indices, int) else list(indices)
     found = [index + num_layers if index < 0 else index for index in given]
@@ -260,12 +245,3 @@ def _check_indices(indices: int | Sequence[int], num_layers: int) -> list[int]:
             f"{num_layers - 1}."
         )
     return found
-
-
-def _check_frozen(stages: int, num_layers: int) -> int:
-    if not -1 <= stages <= num_layers:
-        raise ValueError(
-            f"frozen_stages is {stages}; allowed: -1 (nothing), 0 (embeddings), 1 to {num_layers} "
-            "(that many blocks too). Change it in the backbone's config."
-        )
-    return stages

@@ -39,7 +39,8 @@ class MoCoV3ViT(ViT):
         **kwargs: Any,
     ) -> None:
         super().__init__(arch=arch, pos_interpolation=pos_interpolation, **kwargs)
-        self.patch_embed.projection.requires_grad_(not frozen_patch_embed)
+        if frozen_patch_embed:
+            self.patch_embed.projection.requires_grad_(False)
         self.pos_embed.requires_grad_(False)
 
     @torch.no_grad()

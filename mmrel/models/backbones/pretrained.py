@@ -105,6 +105,7 @@ def check_fit(
     Raises:
         ValueError: with the keys that are missing, unexpected or of another shape.
     """
+    _check_patches(model, state, source)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     problems = [
@@ -127,6 +128,22 @@ def check_fit(
             "(out_norm='none' needs no final norm ln1, with_cls_token=False no class token), or "
             "choose another checkpoint."
         )
+
+
+def _check_patches(model: Any, state: State, source: str) -> None:
+    key = "patch_embed.projection.weight"
+    own, given = model.state_dict().get(key), state.get(key)
+    if own is None or given is None or own.ndim != 4 or own.shape[2:] == given.shape[2:]:
+        return
+    raise ValueError(
+        f"The backbone in {source!r} does not fit this {type(model).__name__}: 1 key(s) of another shape: {key}. It "
+        f"was trained on patches of {_by(given.shape[2:])} pixels, the model has patches of {_by(own.shape[2:])}. Set "
+        f"patch_size={given.shape[-1]} everywhere in the config, or choose another checkpoint."
+    )
+
+
+def _by(sides: Sequence[int]) -> str:
+    return " x ".join(map(str, sides))
 
 
 def load_init_cfg(model: Any, num_heads: int | None = None) -> bool:
@@ -225,9 +242,12 @@ def _listed(what: str, keys: list[str]) -> str:
 
 
 def _heads(model: VisionTransformer, meta: Mapping[str, Any], num_heads: int | None) -> str:
-    given, own = meta.get("num_heads"), model.arch_settings["num_heads"]
+    given = meta.get("num_heads")
+    if given is None:
+        return ""
+    own = model.arch_settings["num_heads"]
     wanted = own if num_heads is None else num_heads
-    if given is None or given == wanted:
+    if given == wanted:
         return ""
     expected = "" if wanted == own else f" and pretrained_num_heads is {wanted}"
     return (

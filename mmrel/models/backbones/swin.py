@@ -5,10 +5,18 @@ from typing import Any
 from mmpretrain.models.backbones import SwinTransformer
 from torch import Tensor
 
+from mmrel.models.backbones.host_vit import refuse_arguments
 from mmrel.models.backbones.pretrained import InitCfg, clean_init_cfg
 from mmrel.models.backbones.vit import PlainWeights
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
+
+INSTEAD = {
+    "use_abs_pos_embed": "the relative position bias is on and the absolute embedding off, so leave it out",
+    "interpolate_mode": "there is no absolute position embedding to resize, so leave it out",
+    "out_indices": "the tokens of the last stage are returned, so leave it out",
+    "out_after_downsample": "nothing follows the last stage, so leave it out",
+}
 
 
 @MODELS.register_module()
@@ -35,6 +43,7 @@ class Swin(PlainWeights, SwinTransformer):
         init_cfg: InitCfg = None,
         **kwargs: Any,
     ) -> None:
+        refuse_arguments("Swin", kwargs, INSTEAD)
         super().__init__(
             arch=arch,
             img_size=img_size,

@@ -7,10 +7,18 @@ from mmpretrain.models.backbones import T2T_ViT
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from mmrel.models.backbones.host_vit import refuse_arguments
 from mmrel.models.backbones.pretrained import InitCfg, clean_init_cfg
 from mmrel.models.backbones.vit import PlainWeights
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
+
+INSTEAD = {
+    "out_type": "all tokens are returned, so leave it out",
+    "out_indices": "the tokens of the last block are returned, so leave it out",
+    "interpolate_mode": "it takes images of img_size only, so leave it out",
+    "with_cls_token": "it always has a class token, so leave it out",
+}
 
 
 @MODELS.register_module()
@@ -27,6 +35,7 @@ class T2TViT(PlainWeights, T2T_ViT):
     """
 
     def __init__(self, img_size: int = 224, init_cfg: InitCfg = None, **kwargs: Any) -> None:
+        refuse_arguments("T2TViT", kwargs, INSTEAD)
         super().__init__(
             img_size=img_size, out_type="raw", init_cfg=clean_init_cfg(init_cfg), **kwargs
         )

@@ -15,8 +15,10 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
+from mmrel.models.backbones.host_vit import HostViT, refuse_arguments
 from mmrel.models.backbones.pretrained import (
     InitCfg,
     State,
@@ -27,6 +29,12 @@ from mmrel.models.backbones.pretrained import (
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
+
+INSTEAD = {
+    "out_type": "all tokens are returned, so leave it out",
+    "out_indices": "the tokens of the last block are returned; mmrel.DenseViT returns those of several",
+    "interpolate_mode": "positions are resized as pos_interpolation says, always bicubic, so leave it out",
+}
 
 
 def check_arch(arch: str | dict[str, int], known: Collection[str] | None = None) -> None:
@@ -63,6 +71,11 @@ def draw_linear_weights(network: nn.Module) -> None:
 class PlainWeights(BaseModule):
     """What Swin and T2T-ViT add to mmpretrain's classes: how weights come in. Name it first among the bases."""
 
+    def train(self, mode: bool = True) -> "PlainWeights":
+        """Set training mode, as mmpretrain's class does; unlike there, the network is returned."""
+        super().train(mode)
+        return self
+
     def init_weights(self) -> None:
         """Load pretrained weights or draw new ones: truncated normal of std 0.02 for linear layers.
 
@@ -79,7 +92,7 @@ class PlainWeights(BaseModule):
 
 
 @MODELS.register_module()
-class ViT(VisionTransformer):
+class ViT(HostViT):
     """Vision transformer whose forward returns tokens.
 
     Args:
@@ -97,7 +110,9 @@ class ViT(VisionTransformer):
             ``init_cfg`` names was trained or, without one, as DINO does.
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
-        **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
+        **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance ``frozen_stages``, which means
+            here: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of blocks
+            also the final norm. Frozen parts stay in evaluation mode.
     """
 
     def __init__(
@@ -115,6 +130,7 @@ class ViT(VisionTransformer):
         **kwargs: Any,
     ) -> None:
         check_arch(arch)
+        refuse_arguments("ViT", kwargs, INSTEAD)
         if pos_interpolation not in (None, *METHODS):
             raise ValueError(
                 f"pos_interpolation is {pos_interpolation!r}; choose from {sorted(METHODS)}"
@@ -177,7 +193,8 @@ class ViT(VisionTransformer):
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
         if self.use_pos_embed:
-            tokens = self.drop_after_pos(tokens + self._positions(grid))
+            tokens = tokens + self._positions(grid)
+        tokens = self.pre_norm(self.drop_after_pos(tokens))
         for layer in self.layers:
             tokens = layer(tokens)
         normed = self.ln1(tokens) if self.final_norm else tokens
@@ -186,12 +203,16 @@ class ViT(VisionTransformer):
         return TokenViews(cls, normed[:, extra:], tokens[:, extra:], tuple(grid))
 
     def teacher_copy(self) -> "ViT":
-        """A deep copy without mask token and with stochastic depth off."""
+        """A deep copy without mask token, with stochastic depth and dropout off: its tokens are targets."""
         teacher = copy.deepcopy(self)
         teacher.mask_token = None
         for module in teacher.modules():
             if isinstance(module, DropPath):
                 module.drop_prob = 0.0
+            elif isinstance(module, nn.Dropout):
+                module.p = 0.0
+            elif isinstance(module, MultiheadAttention):
+                module.attn_drop = 0.0
         return teacher
 
     def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:

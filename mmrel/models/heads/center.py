@@ -1,7 +1,9 @@
 """The running centre of teacher logits (DINO, arXiv 2104.14294, section 3.1)."""
 
+from collections.abc import Sequence
+
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 
@@ -9,8 +11,9 @@ class RunningCenter(nn.Module):
     """Exponential moving average of the mean teacher logits, over all processes.
 
     A step first *accumulates* (once per micro-batch, under gradient accumulation) and the optimiser's success
-    then *commits*: ``c <- m c + (1 - m) mean``. K micro-batches so give the centre of the whole batch, and a
-    failed step changes nothing.
+    then *commits*: ``c <- m c + (1 - m) mean``. The mean is over all rows (crops or patches) of all micro-batches and
+    processes, however unequally they hold them; a failed step changes nothing. In evaluation mode, or without
+    gradients, nothing is accumulated: a loss on held-out images leaves the centre alone.
 
     Args:
         channels: K, the number of prototypes.
@@ -24,25 +27,47 @@ class RunningCenter(nn.Module):
         self.momentum = momentum
         self.value: Tensor
         self.register_buffer("value", torch.zeros(1, channels))
-        self._pending: list[Tensor] = []
+        self._pending: list[tuple[Tensor, int]] = []
 
-    @torch.no_grad()
-    def accumulate(self, mean: Tensor) -> None:
-        """Remember the mean logits ``(1, K)`` of one micro-batch of this process."""
+    def accumulate(self, mean: Tensor, rows: int = 1) -> None:
+        """Remember one micro-batch of this process.
+
+        Args:
+            mean: its mean logits ``(1, K)``.
+            rows: how many rows the mean counts.
+        """
         if mean.shape != self.value.shape:
             raise ValueError(
                 f"mean teacher logits have shape {tuple(mean.shape)}, the center {tuple(self.value.shape)}; "
                 "give the head the projection's number of prototypes as out_channels"
             )
-        self._pending.append(mean.detach().to(self.value.dtype))
+        if self.training and torch.is_grad_enabled():
+            self._pending.append((mean.detach().to(self.value.dtype), rows))
 
     @torch.no_grad()
     def commit(self, ok: Tensor) -> None:
         """Move the centre if ``ok`` (0-dim bool) is true; forget what was accumulated either way."""
         if not self._pending:
             return
-        mean = torch.stack(self._pending).mean(dim=0)
+        means, rows = zip(*self._pending, strict=True)
         self._pending = []
+        mean = torch.stack(_weighted(means, rows)).mean(dim=0) * _share(sum(rows), self.value)
         all_reduce(mean, op="mean")
         moved = self.momentum * self.value + (1 - self.momentum) * mean
         self.value.copy_(torch.where(ok, moved, self.value))
+
+
+def _weighted(means: Sequence[Tensor], rows: Sequence[int]) -> list[Tensor]:
+    """Means whose plain mean is that over all rows; equal micro-batches keep theirs bit for bit."""
+    total = sum(rows)
+    return [mean * (number * len(rows) / total) for mean, number in zip(means, rows, strict=True)]
+
+
+def _share(rows: int, like: Tensor) -> Tensor | float:
+    """This process's rows over their mean over the processes: 1 where all have equally many."""
+    if get_world_size() == 1:
+        return 1.0
+    # Filled on the device, so that nobody waits for a transfer; integers, so that equal shares give exactly 1.
+    total = torch.full((), rows, dtype=torch.int64, device=like.device)
+    all_reduce(total, op="sum")
+    return rows * get_world_size() / total.to(like.dtype)

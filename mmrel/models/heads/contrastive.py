@@ -61,6 +61,11 @@ class ContrastiveHead(BaseModule):
         """
         queries, keys = (self._per_view(features, views) for features in (student, teacher))
         keys = torch.cat(all_gather(keys.detach()), dim=1)
+        if keys.shape[1] < 2:
+            raise ValueError(
+                "the batch has 1 image in all processes together, so that there is no other image to tell it from and "
+                "the loss is 0 whatever the features; raise the batch size"
+            )
         offset = get_rank() * views.batch_size
         pairs = cross_pairs(views.num_global)
         losses = [info_nce(queries[v], keys[q], self.temperature, offset) for q, v in pairs]

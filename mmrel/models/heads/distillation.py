@@ -51,7 +51,7 @@ class DistillationHead(PrototypeHead):
         probabilities = teacher_probabilities(
             teacher.cls, self.teacher_temperature.value, self.center.value
         )
-        self.center.accumulate(teacher.mean)
+        self.center.accumulate(teacher.mean, teacher.rows)
         loss = self._cross_entropy(student.cls, probabilities, views)
         return {"loss_cls": loss, **collapse_signs(probabilities)}
 

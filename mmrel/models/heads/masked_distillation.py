@@ -49,6 +49,6 @@ class MaskedDistillationHead(PrototypeHead):
             self.teacher_temperature.value,
             self.center.value,
         )
-        self.center.accumulate(teacher.patch_mean)
+        self.center.accumulate(teacher.patch_mean, teacher.patch_rows)
         num_crops = views.num_global * views.batch_size
         return {"loss_patch": (losses * views.mask_weights.to(losses.dtype)).sum() / num_crops}

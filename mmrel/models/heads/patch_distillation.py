@@ -66,5 +66,6 @@ class PatchDistillationHead(PrototypeHead):
             self.teacher_temperature.value,
             self.center.value,
         )
-        self.center.accumulate(mean_logits(target.features, target.prototypes))
+        mean = mean_logits(target.features, target.prototypes)
+        self.center.accumulate(mean, len(target.features))
         return {"loss_patch": loss}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -81,6 +82,11 @@ class ContrastiveProjection(BaseModule):
     def _features(self, tokens: NetworkTokens, views: ViewBatch) -> Tensor:
         cls = tokens.global_crops.class_token
         parts = (cls,) if self.joint_views else cls.chunk(views.num_global)
+        if self.training and len(parts[0]) == get_world_size() == 1:
+            raise ValueError(
+                "the batch has 1 image, but the batch norms of mmrel.ContrastiveProjection need at least 2 to have a "
+                "deviation; raise the batch size"
+            )
         return torch.cat([self._project(part) for part in parts])
 
     def _project(self, cls: Tensor) -> Tensor:

@@ -89,6 +89,7 @@ class NeighbourAggregation(BaseModule):
             bottleneck[:num_global] @ prototypes.T,
             self._patch_logits(targets, views),
             cls_mean=mean_logits(bottleneck, prototypes),
+            mean_rows=len(bottleneck),
         )
 
     def teacher_copy(self) -> "NeighbourAggregation":

@@ -83,7 +83,7 @@ class PrototypeProjection(PrototypeProjector):
         selected = torch.cat([cls_part, patch_part[_mask_indices(views)]])
         projected = self._logits(selected, len(cls))
         mean = mean_logits(patch_part, self._patch_layer.weight)
-        return ProjectedTokens(projected.cls, projected.patches, mean)
+        return ProjectedTokens(projected.cls, projected.patches, mean, len(patches))
 
     def teacher_copy(self) -> "PrototypeProjection":
         """A deep copy: the teacher has every part of this head."""

@@ -219,4 +219,5 @@ def feature_std(features: Tensor) -> Tensor:
     About 1 for spread features and 0 when all images look alike (SimSiam, arXiv 2011.10566, section 4.1).
     """
     unit = F.normalize(features.float(), dim=-1)
-    return unit.std(dim=0).mean() * features.shape[-1] ** 0.5
+    several = min(1, len(unit) - 1)  # one image alone has no spread: 0, not NaN
+    return unit.std(dim=0, correction=several).mean() * features.shape[-1] ** 0.5

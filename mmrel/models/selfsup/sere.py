@@ -5,6 +5,7 @@ with m loss terms the total is ``(m + 2 - alpha - beta) / m * base + alpha * spa
 of all terms sum to m + 2 (with iBOT's two terms, 4). This reading for bases other than iBOT is ours.
 """
 
+import copy
 from typing import Any
 
 from mmrel.models.selfsup.self_supervised import Built, build_part
@@ -20,8 +21,8 @@ class SERE(StudentTeacher):
     """A base algorithm with self-relation.
 
     Args:
-        base: config of any :class:`StudentTeacher` algorithm (iBOT, DINO, ...); it is taken over part by
-            part, so the state dict is the base's plus ``neck.{spatial,channel}_relation.*``.
+        base: config of any :class:`StudentTeacher` algorithm (iBOT, DINO, ...), or such a module, which is copied; it
+            is taken over part by part, so the state dict is the base's plus ``neck.{spatial,channel}_relation.*``.
         alpha: weight of the spatial relation; 0 leaves its head out.
         beta: weight of the channel relation; 0 leaves its head out.
         num_heads: groups of channels in the spatial relation; ``None`` takes the backbone's.
@@ -31,7 +32,7 @@ class SERE(StudentTeacher):
         channel_temperature: teacher temperature of the channel relation.
         local: whether the batches hold local crops; ``None``: if the base can use them.
         norm_cfg: batch norm in the relation necks.
-        data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
+        data_preprocessor: the base's by default.
         init_cfg: MMEngine's initialisation config.
     """
 
@@ -50,7 +51,7 @@ class SERE(StudentTeacher):
         data_preprocessor: Built | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        base = build_part(base)
+        base = copy.deepcopy(base) if isinstance(base, StudentTeacher) else build_part(base)
         if not isinstance(base, StudentTeacher):
             raise TypeError(
                 f"base is {type(base).__name__}; SERE is carried by a student-teacher algorithm "
@@ -88,7 +89,7 @@ class SERE(StudentTeacher):
                 **base.head,
                 **{name: dict(heads[name], neck=name, loss_weight=weights[name]) for name in used},
             },
-            data_preprocessor=data_preprocessor,
+            data_preprocessor=data_preprocessor or base.data_preprocessor,
             init_cfg=init_cfg or base.init_cfg,
         )
         self.local_crops = base.local_crops  # type: ignore[misc]  # the base decides, not this class

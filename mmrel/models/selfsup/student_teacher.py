@@ -94,6 +94,7 @@ class StudentTeacher(SelfSupervised):
         """
         self._uncommitted = 0
         teachers, students = zip(*self._teacher_pairs(), strict=True)
+        _check_precision(teachers[0].dtype)
         keep = torch.where(ok, torch.full_like(ok, momentum, dtype=teachers[0].dtype), 1.0)
         add = torch.where(ok, torch.full_like(ok, 1.0 - momentum, dtype=teachers[0].dtype), 0.0)
         torch._foreach_mul_(teachers, keep)
@@ -133,3 +134,12 @@ class StudentTeacher(SelfSupervised):
                 "learn from random weights; add dict(type='mmrel.TeacherUpdateHook') to custom_hooks, "
                 "or call model.commit(momentum, ok) after each optimiser step of your own loop"
             )
+
+
+def _check_precision(dtype: torch.dtype) -> None:
+    if dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(
+            f"the model's weights are {dtype}, in which a teacher momentum such as 0.9995 rounds to 1, so that the "
+            "teacher would never move; keep the weights in float32 and set optim_wrapper.precision='bf16' or 'fp16', "
+            "which computes in half precision"
+        )
