@@ -393,3 +393,75 @@ def test_token_feature__kinds() -> None:
     assert torch.equal(TokenFeature("cls+avg")(tokens)[0], torch.cat([tokens.cls, mean], 1))
     with pytest.raises(ValueError, match="class token is needed"):
         TokenFeature()(replace(tokens, cls=None))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "width", "side"),
+    [
+        (tiny.vit(use_pos_embed=False), tiny.WIDTH, SIDE),
+        (tiny.vit(img_size=24), tiny.WIDTH, 6),
+        (
+            dict(
+                type="mmrel.Swin",
+                arch=dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+                img_size=56,
+                window_size=2,
+            ),
+            96,
+            2,
+        ),
+        (
+            dict(
+                type="mmrel.T2TViT",
+                img_size=80,
+                embed_dims=12,
+                num_layers=1,
+                layer_cfgs=dict(num_heads=2, feedforward_channels=24),
+                t2t_cfg=dict(token_dims=4),
+            ),
+            12,
+            3,
+        ),
+    ],
+)
+def test_heads__take_width_and_grid_from_the_backbone(
+    backbone: dict, width: int, side: int
+) -> None:
+    """In both modes; odd grids of Swin and T2T-ViT round up, as their tokens do."""
+    register_all_modules()
+    heads = {name: dict(type=f"mmrel.Patch{name}Head") for name in ("Relation", "Position")}
+    heads["angle"] = dict(type="mmrel.PatchPairRegressionHead", target="angle")
+    model = tiny.build(dict(type="mmrel.RelViT", backbone=backbone, head=heads))
+    assert {head.side for head in model.head.values()} == {side}
+    assert model.head["Position"].classifier.weight.shape == (side**2, width)
+    images = torch.randn(2, 3, *[backbone["img_size"]] * 2)
+    tokens = model.backbone(images)
+    assert tokens.grid == (side, side) == model.backbone.token_grid
+    assert tokens.patches.shape[-1] == width == model.backbone.token_channels
+    assert sorted(model.loss(ViewBatch(images, None, None, None, 1, 0)))[0] == "loss_abs_pos"
+    classifier = tiny.build(
+        dict(
+            type="mmrel.RelViTClassifier",
+            backbone=backbone,
+            pretext=heads,
+            neck=dict(type="mmrel.TokenFeature", feature="avg"),
+            head=dict(type="LinearClsHead", num_classes=3, in_channels=width),
+        )
+    )
+    assert {head.side for head in classifier.pretext.values()} == {side}
+    assert heads["angle"] == dict(type="mmrel.PatchPairRegressionHead", target="angle")
+
+
+def test_heads__given_values_are_kept_or_refused() -> None:
+    config = tiny.relvit()
+    config["head"]["relation"] = dict(type="mmrel.PatchRelationHead", side=3)
+    assert tiny.build(config).head["relation"].side == 3
+    config["head"]["relation"] = dict(type="mmrel.PatchRelationHead", in_channels=13)
+    with pytest.raises(
+        ValueError, match="'relation' has in_channels=13, .* ViT are 12 wide; leave"
+    ):
+        tiny.build(config)
+    config["backbone"]["img_size"] = (16, 24)
+    config["head"]["relation"] = dict(type="mmrel.PatchRelationHead")
+    with pytest.raises(ValueError, match="ViT gives 4 x 6 patches, but head 'relation' reads a"):
+        tiny.build(config)

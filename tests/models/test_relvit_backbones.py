@@ -144,7 +144,7 @@ def saved(kind: str, settings: dict, path: Path) -> RelViT:
         dict(
             type="mmrel.RelViT",
             backbone=dict(type=f"mmrel.{kind}", **settings),
-            head=dict(position=dict(type="mmrel.PatchPositionHead", in_channels=12, side=2)),
+            head=dict(position=dict(type="mmrel.PatchPositionHead")),
         ),
         seed=5,
     )

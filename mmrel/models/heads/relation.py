@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmrel.models.heads.base import Head
 from mmrel.models.outputs import RelationTokens
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice, sample_selected_tokens
@@ -20,7 +20,7 @@ from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch, cross_pairs
 
 
-class RelationHead(BaseModule):
+class RelationHead(Head):
     """What both heads share.
 
     Args:
@@ -39,13 +39,11 @@ class RelationHead(BaseModule):
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(neck, loss_weight, init_cfg)
         check_temperature(teacher_temperature, "teacher_temperature")
         check_temperature(student_temperature, "student_temperature")
         self.teacher_temperature = teacher_temperature
         self.student_temperature = student_temperature
-        self.neck = neck
-        self.loss_weight = loss_weight
 
 
 class Crops(NamedTuple):
@@ -82,7 +80,7 @@ class SpatialRelationHead(RelationHead):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"geometry"})
-    terms: ClassVar[tuple[str, ...]] = ("loss_spatial",)
+    terms = ("loss_spatial",)
 
     def __init__(
         self,
@@ -165,8 +163,7 @@ class ChannelRelationHead(RelationHead):
         init_cfg: MMEngine's initialisation config.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    terms: ClassVar[tuple[str, ...]] = ("loss_channel",)
+    terms = ("loss_channel",)
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """DINO: self-distillation with no labels (Caron et al., ICCV 2021, arXiv 2104.14294)."""
 
-from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -19,10 +19,10 @@ class DINO(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(

@@ -6,7 +6,7 @@ sequence of updates is the same, each with the momentum of the iteration before.
 
 from typing import ClassVar
 
-from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -27,10 +27,10 @@ class MoCoV3(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(

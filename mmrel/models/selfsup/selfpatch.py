@@ -3,7 +3,7 @@
 Follows the official code, of which it keeps the wrap-around of neighbourhoods and the class centre over all crops.
 """
 
-from mmrel.models.selfsup.self_supervised import Built, build_part
+from mmrel.models.contracts import PartOrConfig, ViTBackbone, build_part
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -26,14 +26,14 @@ class SelfPatch(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        patch_head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        patch_head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        vit = build_part(backbone)
+        vit = build_part(backbone, ViTBackbone)
         if vit.cls_token is not None or vit.final_norm:
             raise ValueError(
                 "the backbone has a class token or a final norm, which SelfPatch does not use; build it with "

@@ -6,7 +6,7 @@ contrast, and a momentum teacher. The earlier forms, with rotation and learned t
 
 from typing import ClassVar
 
-from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -32,12 +32,12 @@ class SiT(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        decoder: Built,
-        head: Built,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        decoder: PartOrConfig,
+        head: PartOrConfig,
         alpha: float = 1.0,
-        data_preprocessor: Built | None = None,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if alpha < 0:
