@@ -23,7 +23,7 @@ pretrained = "checkpoints/vit-small-p16_backbone.pth"
 # shapes, so 8 would load and compute another function; deit-small has 6.
 model = dict(
     backbone=dict(
-        pos_interp="dino",
+        pos_interpolation="dino",
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     )
 )

@@ -27,7 +27,7 @@ model = dict(
         img_size=128,
         out_indices=[0, 1, 2, 3],
         out_norm="all",
-        pos_interp="dino",
+        pos_interpolation="dino",
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),
     neck=[

@@ -32,7 +32,7 @@ from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.files import save_atomically
 
 NETWORKS = ("teacher", "student")
-LOOK_ALIKE = ("dino", "ibot", "timm")
+INDISTINGUISHABLE = ("dino", "ibot", "timm")
 PREFIX = "backbone."
 
 
@@ -242,9 +242,9 @@ def _notes(
     scheme: Layout, contents: Contents, found: Network, meta: Mapping[str, Any], asked: str
 ) -> list[str]:
     notes = []
-    if asked == "auto" and scheme.name in LOOK_ALIKE and found.name == "single":
+    if asked == "auto" and scheme.name in INDISTINGUISHABLE and found.name == "single":
         notes.append(
-            f"A plain ViT looks alike in {', '.join(LOOK_ALIKE)}; it is taken as {scheme.name}'s. --from tells "
+            f"A plain ViT looks alike in {', '.join(INDISTINGUISHABLE)}; it is taken as {scheme.name}'s. --from tells "
             "better; it decides how positions are resized."
         )
     if scheme.name == "mocov3" and found.name != "single":

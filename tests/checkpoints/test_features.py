@@ -153,9 +153,9 @@ def test_positions__any_grid_either_rule_the_trained_one_by_default(
         model = build(meta, path, ViT, pos_interpolation=rule, **changes)
         torch.testing.assert_close(model.pos_embed.data, expected)
         assert model.pos_interpolation == used
-        dense = build(meta, path, DenseViT, pos_interp=rule, out_indices=(1,), **changes)
+        dense = build(meta, path, DenseViT, pos_interpolation=rule, out_indices=(1,), **changes)
         torch.testing.assert_close(dense.pos_embed.data, expected)
-        assert dense.pos_interp == used
+        assert dense.pos_interpolation == used
 
 
 def test_positions__of_no_square_are_told_by_the_meta(tmp_path: Path) -> None:

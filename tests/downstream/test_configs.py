@@ -146,7 +146,7 @@ def test_segmentation__selfpatch_s_published_values(name: str) -> None:
     assert (backbone.arch, backbone.img_size, backbone.patch_size) == ("deit-small", 512, 16)
     assert (backbone.out_indices, backbone.out_norm) == ([2, 5, 8, 11], "none")
     assert (backbone.with_cls_token, backbone.drop_path_rate) == (False, 0.1)
-    assert backbone.pos_interp == "size"
+    assert backbone.pos_interpolation == "size"
     assert (decode.type, decode.channels, decode.num_classes) == (head, channels, 150)
     assert (decode.dropout_ratio, decode.norm_cfg.type) == (0.1, "SyncBN")
     assert model.test_cfg == dict(mode="whole") and model.data_preprocessor.size == (512, 512)

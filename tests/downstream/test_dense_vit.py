@@ -116,8 +116,8 @@ def test_get_attention__reproduces_the_block(images: torch.Tensor) -> None:
     torch.testing.assert_close(model.layers[0].attn(tokens), expected)
 
 
-def test_pos_interp__methods_differ_off_the_native_size(images: torch.Tensor) -> None:
-    size, dino = _build(pos_interp="size").eval(), _build(pos_interp="dino").eval()
+def test_pos_interpolation__methods_differ_off_the_native_size(images: torch.Tensor) -> None:
+    size, dino = _build(pos_interpolation="size").eval(), _build(pos_interpolation="dino").eval()
     native = torch.randn(1, 3, 32, 32)
     assert torch.equal(size(native)[0], dino(native)[0])
     assert not torch.equal(size(images)[0], dino(images)[0])
@@ -224,7 +224,7 @@ def test_load__no_file() -> None:
     [
         (dict(arch="vit-s"), "'vit-s'; known names: .*deit-small"),
         (dict(out_norm="first"), "'first'; allowed: none, last, all"),
-        (dict(pos_interp="linear"), "'linear'; allowed: size, dino"),
+        (dict(pos_interpolation="linear"), "'linear'; allowed: size, dino"),
         (dict(out_indices=(3, 5, 7, 11)), r"not valid for 4 blocks"),
         (dict(out_indices=4), r"not valid for 4 blocks"),
         (dict(out_indices=(2, 1)), r"ascending"),

@@ -50,7 +50,7 @@ class DenseViT(VisionTransformer):
             Blocks after the last one are not run and not trained.
         out_norm: ``'none'``: raw maps (iBOT on COCO, SelfPatch); ``'last'``: the final norm on the
             last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
-        pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
+        pos_interpolation: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
             checkpoint was trained, if its meta tells, otherwise ``'size'``.
         with_cp: recompute each block in the backward pass, for less memory.
         with_cls_token: whether a class token takes part in the attention. It is not returned.
@@ -74,7 +74,7 @@ class DenseViT(VisionTransformer):
         patch_size: int = 16,
         out_indices: int | Sequence[int] = (3, 5, 7, 11),
         out_norm: str = "none",
-        pos_interp: str | None = None,
+        pos_interpolation: str | None = None,
         with_cp: bool = False,
         with_cls_token: bool = True,
         frozen_stages: int = -1,
@@ -84,8 +84,8 @@ class DenseViT(VisionTransformer):
     ) -> None:
         check_arch(arch, self.arch_zoo)
         _check_choice("out_norm", out_norm, OUT_NORMS)
-        if pos_interp is not None:
-            _check_choice("pos_interp", pos_interp, METHODS)
+        if pos_interpolation is not None:
+            _check_choice("pos_interpolation", pos_interpolation, METHODS)
         _check_kwargs(kwargs)
         super().__init__(
             arch=arch,
@@ -100,8 +100,8 @@ class DenseViT(VisionTransformer):
         )
         self.out_indices = _check_indices(out_indices, self.num_layers)
         self.out_norm = out_norm
-        self.pos_interp = pos_interp or "size"
-        self._follows_checkpoint = pos_interp is None
+        self.pos_interpolation = pos_interpolation or "size"
+        self._follows_checkpoint = pos_interpolation is None
         self.with_cp = with_cp
         own_heads = self.arch_settings["num_heads"]
         self.pretrained_num_heads = (
@@ -183,8 +183,8 @@ class DenseViT(VisionTransformer):
         The positions are resized, then and later, by the rule of ``meta``, unless one was given.
         """
         if self._follows_checkpoint:
-            self.pos_interp = (meta or {}).get("pos_interpolation") or self.pos_interp
-        return fit_tensors(self, state, meta, self.pos_interp)
+            self.pos_interpolation = (meta or {}).get("pos_interpolation") or self.pos_interpolation
+        return fit_tensors(self, state, meta, self.pos_interpolation)
 
     def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
         """mmpretrain's load hook: fit the state in place, whoever loads it."""
@@ -199,7 +199,11 @@ class DenseViT(VisionTransformer):
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
         position = resize_position_embedding(
-            self.pos_embed, self.patch_resolution, grid, self.num_extra_tokens, self.pos_interp
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            self.num_extra_tokens,
+            self.pos_interpolation,
         )
         return self.pre_norm(self.drop_after_pos(tokens + position)), grid
 
