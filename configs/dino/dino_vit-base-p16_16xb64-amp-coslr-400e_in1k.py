@@ -14,26 +14,11 @@ model = dict(
         teacher_temperature=dict(_delete_=True, start=0.04, end=0.07, warmup_epochs=50),
     ),
 )
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10
+)
 optim_wrapper = dict(optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=0.3))
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=2e-6,
-        warmup=10,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[0].end = 2e-6
 train_cfg = dict(max_epochs=400)
 default_hooks = dict(last_layer_freeze=dict(epochs=3))
 auto_scale_lr = dict(base_batch_size=1024)

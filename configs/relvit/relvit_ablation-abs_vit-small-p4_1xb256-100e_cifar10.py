@@ -7,6 +7,4 @@
 # Expected: the paper's tables could not be consulted; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
 
-model = dict(
-    head=dict(relation=None),
-)
+model = dict(head=dict(relation=None))

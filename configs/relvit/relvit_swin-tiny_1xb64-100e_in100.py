@@ -9,9 +9,6 @@ _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 
 # This backbone always knows positions. To hide them, add dict(type="mmrel.ShufflePatches", patch_size=32) before
 # mmrel.PackViews; the public code's scripts do not.
-model = dict(
-    backbone=dict(_delete_=True, type="mmrel.Swin"),
-    head=dict(relation=dict(in_channels=768), position=dict(in_channels=768)),
-)
+model = dict(backbone=dict(_delete_=True, type="mmrel.Swin"))
 train_dataloader = dict(batch_size=64)
 auto_scale_lr = dict(base_batch_size=64)

@@ -8,30 +8,6 @@
 _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 
 model = dict(head=dict(relation=dict(side=6), position=dict(side=6)))
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type="mmrel.DecodeImage"),
-            dict(
-                type="mmrel.MultiCrop",
-                num_global=1,
-                num_local=0,
-                global_scale=(0.08, 1.0),
-                interpolation="bilinear",
-            ),
-            dict(type="mmrel.DrawMegaPatches", patch_size=32, count=6),
-            dict(type="mmrel.DrawPatchAugmentation", patch_size=32),
-            dict(type="mmrel.PackViews", patch_size=32),
-        ],
-    ),
-)
-val_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type="mmrel.DecodeImage"),
-            _base_.whole,
-            dict(type="mmrel.DrawMegaPatches", patch_size=32, count=6),
-            dict(type="mmrel.PackViews", patch_size=32),
-        ],
-    ),
-)
+mega_patches = dict(type="mmrel.DrawMegaPatches", patch_size=32, count=6)
+_base_.train_dataloader.dataset.pipeline.insert(2, mega_patches)
+_base_.val_dataloader.dataset.pipeline.insert(2, mega_patches)

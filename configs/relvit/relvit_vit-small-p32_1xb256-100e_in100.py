@@ -12,9 +12,6 @@ _base_ = [
     "../_base_/runtime.py",
 ]
 
-model = dict(
-    backbone=dict(img_size=224, patch_size=32),
-    head=dict(relation=dict(side=7), position=dict(side=7)),
-)
+model = dict(backbone=dict(img_size=224, patch_size=32))
 default_hooks = dict(knn=_base_.knn, checkpoint=dict(save_best="held_out/total", rule="less"))
 randomness = dict(seed=35771)

@@ -7,7 +7,4 @@
 # Expected: the paper's tables could not be consulted; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
 
-model = dict(
-    backbone=dict(arch="deit-tiny"),
-    head=dict(relation=dict(in_channels=192), position=dict(in_channels=192)),
-)
+model = dict(backbone=dict(arch="deit-tiny"))

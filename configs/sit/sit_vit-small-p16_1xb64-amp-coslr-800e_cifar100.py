@@ -8,10 +8,6 @@
 _base_ = ["./sit_vit-small-p16_1xb64-amp-coslr-800e_pets.py"]
 
 data_root = "data/cifar100"
-train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
-default_hooks = dict(
-    knn=dict(
-        bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),
-        val_dataloader=dict(dataset=dict(data_root=data_root + "/test")),
-    ),
-)
+_base_.train_dataloader.dataset.data_root = data_root + "/train"
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/train"
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/test"

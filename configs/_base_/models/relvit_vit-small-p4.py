@@ -10,7 +10,7 @@ model = dict(
         use_pos_embed=False,
     ),
     head=dict(
-        relation=dict(type="mmrel.PatchRelationHead", in_channels=384, side=8),
-        position=dict(type="mmrel.PatchPositionHead", in_channels=384, side=8),
+        relation=dict(type="mmrel.PatchRelationHead"),
+        position=dict(type="mmrel.PatchPositionHead"),
     ),
 )

@@ -9,9 +9,7 @@
 _base_ = ["./vit-small-p16_1xb64-deit-amp-300e_pets.py"]
 
 data_root = "data/cifar100"
-num_classes = 100
-model = dict(head=dict(num_classes=num_classes))
-data_preprocessor = dict(num_classes=num_classes)
-train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
-val_dataloader = dict(dataset=dict(data_root=data_root + "/test"))
-test_dataloader = val_dataloader
+_base_.train_dataloader.dataset.data_root = data_root + "/train"
+_base_.val_dataloader.dataset.data_root = data_root + "/test"
+_base_.test_dataloader.dataset.data_root = data_root + "/test"
+_base_.model.head.num_classes = _base_.data_preprocessor.num_classes = 100
