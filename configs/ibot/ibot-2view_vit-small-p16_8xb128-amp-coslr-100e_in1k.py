@@ -6,6 +6,4 @@
 # Expected: no published figure known; not yet measured by this project.
 _base_ = ["./ibot_vit-small-p16_8xb128-amp-coslr-100e_in1k.py"]
 
-_base_.train_dataloader.dataset.pipeline[1] = dict(
-    type="mmrel.MultiCrop", global_scale=(0.14, 1.0), num_local=0
-)
+_base_.train_dataloader.dataset.pipeline[1].update(global_scale=(0.14, 1.0), num_local=0)

@@ -11,9 +11,8 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-train_dataloader = dict(batch_size=128)
-_base_.train_dataloader.dataset.pipeline.insert(
-    3, dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2))
-)
+masks = dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2))
+pipeline = [*_base_.train_pipeline[:3], masks, *_base_.train_pipeline[3:]]
+train_dataloader = dict(batch_size=128, dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(clip_grad=dict(max_norm=0.3))
 default_hooks = dict(knn=_base_.knn)

@@ -13,8 +13,8 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=256)
-_base_.train_dataloader.dataset.pipeline[1] = dict(
-    type="mmrel.MultiCrop", global_scale=(0.08, 1.0), num_local=0, interpolation="bilinear"
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.08, 1.0), num_local=0, interpolation="bilinear"
 )
 optim_wrapper = dict(
     optimizer=dict(lr=2.4e-3, weight_decay=0.1),

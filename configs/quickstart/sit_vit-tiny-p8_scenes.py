@@ -31,10 +31,9 @@ model = dict(
     alpha=1.0,
 )
 
-_base_.train_dataloader.dataset.pipeline[1] = dict(
-    type="mmrel.MultiCrop", global_size=48, global_scale=(0.2, 0.6), num_local=0, mode="fast"
-)
-_base_.train_dataloader.dataset.pipeline[3] = dict(type="mmrel.DrawCorruption", align=1)
+_base_.train_pipeline[1].update(num_local=0)
+_base_.train_pipeline[3] = dict(type="mmrel.DrawCorruption", align=1)
+train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(decay_rule="dino"))
 _base_.param_scheduler[1].end = 0.1
 train_cfg = dict(max_epochs=16)

@@ -14,13 +14,10 @@ data_preprocessor = dict(type="mmrel.CorruptingViewPreprocessor")
 corruption = dict(
     type="mmrel.DrawCorruption", material="zeros", drop_area=0.5, replace_area=0.3, align=1, rho=0.5
 )
-_base_.train_dataloader.dataset.pipeline[1] = dict(
-    type="mmrel.MultiCrop", global_scale=(0.2, 1.0), num_local=0
-)
-_base_.train_dataloader.dataset.pipeline[3:] = [
-    corruption,
-    dict(type="mmrel.PackViews", patch_size=16),
-]
+_base_.train_pipeline[1].update(global_scale=(0.2, 1.0), num_local=0)
+_base_.train_pipeline[3].update(patch_size=16)
+pipeline = [*_base_.train_pipeline[:3], corruption, *_base_.train_pipeline[3:]]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 _base_.param_scheduler[1].end = 0.1
 train_cfg = dict(max_epochs=800)

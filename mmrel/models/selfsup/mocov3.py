@@ -2,6 +2,15 @@
 
 What differs from the public code: the teacher moves after the optimiser's step and not before the next loss. The
 sequence of updates is the same, each with the momentum of the iteration before.
+
+One step::
+
+    views = augment(crops)                              # models/data_preprocessors/view_preprocessor.py
+    s, t = student(both crops), teacher(both crops)     # models/backbones/mocov3_vit.py
+    q, k = predict(project(s.cls)), project(t.cls)      # models/necks/contrastive.py
+    loss = info_nce(q[0], k[1]) + info_nce(q[1], k[0])  # models/heads/contrastive.py, ops/contrastive.py
+    step(loss)                                          # engine/optimizers/selfsup_optim_wrapper.py
+    teacher = m teacher + (1 - m) student               # models/selfsup/student_teacher.py
 """
 
 from typing import ClassVar

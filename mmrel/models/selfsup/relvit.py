@@ -2,6 +2,15 @@
 
 Camporese, Izzo, Ballan, BMVC 2022, arXiv 2206.00481. Everything here follows the public code's scripts
 (github.com/guglielmocamporese/relvit).
+
+One step::
+
+    view = augment(crop), each patch by itself           # models/data_preprocessors/patch_augmenting.py
+    tokens = backbone(view), which sees no positions     # models/backbones/vit.py
+    patches = tokens in the order of the grid            # models/necks/patch_tokens.py
+    loss_rel = CE(scores of all pairs, how i lies to j)  # models/heads/patch_relation.py, ops/patch_pairs.py
+    loss_abs_pos = CE(logits of each patch, its place)   # models/heads/patch_relation.py, ops/patch_pairs.py
+    step(loss_rel + loss_abs_pos)                        # models/selfsup/self_supervised.py
 """
 
 from collections.abc import Mapping

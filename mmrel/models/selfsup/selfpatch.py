@@ -1,6 +1,17 @@
 """SelfPatch: patch-level representation learning for ViTs (Yun et al., CVPR 2022, arXiv 2206.07990).
 
 Follows the official code, of which it keeps the wrap-around of neighbourhoods and the class centre over all crops.
+
+One step::
+
+    views = augment(crops)                                   # models/data_preprocessors/view_preprocessor.py
+    s, t = student(all crops), teacher(all crops)            # models/backbones/vit.py
+    near = per patch of t, its most similar neighbours       # ops/neighbours.py
+    image tokens, targets = aggregate(all), aggregate(near)  # models/necks/neighbour_aggregation.py
+    loss_cls = mean over v != q of CE(t[q] - center, s[v])   # models/heads/distillation.py
+    loss_patch = CE(targets - center, patches of s)          # models/heads/patch_distillation.py
+    step(loss_cls + 0.1 loss_patch)                          # engine/optimizers/selfsup_optim_wrapper.py
+    teacher and centers follow                               # models/selfsup/student_teacher.py
 """
 
 from mmrel.models.contracts import PartOrConfig, ViTBackbone, build_part

@@ -3,6 +3,16 @@
 An add-on: two relation heads, and a factor on the losses of the base that carries them. Over a base
 with m loss terms the total is ``(m + 2 - alpha - beta) / m * base + alpha * spatial + beta * channel``: the weights
 of all terms sum to m + 2 (with iBOT's two terms, 4). This reading for bases other than iBOT is ours.
+
+One step::
+
+    s, t, base = tokens of both networks, losses of the base    # models/selfsup/student_teacher.py
+    s, t = predict(project(s)), project(t)                      # models/necks/self_relation.py
+    where = lattice over the overlap of two crops               # ops/overlap.py
+    loss_spatial = CE of token-by-token relations at where      # models/heads/relation.py, ops/relation.py
+    loss_channel = CE of channel-by-channel relations           # models/heads/relation.py, ops/relation.py
+    step(factor base + alpha loss_spatial + beta loss_channel)  # engine/optimizers/selfsup_optim_wrapper.py
+    teacher and centers follow                                  # models/selfsup/student_teacher.py
 """
 
 from typing import Any
