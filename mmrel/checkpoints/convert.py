@@ -117,10 +117,23 @@ def read_backbone_file(
         num_heads: attention heads, where the file does not tell them.
         img_size: side or (height, width) in pixels that the positions were made for, where their grid is no square.
     """
-    source = str(path)
     if network not in (None, *NETWORKS):
         raise ValueError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}, or None.")
-    contents = open_contents(read_checkpoint(path), source)
+    contents = open_contents(read_checkpoint(path), str(path))
+    return backbone_of(contents, path, layout, network, allow_extra, num_heads, img_size)
+
+
+def backbone_of(
+    contents: Contents,
+    path: str | Path,
+    layout: str = "auto",
+    network: str | None = None,
+    allow_extra: Sequence[str] = (),
+    num_heads: int | None = None,
+    img_size: ImgSize = None,
+) -> Backbone:
+    """As :func:`read_backbone_file`, of a file that was opened."""
+    source = str(path)
     scheme = choose_layout(contents, layout, source)
     name = choose_network(contents, network, scheme.author_network, source)
     found = split_backbone(name, contents.networks[name], source)
@@ -147,9 +160,14 @@ def convert(path: str | Path, output: str | Path, **options: Any) -> Backbone:
         What was written, and what was left out.
     """
     backbone = read_backbone_file(path, **options)
+    write_backbone(backbone, path, output)
+    return backbone
+
+
+def write_backbone(backbone: Backbone, path: str | Path, output: str | Path) -> None:
+    """Write a backbone that was read from ``path`` as plain tensors ``backbone.*`` with its meta."""
     state = {PREFIX + key: value for key, value in backbone.state.items()}
     save_atomically({"state_dict": state, "meta": backbone.meta}, other_file(path, output))
-    return backbone
 
 
 def convert_to_official(path: str | Path, output: str | Path, to: str, **options: Any) -> Backbone:
