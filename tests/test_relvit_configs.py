@@ -1,4 +1,4 @@
-"""Every RelViT recipe: its values against the sheet, and one real training step in a shrunk form."""
+"""Every RelViT recipe: its values against the public code's scripts, and one training step in a shrunk form."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ FOLDER = CONFIGS / "relvit"
 QUICKSTART = CONFIGS / "quickstart" / "relvit_vit-tiny-p8_scenes.py"
 RECIPES = [*sorted([*FOLDER.glob("*.py"), *FOLDER.glob("benchmarks/*.py")]), QUICKSTART]
 
-# mean, std, folder, split that is evaluated, classes. Source: sheet 3.1.
+# mean, std, folder, split that is evaluated, classes. Source: the public code of arXiv 2206.00481.
 DATA = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "cifar10", "test", 10),
     "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2761), "cifar100", "test", 100),
@@ -105,7 +105,7 @@ def check_heads(model: Config, heads: dict, path: Path, side: int) -> None:
 
 
 def check_optimisation(config: Config, path: Path) -> None:
-    """Sheet 5."""
+    """One AdamW group, the norm of all gradients limited to 1 (scripts of the public code)."""
     optim = config.optim_wrapper
     assert optim.type == "OptimWrapper" and "paramwise_cfg" not in optim
     assert optim.optimizer.to_dict() == dict(
@@ -212,7 +212,7 @@ def test_supervised__published_values(path: Path) -> None:
     assert config.randomness.seed == (2022 if joint else 35771)
 
 
-def test_recipes__all_of_the_sheet() -> None:
+def test_recipes__all_of_the_public_code() -> None:
     """Three modes for six data sets, Swin-T and T2T-ViT-14, mega-patches, four ablations, two more widths."""
     vit, other = set(SETS), {"swin-tiny", "t2t-vit-14"}
     for paths in (UPSTREAM, JOINT, FINETUNING):

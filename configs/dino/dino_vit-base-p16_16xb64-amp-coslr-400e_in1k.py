@@ -1,5 +1,5 @@
-# DINO, ViT-B/16, 400 epochs on ImageNet-1k: the released model's recipe, from memory of its arguments
-# (fp32 there; set optim_wrapper.precision=fp32 to follow it in this too).
+# DINO, ViT-B/16, 400 epochs on ImageNet-1k: after the released model (its README links the arguments; fp32 there, so
+# set optim_wrapper.precision=fp32 to follow it in this too).
 # Paper:    Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.14294.
 # Command:  on each of two nodes, with NNODES, NODE_RANK and MASTER_ADDR set: bash tools/dist_train.sh
 #           configs/dino/dino_vit-base-p16_16xb64-amp-coslr-400e_in1k.py 8

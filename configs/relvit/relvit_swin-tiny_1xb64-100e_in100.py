@@ -4,7 +4,7 @@
 # Data:     python tools/convert_dataset.py imagenet100 data/imagenet data/imagenet100 --classes LIST.txt
 # Command:  python tools/train.py configs/relvit/relvit_swin-tiny_1xb64-100e_in100.py
 # Hardware: 1 GPU, 64 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 
 # This backbone always knows positions. To hide them, add dict(type="mmrel.ShufflePatches", patch_size=32) before

@@ -5,7 +5,7 @@
 # Data:     python tools/convert_dataset.py flowers102 DOWNLOADS data/flowers102
 # Command:  python tools/train.py configs/relvit/relvit_vit-small-p32_1xb256-100e_flowers102.py
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 
 data_root = "data/flowers102"

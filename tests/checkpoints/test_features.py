@@ -63,7 +63,7 @@ def reference(layout: str, state: dict[str, Tensor], images: Tensor) -> tuple[Te
 def test_features__equal_the_original_definition(
     layout: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    """K1 with numbers: at most 1e-5 apart, before and after the final norm; the rule is the trained one."""
+    """At most 1e-5 apart, before and after the final norm; the rule is the trained one."""
     case, path, meta = converted(layout, tmp_path)
     images = torch.randn(2, 3, *size)
     raw, normed = reference(layout, case.teacher, images)

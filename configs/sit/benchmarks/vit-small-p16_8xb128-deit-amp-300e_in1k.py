@@ -5,7 +5,7 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
 # Hardware: 8 GPUs, 128 images each (batch 1024).
-# Expected: no published number that we could read; not yet measured by this project.
+# Expected: no number is quoted here; see the paper. Not yet measured by this project.
 _base_ = ["./vit-small-p16_1xb64-deit-amp-300e_pets.py"]
 
 data_root = "data/imagenet"
