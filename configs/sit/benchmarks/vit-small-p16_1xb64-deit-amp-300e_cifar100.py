@@ -5,7 +5,7 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
 # Hardware: 1 GPU, 64 images.
-# Expected: 85.2 top-1 (published summary table; there, 77.8 from random weights); not yet measured by this project.
+# Expected: 85.2 top-1 (arXiv 2104.03602; there, 77.8 from random weights); not yet measured by this project.
 _base_ = ["./vit-small-p16_1xb64-deit-amp-300e_pets.py"]
 
 data_root = "data/cifar100"

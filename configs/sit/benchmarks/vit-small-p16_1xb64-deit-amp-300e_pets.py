@@ -5,7 +5,7 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
 # Hardware: 1 GPU, 64 images.
-# Expected: 84.7 top-1 (published summary table; there, 47.5 from random weights); not yet measured by this project.
+# Expected: 84.7 top-1 (arXiv 2104.03602; there, 47.5 from random weights); not yet measured by this project.
 _base_ = [
     "../../_base_/models/cls_sit_vit-small-p16.py",
     "../../_base_/datasets/cls_deit.py",

@@ -59,6 +59,8 @@ class Crops(NamedTuple):
 
     def sample(self, indices: Sequence[int], lattice: Tensor) -> Tensor:
         """Tokens ``(len(indices) * B, S*S, C)`` of these views on their lattices."""
+        # A view may take part in several pairs. Its tokens are not repeated: each lattice names the
+        # map that it reads.
         maps = torch.arange(len(self.tokens), device=self.tokens.device).view(len(self.boxes), -1)
         selected = torch.cat([maps[i] for i in indices])
         return sample_selected_tokens(self.tokens, selected, lattice, self.grid)
@@ -190,6 +192,8 @@ class ChannelRelationHead(RelationHead):
         """
         check_views(student, views)
         num_global = views.num_global
+        # One group per global view, since each has other teachers (all but itself); the local views
+        # share theirs, so they are one group.
         students = list(student.global_tokens.unflatten(0, (num_global, 1, -1)).unbind())
         targets = [tuple(q for q in range(num_global) if q != v) for v in range(num_global)]
         if student.local_tokens is not None:

@@ -147,6 +147,8 @@ class SelfSupervised(BaseModel):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """As the host does; keeps the named losses for whoever checks that they are finite."""
         total, log_vars = super().parse_losses(losses)
+        # The optimizer wrapper only gets the sum; for a message that names the term it needs the
+        # parts.
         self.last_losses = {k: v.detach() for k, v in log_vars.items() if "loss" in k}
         return total, log_vars
 

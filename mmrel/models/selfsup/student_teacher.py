@@ -123,6 +123,9 @@ class StudentTeacher(SelfSupervised):
         """
         self._uncommitted = 0
         teachers, students = zip(*self._teacher_pairs(), strict=True)
+        # `ok` lives on the device and is not read here: a skipped step keeps 1 and adds 0. One
+        # kernel over all tensors for each of the two, where a loop over parameters would launch
+        # hundreds.
         keep = torch.where(ok, torch.full_like(ok, momentum, dtype=teachers[0].dtype), 1.0)
         add = torch.where(ok, torch.full_like(ok, 1.0 - momentum, dtype=teachers[0].dtype), 0.0)
         torch._foreach_mul_(teachers, keep)
