@@ -106,6 +106,7 @@ def read_backbone_file(
     allow_extra: Sequence[str] = (),
     num_heads: int | None = None,
     img_size: ImgSize = None,
+    contents: Contents | None = None,
 ) -> Backbone:
     """As :func:`load_backbone`, with everything that is worth a report.
 
@@ -116,24 +117,12 @@ def read_backbone_file(
         allow_extra: shell patterns (``'adapter.*'``) of unknown keys to leave out all the same.
         num_heads: attention heads, where the file does not tell them.
         img_size: side or (height, width) in pixels that the positions were made for, where their grid is no square.
+        contents: what the file holds, if somebody has read it.
     """
+    source = str(path)
     if network not in (None, *NETWORKS):
         raise ValueError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}, or None.")
-    contents = open_contents(read_checkpoint(path), str(path))
-    return backbone_of(contents, path, layout, network, allow_extra, num_heads, img_size)
-
-
-def backbone_of(
-    contents: Contents,
-    path: str | Path,
-    layout: str = "auto",
-    network: str | None = None,
-    allow_extra: Sequence[str] = (),
-    num_heads: int | None = None,
-    img_size: ImgSize = None,
-) -> Backbone:
-    """As :func:`read_backbone_file`, of a file that was opened."""
-    source = str(path)
+    contents = contents or open_contents(read_checkpoint(path), source)
     scheme = choose_layout(contents, layout, source)
     name = choose_network(contents, network, scheme.author_network, source)
     found = split_backbone(name, contents.networks[name], source)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrel.checkpoints.containers import open_contents
-from mmrel.checkpoints.convert import backbone_of, write_backbone
+from mmrel.checkpoints.convert import read_backbone_file, write_backbone
 from mmrel.checkpoints.mapping import PRETRAINING_ONLY
 from mmrel.utils.checkpoint_file import read_checkpoint
 
@@ -38,7 +38,8 @@ def export_backbone(checkpoint: Path, output: Path, network: str = "teacher") ->
     """
     loaded = read_checkpoint(checkpoint)
     check_pretraining(loaded, network, checkpoint)
-    found = backbone_of(open_contents(loaded, str(checkpoint)), checkpoint, "mmrel", network)
+    contents = open_contents(loaded, str(checkpoint))
+    found = read_backbone_file(checkpoint, "mmrel", network, contents=contents)
     exported = replace(
         found,
         state={k: v for k, v in found.state.items() if k not in PRETRAINING_ONLY},
