@@ -10,6 +10,6 @@ _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 model = dict(head=dict(relation=dict(side=6), position=dict(side=6)))
 mega_patches = dict(type="mmrel.DrawMegaPatches", patch_size=32, count=6)
 train_pipeline = [*_base_.train_pipeline[:2], mega_patches, *_base_.train_pipeline[2:]]
-val_pipeline = [*_base_.val_pipeline[:2], mega_patches, *_base_.val_pipeline[2:]]
+val_pipeline = [*_base_.val_pipeline[:-1], mega_patches, _base_.val_pipeline[-1]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=val_pipeline))
