@@ -81,7 +81,8 @@ MOCOV3_TABLE = {
     "sere/mocov3-sere_vit-small-p16_16xb256-amp-coslr-300e_in1k": (SMALL_12_HEADS, 384, "sere"),
 }
 
-# arch, width, images per GPU and step, data, alpha, align. Source: sheet of the official code's settings.
+# arch, width, images per GPU and step, data, alpha, align.
+# Source: README and defaults of SiT's public code (version 3 of arXiv 2104.03602).
 SIT = "sit/sit_vit-small-p16_1xb64-amp-coslr-800e_"
 SIT_SMALL = ("deit-small", 384, 64)
 SIT_TABLE = {
@@ -194,7 +195,7 @@ def test_selfpatch__published_values(name: str) -> None:
 
 
 def test_selfpatch__schedule() -> None:
-    """SelfPatch's sheet P11: 200 epochs of 1251 iterations."""
+    """SelfPatch's official command: 200 epochs of 1251 iterations."""
     config = Config.fromfile(CONFIGS / f"{SELFPATCH[0]}.py")
     total, warmup = config.train_cfg.max_epochs * 1251, config.param_scheduler[0].warmup * 1251
     peak, end = config.optim_wrapper.optimizer.lr, config.param_scheduler[0].end

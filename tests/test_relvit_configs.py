@@ -1,6 +1,8 @@
-"""Every RelViT recipe: its values against the sheet, and one real training step in a shrunk form."""
+"""Every RelViT recipe: its values against the public code's scripts, and one training step in a shrunk form."""
 
 import copy
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 import mmrel  # noqa: F401
+from mmrel.models.heads.grid import build_grid_heads
 from mmrel.registry import MODELS
 from mmrel.utils import register_all_modules
 from mmrel.utils.config import set_data_root
@@ -23,7 +26,7 @@ FOLDER = CONFIGS / "relvit"
 QUICKSTART = CONFIGS / "quickstart" / "relvit_vit-tiny-p8_scenes.py"
 RECIPES = [*sorted([*FOLDER.glob("*.py"), *FOLDER.glob("benchmarks/*.py")]), QUICKSTART]
 
-# mean, std, folder, split that is evaluated, classes. Source: sheet 3.1.
+# mean, std, folder, split that is evaluated, classes. Source: the public code of arXiv 2206.00481.
 DATA = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "cifar10", "test", 10),
     "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2761), "cifar100", "test", 100),
@@ -78,19 +81,31 @@ def check_backbone(backbone: dict, path: Path, positions: bool) -> None:
     assert backbone.get("use_pos_embed", True) is positions
 
 
-def check_heads(heads: dict, path: Path, side: int) -> None:
+@cache
+def built(backbone: str) -> Any:
+    """A recipe's backbone, from its config as JSON."""
+    register_all_modules()
+    return MODELS.build(json.loads(backbone))
+
+
+def check_heads(model: Config, heads: dict, path: Path, side: int) -> None:
+    """The heads as they are built; what a recipe does not say follows from its backbone."""
     names = {name for name, head in heads.items() if head is not None}
     ablation = path.stem.partition("ablation-")[2].split("_")[0]
     wanted = {"rel": {"relation"}, "abs": {"position"}, "dist": {"distance"}, "angle": {"angle"}}
     assert names == wanted.get(ablation, {"relation", "position"})
+    backbone = built(json.dumps(model.backbone.to_dict()))
+    for name, head in build_grid_heads(heads, backbone).items():
+        layer = head.classifier if name == "position" else head.scores.query
+        assert (layer.in_features, head.side) == (network_of(path)[1], side)
     for name in names:
-        assert (heads[name].in_channels, heads[name].side) == (network_of(path)[1], side)
+        assert "in_channels" not in heads[name] and ("side" in heads[name]) == (side == 6)
         assert heads[name].get("loss_weight", 1) == 1 and not heads[name].get("label_smoothing")
         assert name not in ("distance", "angle") or heads[name].target == name
 
 
 def check_optimisation(config: Config, path: Path) -> None:
-    """Sheet 5."""
+    """One AdamW group, the norm of all gradients limited to 1 (scripts of the public code)."""
     optim = config.optim_wrapper
     assert optim.type == "OptimWrapper" and "paramwise_cfg" not in optim
     assert optim.optimizer.to_dict() == dict(
@@ -126,7 +141,7 @@ def test_upstream__published_values(path: Path) -> None:
     _, _, image, patch, _ = network_of(path)
     side = 6 if "megapatch6" in path.stem else image // patch
     check_backbone(config.model.backbone, path, positions=False)
-    check_heads(config.model.head, path, side)
+    check_heads(config.model, config.model.head, path, side)
     check_optimisation(config, path)
     check_data(config, path)
     assert config.data_preprocessor.type == "mmrel.PatchAugmentingPreprocessor"
@@ -175,7 +190,7 @@ def test_supervised__published_values(path: Path) -> None:
     check_data(config, path)
     assert model.type == ("mmrel.RelViTClassifier" if joint else "ImageClassifier")
     if joint:
-        check_heads(model.pretext, path, image // patch)
+        check_heads(model, model.pretext, path, image // patch)
         assert model.backbone.init_cfg is None
     else:
         assert model.backbone.init_cfg == dict(
@@ -197,7 +212,7 @@ def test_supervised__published_values(path: Path) -> None:
     assert config.randomness.seed == (2022 if joint else 35771)
 
 
-def test_recipes__all_of_the_sheet() -> None:
+def test_recipes__all_of_the_public_code() -> None:
     """Three modes for six data sets, Swin-T and T2T-ViT-14, mega-patches, four ablations, two more widths."""
     vit, other = set(SETS), {"swin-tiny", "t2t-vit-14"}
     for paths in (UPSTREAM, JOINT, FINETUNING):
@@ -256,11 +271,8 @@ def shrunk(path: Path, pictures: Path, work_dir: Path) -> Config:
     model.backbone.drop_path_rate = (
         0.0  # a branch that is dropped for the whole batch learns nothing
     )
-    upstream = model.type == "mmrel.RelViT"
-    heads = model.head if upstream else dict(model.get("pretext", {}), own=model.head)
-    for head in heads.values():
-        if head is not None:
-            head.in_channels = width
+    if model.type != "mmrel.RelViT":
+        model.head.in_channels = width
     loaders = [config.train_dataloader]
     loaders += [config[name] for name in ("val_dataloader", "test_dataloader") if name in config]
     for loader in loaders:

@@ -59,7 +59,7 @@ def build_hook(config: Any, args: argparse.Namespace) -> "KNNHook":
     if not found:
         raise UsageError(
             f"{config.filename} has no {HOOK}, so there is no bank and no validation set to classify. "
-            f"Add dict(type='{HOOK}', bank_dataloader=..., val_dataloader=...) to its custom_hooks."
+            f"Add knn=dict(type='{HOOK}', bank_dataloader=..., val_dataloader=...) to its default_hooks."
         )
     settings = {key: value for key, value in found[0].items() if key != "type"}
     for name in ("k", "temperature", "feature", "network", "max_bank"):

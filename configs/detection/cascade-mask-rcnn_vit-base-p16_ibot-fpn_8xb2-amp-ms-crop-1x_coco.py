@@ -23,11 +23,9 @@ model = dict(
         drop_path_rate=0.2,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),
-    neck=[
-        dict(type="mmrel.ViTPyramid", in_channels=768, scales=(4, 2, 1, 0.5)),
-        dict(type="FPN", in_channels=[768, 768, 768, 768], out_channels=256, num_outs=5),
-    ],
 )
+_base_.model.neck[0].in_channels = 768
+_base_.model.neck[1].in_channels = [768, 768, 768, 768]
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))
 train_dataloader = dict(batch_size=2)
 auto_scale_lr = dict(base_batch_size=16)

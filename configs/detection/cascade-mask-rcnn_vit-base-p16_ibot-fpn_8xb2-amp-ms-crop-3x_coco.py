@@ -9,20 +9,8 @@ Hardware: 8 GPUs, 2 images each. Automatic mixed precision, gradient checkpointi
 Expected: no published number for this schedule; not yet measured by this project.
 """
 
-_base_ = "cascade-mask-rcnn_vit-small-p16_ibot-fpn_8xb2-amp-ms-crop-3x_coco.py"
+_base_ = "cascade-mask-rcnn_vit-base-p16_ibot-fpn_8xb2-amp-ms-crop-1x_coco.py"
 
-pretrained = "checkpoints/vit-base-p16_backbone.pth"
-
-model = dict(
-    backbone=dict(
-        arch="deit-base",
-        img_size=(672, 1088),  # iBOT's (672, 1092), of which these are whole patches
-        drop_path_rate=0.2,
-        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
-    ),
-    neck=[
-        dict(type="mmrel.ViTPyramid", in_channels=768, scales=(4, 2, 1, 0.5)),
-        dict(type="FPN", in_channels=[768, 768, 768, 768], out_channels=256, num_outs=5),
-    ],
-)
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.65))
+train_cfg = dict(max_epochs=36)
+_base_.param_scheduler[1].update(end=36, milestones=[27, 33])

@@ -9,30 +9,10 @@ Hardware: 8 GPUs, 2 images each. Automatic mixed precision, gradient checkpointi
 Expected: no published number for this schedule; not yet measured by this project.
 """
 
-_base_ = [
-    "../_base_/models/det_cascade-mask-rcnn_vit-small-p16.py",
-    "../_base_/datasets/det_coco-ms-crop.py",
-    "../_base_/schedules/det_adamw-3x.py",
-    "../_base_/det_runtime.py",
-]
+_base_ = "cascade-mask-rcnn_vit-small-p16_ibot-fpn_8xb4-amp-ms-crop-1x_coco.py"
 
-param_scheduler = [dict(_base_.param_scheduler[0], end=500), _base_.param_scheduler[1]]
-pretrained = "checkpoints/vit-small-p16_backbone.pth"
-
-model = dict(
-    backbone=dict(
-        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
-    )
-)
-optim_wrapper = dict(
-    constructor="mmrel.LayerDecayOptimWrapperConstructor",
-    paramwise_cfg=dict(
-        layer_decay_rate=0.75,
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
-        custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
-    ),
-)
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))
+train_cfg = dict(max_epochs=36)
+_base_.param_scheduler[1].update(end=36, milestones=[27, 33])
 train_dataloader = dict(batch_size=2)
 auto_scale_lr = dict(base_batch_size=16)

@@ -16,6 +16,7 @@ _base_ = [
     "../_base_/models/det_cascade-mask-rcnn_vit-small-p16.py",
     "../_base_/datasets/det_coco-ms-crop.py",
     "../_base_/schedules/det_adamw-1x.py",
+    "../_base_/schedules/weight_decay.py",
     "../_base_/det_runtime.py",
 ]
 
@@ -29,13 +30,7 @@ model = dict(
 )
 optim_wrapper = dict(
     constructor="mmrel.LayerDecayOptimWrapperConstructor",
-    paramwise_cfg=dict(
-        layer_decay_rate=0.8,
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
-        custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
-    ),
+    paramwise_cfg=dict(_base_.exempt, layer_decay_rate=0.8),
 )
 train_dataloader = dict(batch_size=4)
 auto_scale_lr = dict(base_batch_size=32)

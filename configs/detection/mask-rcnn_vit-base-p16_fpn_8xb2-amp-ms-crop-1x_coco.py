@@ -19,8 +19,6 @@ model = dict(
         with_cp=True,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),
-    neck=[
-        dict(type="mmrel.ViTPyramid", in_channels=768, scales=(4, 2, 1, 0.5)),
-        dict(type="FPN", in_channels=[768, 768, 768, 768], out_channels=256, num_outs=5),
-    ],
 )
+_base_.model.neck[0].in_channels = 768
+_base_.model.neck[1].in_channels = [768, 768, 768, 768]

@@ -14,6 +14,7 @@ _base_ = [
     "../_base_/models/det_mask-rcnn_vit-small-p16.py",
     "../_base_/datasets/det_coco-ms-crop.py",
     "../_base_/schedules/det_adamw-1x.py",
+    "../_base_/schedules/weight_decay.py",
     "../_base_/det_runtime.py",
 ]
 
@@ -23,15 +24,10 @@ pretrained = "checkpoints/vit-small-p16_backbone.pth"
 # shapes, so 8 would load and compute another function; deit-small has 6.
 model = dict(
     backbone=dict(
-        pos_interp="dino",
+        pos_interpolation="dino",
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     )
 )
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
-    )
-)
+optim_wrapper = dict(paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=_base_.exempt_tokens))
 train_dataloader = dict(batch_size=2)
 auto_scale_lr = dict(base_batch_size=16)

@@ -16,28 +16,12 @@ _base_ = [
     "../_base_/det_runtime.py",
 ]
 
-pretrained = None
 num_classes = 10
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mmrel.DenseViT",
-        **_base_.vit_scenes,
-        img_size=128,
-        out_indices=[0, 1, 2, 3],
-        out_norm="all",
-        pos_interp="dino",
-        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
-    ),
+    backbone=dict(_base_.dense_vit_scenes, _delete_=True),
     neck=[
-        dict(
-            type="mmrel.ViTPyramid",
-            in_channels=128,
-            scales=(2, 1, 0.5, 0.25),
-            norm_cfg=dict(type="BN"),
-            mode="last",
-        ),
+        dict(_base_.pyramid_scenes, mode="last"),
         dict(type="FPN", in_channels=[128, 128, 128, 128], out_channels=64, num_outs=4),
     ],
     rpn_head=dict(
@@ -58,8 +42,5 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100), rcnn=dict(max_per_img=30)),
 )
-default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=200),
-)
+default_hooks = _base_.scenes_hooks
 log_processor = dict(window_size=20, by_epoch=False)

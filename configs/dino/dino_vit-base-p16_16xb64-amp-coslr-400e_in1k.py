@@ -1,5 +1,5 @@
-# DINO, ViT-B/16, 400 epochs on ImageNet-1k: the released model's recipe, from memory of its arguments
-# (fp32 there; set optim_wrapper.precision=fp32 to follow it in this too).
+# DINO, ViT-B/16, 400 epochs on ImageNet-1k: after the released model (its README links the arguments; fp32 there, so
+# set optim_wrapper.precision=fp32 to follow it in this too).
 # Paper:    Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.14294.
 # Command:  on each of two nodes, with NNODES, NODE_RANK and MASTER_ADDR set: bash tools/dist_train.sh
 #           configs/dino/dino_vit-base-p16_16xb64-amp-coslr-400e_in1k.py 8
@@ -14,26 +14,11 @@ model = dict(
         teacher_temperature=dict(_delete_=True, start=0.04, end=0.07, warmup_epochs=50),
     ),
 )
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10
+)
 optim_wrapper = dict(optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=0.3))
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=2e-6,
-        warmup=10,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[0].end = 2e-6
 train_cfg = dict(max_epochs=400)
 default_hooks = dict(last_layer_freeze=dict(epochs=3))
 auto_scale_lr = dict(base_batch_size=1024)

@@ -10,13 +10,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.4, 1.0), local_scale=(0.05, 0.4), num_local=8),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
+_base_.train_dataloader.dataset.pipeline[1].num_local = 8
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-custom_hooks = [_base_.knn]
+default_hooks = dict(knn=_base_.knn)
 auto_scale_lr = dict(base_batch_size=512)

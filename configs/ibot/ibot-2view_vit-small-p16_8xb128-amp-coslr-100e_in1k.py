@@ -6,11 +6,4 @@
 # Expected: no published figure known; not yet measured by this project.
 _base_ = ["./ibot_vit-small-p16_8xb128-amp-coslr-100e_in1k.py"]
 
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.14, 1.0), num_local=0),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+_base_.train_dataloader.dataset.pipeline[1].update(global_scale=(0.14, 1.0), num_local=0)

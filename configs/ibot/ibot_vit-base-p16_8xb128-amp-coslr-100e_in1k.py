@@ -12,25 +12,9 @@ model = dict(
     head=dict(teacher_temperature=dict(warmup_epochs=50)),
     patch_head=dict(teacher_temperature=dict(warmup_epochs=50)),
 )
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.32, 1.0), local_scale=(0.05, 0.32), num_local=10),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.32, 1.0), local_scale=(0.05, 0.32)
+)
 optim_wrapper = dict(optimizer=dict(lr=3e-3))
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=2e-6,
-        warmup=10,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[0].end = 2e-6
 default_hooks = dict(last_layer_freeze=dict(epochs=3))

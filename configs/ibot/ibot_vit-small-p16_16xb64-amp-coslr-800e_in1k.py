@@ -7,13 +7,9 @@
 #           not yet measured by this project.
 _base_ = ["./ibot_vit-small-p16_8xb128-amp-coslr-100e_in1k.py"]
 
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=10),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=64)
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.25, 1.0), local_scale=(0.05, 0.25)
+)
 optim_wrapper = dict(clip_grad=dict(max_norm=3.0))
 train_cfg = dict(max_epochs=800)

@@ -11,13 +11,8 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.4, 1.0), local_scale=(0.05, 0.4), num_local=10),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2)),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(batch_size=128, dataset=dict(pipeline=train_pipeline))
+masks = dict(type="mmrel.BlockMask", patch_size=16, ratios=(0.0, 0.3), spreads=(0.0, 0.2))
+pipeline = [*_base_.train_pipeline[:3], masks, *_base_.train_pipeline[3:]]
+train_dataloader = dict(batch_size=128, dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(clip_grad=dict(max_norm=0.3))
-custom_hooks = [_base_.knn]
+default_hooks = dict(knn=_base_.knn)

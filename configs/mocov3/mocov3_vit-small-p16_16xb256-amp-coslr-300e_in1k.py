@@ -12,36 +12,22 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(
-        type="mmrel.MultiCrop",
-        global_scale=(0.08, 1.0),
-        num_local=0,
-        interpolation="bilinear",
-    ),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(batch_size=256, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=256)
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.08, 1.0), num_local=0, interpolation="bilinear"
+)
 optim_wrapper = dict(
     optimizer=dict(lr=2.4e-3, weight_decay=0.1),
     paramwise_cfg=dict(decay_rule="all"),
     clip_grad=None,
 )
 param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=0.0,
-        warmup=40,
-        convert_to_iter_based=True,
-    ),
-]
+    dict(_base_.param_scheduler[0], end=0.0, warmup=40)
+]  # the weight decay is constant
 train_cfg = dict(max_epochs=300)
 default_hooks = dict(
+    knn=_base_.knn,
     teacher_update=dict(momentum=0.99),
     last_layer_freeze=dict(epochs=0),  # there are no prototypes
 )
-custom_hooks = [_base_.knn]
 auto_scale_lr = dict(base_batch_size=4096)

@@ -8,11 +8,11 @@
 # Expected: see the quickstart's report; there is no published number.
 _base_ = [
     "../_base_/models/vit_scenes.py",
+    "../_base_/datasets/scenes_folders.py",
     "../_base_/schedules/adamw_coslr.py",
     "../_base_/default_runtime.py",
 ]
 
-data_root = "data/scenes"
 embed_dims = 128
 prototypes = 512
 
@@ -49,88 +49,41 @@ model = dict(
 
 # Crops of 48 pixels from images of 96: these ranges of area keep the scale of the patterns, about one to one, at
 # which k-NN, detection and segmentation see them.
-train_dataloader = dict(
-    batch_size=64,
-    num_workers=0,
-    drop_last=True,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="mmrel.KeyedSampler", shuffle=True),
-    dataset=dict(
-        type="mmrel.ImageFolder",
-        data_root=data_root + "/classification/train",
-        pipeline=[
-            dict(type="mmrel.DecodeImage"),
-            dict(
-                type="mmrel.MultiCrop",
-                global_size=48,
-                global_scale=(0.2, 0.6),
-                local_size=24,
-                local_scale=(0.05, 0.2),
-                num_local=4,
-                mode="fast",
-            ),
-            dict(
-                type="mmrel.DrawColorAugmentation",
-                jitter=(0.4, 0.4, 0.2, 0.05),
-                grayscale_prob=0.0,
-                blur_prob=0.0,
-                solarize_prob=0.0,
-            ),
-            dict(type="mmrel.BlockMask", patch_size=8, ratios=(0.4,), spreads=(0.2,)),
-            dict(type="mmrel.PackViews", patch_size=8),
-        ],
+train_pipeline = [
+    dict(type="mmrel.DecodeImage"),
+    dict(
+        type="mmrel.MultiCrop",
+        global_size=48,
+        global_scale=(0.2, 0.6),
+        local_size=24,
+        local_scale=(0.05, 0.2),
+        num_local=4,
+        mode="fast",
     ),
-)
+    dict(
+        type="mmrel.DrawColorAugmentation",
+        jitter=(0.4, 0.4, 0.2, 0.05),
+        grayscale_prob=0.0,
+        blur_prob=0.0,
+        solarize_prob=0.0,
+    ),
+    dict(type="mmrel.BlockMask", patch_size=8, ratios=(0.4,), spreads=(0.2,)),
+    dict(type="mmrel.PackViews", patch_size=8),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3, fused=True),
     paramwise_cfg=dict(decay_rule="sere"),
     precision="fp32",
 )
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=1e-6,
-        warmup=1,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[0].warmup = 1
 train_cfg = dict(max_epochs=10)
 auto_scale_lr = dict(base_batch_size=64)
 
-# k-NN of the teacher's class tokens over the whole images, before the first epoch and after each.
-knn_dataloader = dict(
-    batch_size=125,
-    num_workers=0,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="mmrel.ImageFolder",
-        data_root=data_root + "/classification/train",
-        with_label=True,
-        pipeline=[
-            dict(type="mmrel.DecodeImage"),
-            dict(type="ResizeEdge", scale=48, backend="pillow", interpolation="bicubic"),
-            dict(type="PackInputs"),
-        ],
-    ),
-)
 default_hooks = dict(
     runtime_info=dict(interval=10),
     logger=dict(interval=10),
     checkpoint=dict(interval=1, max_keep_ckpts=1),
     teacher_update=dict(momentum=0.95),
-    knn=dict(
-        type="mmrel.KNNHook",
-        bank_dataloader=knn_dataloader,
-        val_dataloader=dict(
-            knn_dataloader,
-            dataset=dict(knn_dataloader["dataset"], data_root=data_root + "/classification/val"),
-        ),
-        k=(20,),
-        at_start=True,
-    ),
+    knn=_base_.knn,
 )

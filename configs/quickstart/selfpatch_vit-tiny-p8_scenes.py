@@ -33,28 +33,5 @@ model = dict(
     patch_head=dict(type="mmrel.PatchDistillationHead", **_base_.distillation),
 )
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type="mmrel.DecodeImage"),
-            dict(
-                type="mmrel.MultiCrop",
-                global_size=48,
-                global_scale=(0.2, 0.6),
-                local_size=24,
-                local_scale=(0.05, 0.2),
-                num_local=4,
-                mode="fast",
-            ),
-            dict(
-                type="mmrel.DrawColorAugmentation",
-                jitter=(0.4, 0.4, 0.2, 0.05),
-                grayscale_prob=0.0,
-                blur_prob=0.0,
-                solarize_prob=0.0,
-            ),
-            dict(type="mmrel.PackViews", patch_size=8),
-        ],
-    ),
-)
+del _base_.train_dataloader.dataset.pipeline[3]  # nothing is masked
 optim_wrapper = dict(paramwise_cfg=dict(decay_rule="dino"))

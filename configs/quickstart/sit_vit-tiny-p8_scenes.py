@@ -31,41 +31,10 @@ model = dict(
     alpha=1.0,
 )
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            dict(type="mmrel.DecodeImage"),
-            dict(
-                type="mmrel.MultiCrop",
-                global_size=48,
-                global_scale=(0.2, 0.6),
-                num_local=0,
-                mode="fast",
-            ),
-            dict(
-                type="mmrel.DrawColorAugmentation",
-                jitter=(0.4, 0.4, 0.2, 0.05),
-                grayscale_prob=0.0,
-                blur_prob=0.0,
-                solarize_prob=0.0,
-            ),
-            dict(type="mmrel.DrawCorruption", align=1),
-            dict(type="mmrel.PackViews", patch_size=8),
-        ],
-    ),
-)
+_base_.train_pipeline[1].update(num_local=0)
+_base_.train_pipeline[3] = dict(type="mmrel.DrawCorruption", align=1)
+train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=4e-3), paramwise_cfg=dict(decay_rule="dino"))
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=1e-6,
-        warmup=1,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.1, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[1].end = 0.1
 train_cfg = dict(max_epochs=16)
 default_hooks = dict(last_layer_freeze=dict(epochs=0))  # there are no prototypes

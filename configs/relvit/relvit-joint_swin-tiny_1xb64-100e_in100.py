@@ -3,15 +3,8 @@
 #           arXiv 2206.00481; settings of the public code's README.
 # Command:  python tools/train.py configs/relvit/relvit-joint_swin-tiny_1xb64-100e_in100.py
 # Hardware: 1 GPU, 64 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
-_base_ = ["./benchmarks/swin-tiny_1xb64-100e_in100.py"]
+# Expected: the tables of the paper; not yet measured by this project.
+_base_ = ["./benchmarks/swin-tiny_1xb64-100e_in100.py", "../_base_/models/relvit_joint.py"]
 
-model = dict(
-    type="mmrel.RelViTClassifier",
-    backbone=dict(init_cfg=None),
-    pretext=dict(
-        relation=dict(type="mmrel.PatchRelationHead", in_channels=768, side=7),
-        position=dict(type="mmrel.PatchPositionHead", in_channels=768, side=7),
-    ),
-)
+model = _base_.joint
 randomness = dict(seed=2022)

@@ -4,13 +4,6 @@
 # Command:  python tools/train.py configs/relvit/relvit-joint_vit-tiny-p8_scenes.py
 # Hardware: one CPU core or one GPU.
 # Expected: see the README beside the recipes; there is no published number.
-_base_ = ["./benchmarks/vit-tiny-p8_scenes.py"]
+_base_ = ["./benchmarks/vit-tiny-p8_scenes.py", "../_base_/models/relvit_joint.py"]
 
-model = dict(
-    type="mmrel.RelViTClassifier",
-    backbone=dict(init_cfg=None),
-    pretext=dict(
-        relation=dict(type="mmrel.PatchRelationHead", in_channels=128, side=8),
-        position=dict(type="mmrel.PatchPositionHead", in_channels=128, side=8),
-    ),
-)
+model = _base_.joint

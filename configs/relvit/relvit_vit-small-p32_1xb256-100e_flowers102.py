@@ -5,19 +5,12 @@
 # Data:     python tools/convert_dataset.py flowers102 DOWNLOADS data/flowers102
 # Command:  python tools/train.py configs/relvit/relvit_vit-small-p32_1xb256-100e_flowers102.py
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 
 data_root = "data/flowers102"
-data_preprocessor = dict(
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-)
-train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
-val_dataloader = dict(dataset=dict(data_root=data_root + "/val"))
-default_hooks = dict(
-    knn=dict(
-        bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),
-        val_dataloader=dict(dataset=dict(data_root=data_root + "/val")),
-    ),
-)
+_base_.train_dataloader.dataset.data_root = data_root + "/train"
+_base_.val_dataloader.dataset.data_root = data_root + "/val"
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/train"
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/val"
+data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])

@@ -4,19 +4,15 @@
 # Data:     python tools/convert_dataset.py cifar100 DOWNLOADS data/cifar100
 # Command:  python tools/train.py configs/relvit/relvit_vit-small-p4_1xb256-100e_cifar100.py
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
 
 data_root = "data/cifar100"
+_base_.train_dataloader.dataset.data_root = data_root + "/train"
+_base_.val_dataloader.dataset.data_root = data_root + "/test"
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/train"
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/test"
 data_preprocessor = dict(
     mean=[255 * x for x in (0.5071, 0.4866, 0.4409)],
     std=[255 * x for x in (0.2673, 0.2564, 0.2761)],
-)
-train_dataloader = dict(dataset=dict(data_root=data_root + "/train"))
-val_dataloader = dict(dataset=dict(data_root=data_root + "/test"))
-default_hooks = dict(
-    knn=dict(
-        bank_dataloader=dict(dataset=dict(data_root=data_root + "/train")),
-        val_dataloader=dict(dataset=dict(data_root=data_root + "/test")),
-    ),
 )

@@ -20,10 +20,10 @@ model = dict(
         arch="deit-base",
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),
-    neck=[dict(type="mmrel.ViTPyramid", in_channels=768, scales=(4, 2, 1, 0.5))],
     decode_head=dict(in_channels=[768, 768, 768, 768], channels=768),
     auxiliary_head=dict(in_channels=768),
 )
+_base_.model.neck[0].in_channels = 768
 optim_wrapper = dict(
     optimizer=dict(lr=8e-5),
     paramwise_cfg=dict(layer_decay_rate=0.65),

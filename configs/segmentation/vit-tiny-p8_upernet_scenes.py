@@ -17,31 +17,14 @@ _base_ = [
     "../_base_/seg_runtime.py",
 ]
 
-pretrained = None
 num_classes = 15
 norm_cfg = dict(type="BN", requires_grad=True)
 
 model = dict(
     data_preprocessor=dict(size=None, size_divisor=32),
     pretrained=None,
-    backbone=dict(
-        _delete_=True,
-        type="mmrel.DenseViT",
-        **_base_.vit_scenes,
-        img_size=128,
-        out_indices=[0, 1, 2, 3],
-        out_norm="all",
-        pos_interp="dino",
-        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
-    ),
-    neck=[
-        dict(
-            type="mmrel.ViTPyramid",
-            in_channels=128,
-            scales=(2, 1, 0.5, 0.25),
-            norm_cfg=dict(type="BN"),
-        )
-    ],
+    backbone=dict(_base_.dense_vit_scenes, _delete_=True),
+    neck=[_base_.pyramid_scenes],
     decode_head=dict(
         in_channels=[128, 128, 128, 128],
         channels=48,
@@ -50,8 +33,5 @@ model = dict(
     ),
     auxiliary_head=dict(in_channels=128, channels=32, num_classes=num_classes, norm_cfg=norm_cfg),
 )
-default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=200),
-)
+default_hooks = _base_.scenes_hooks
 log_processor = dict(window_size=20, by_epoch=False)

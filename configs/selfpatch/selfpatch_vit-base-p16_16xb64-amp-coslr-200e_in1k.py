@@ -10,16 +10,5 @@ _base_ = ["./selfpatch_vit-small-p16_8xb128-amp-coslr-200e_in1k.py"]
 model = dict(backbone=dict(arch="deit-base"), neck=dict(in_channels=768, num_heads=12))
 train_dataloader = dict(batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=3e-3), clip_grad=dict(max_norm=0.3))
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=2e-6,
-        warmup=10,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.4, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[0].end = 2e-6
 default_hooks = dict(last_layer_freeze=dict(epochs=3))

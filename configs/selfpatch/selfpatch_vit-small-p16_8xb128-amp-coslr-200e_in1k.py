@@ -12,12 +12,9 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=8),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(type="mmrel.PackViews"),
-]
-train_dataloader = dict(batch_size=128, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=128)
+_base_.train_dataloader.dataset.pipeline[1].update(
+    global_scale=(0.25, 1.0), local_scale=(0.05, 0.25), num_local=8
+)
 train_cfg = dict(max_epochs=200)
-custom_hooks = [_base_.knn]
+default_hooks = dict(knn=_base_.knn)

@@ -14,5 +14,5 @@ default_hooks = dict(
     teacher_update=dict(momentum=0.9995),
     checkpoint=dict(interval=5),
 )
-custom_hooks = []  # no labels, no k-NN
+_base_.default_hooks.pop("knn")  # no labels, no k-NN
 auto_scale_lr = dict(base_batch_size=64)

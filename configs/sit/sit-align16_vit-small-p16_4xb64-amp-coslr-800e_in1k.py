@@ -7,6 +7,4 @@
 # Expected: no published number; not yet measured by this project.
 _base_ = ["./sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py"]
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[3].update(align=16)
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+_base_.train_dataloader.dataset.pipeline[3].align = 16

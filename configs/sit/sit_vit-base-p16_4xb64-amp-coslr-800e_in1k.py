@@ -2,7 +2,7 @@
 # Paper:    SiT: Self-supervised vIsion Transformer, arXiv 2104.03602, version 3; settings of the official code.
 # Command:  bash tools/dist_train.sh configs/sit/sit_vit-base-p16_4xb64-amp-coslr-800e_in1k.py 4
 # Hardware: 4 GPUs, 64 images each (batch 256).
-# Expected: no published number that we could read; not yet measured by this project.
+# Expected: no number is quoted here; see the paper. Not yet measured by this project.
 _base_ = ["./sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py"]
 
 model = dict(

@@ -2,7 +2,7 @@
 # Paper:    SiT: Self-supervised vIsion Transformer, arXiv 2104.03602, version 3; settings of the official code.
 # Command:  bash tools/dist_train.sh configs/sit/sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py 4
 # Hardware: 4 GPUs, 64 images each (batch 256).
-# Expected: no published number that we could read; not yet measured by this project.
+# Expected: no number is quoted here; see the paper. Not yet measured by this project.
 _base_ = [
     "../_base_/models/sit_vit-small-p16.py",
     "../_base_/datasets/imagenet_multicrop.py",
@@ -11,38 +11,19 @@ _base_ = [
 ]
 
 data_preprocessor = dict(type="mmrel.CorruptingViewPreprocessor")
-train_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="mmrel.MultiCrop", global_scale=(0.2, 1.0), num_local=0),
-    dict(type="mmrel.DrawColorAugmentation"),
-    dict(
-        type="mmrel.DrawCorruption",
-        material="zeros",
-        drop_area=0.5,
-        replace_area=0.3,
-        align=1,
-        rho=0.5,
-    ),
-    dict(type="mmrel.PackViews", patch_size=16),
-]
-train_dataloader = dict(batch_size=64, dataset=dict(pipeline=train_pipeline))
+corruption = dict(
+    type="mmrel.DrawCorruption", material="zeros", drop_area=0.5, replace_area=0.3, align=1, rho=0.5
+)
+_base_.train_pipeline[1].update(global_scale=(0.2, 1.0), num_local=0)
+_base_.train_pipeline[3].update(patch_size=16)
+pipeline = [*_base_.train_pipeline[:3], corruption, *_base_.train_pipeline[3:]]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
-param_scheduler = [
-    dict(
-        type="mmrel.CosineSchedule",
-        param_name="lr",
-        end=1e-6,
-        warmup=10,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type="mmrel.CosineSchedule", param_name="weight_decay", end=0.1, convert_to_iter_based=True
-    ),
-]
+_base_.param_scheduler[1].end = 0.1
 train_cfg = dict(max_epochs=800)
 default_hooks = dict(
+    knn=_base_.knn,
     checkpoint=dict(interval=20),
     last_layer_freeze=dict(epochs=0),  # there are no prototypes
 )
-custom_hooks = [_base_.knn]
 auto_scale_lr = dict(base_batch_size=256)

@@ -31,7 +31,7 @@ from mmrel.checkpoints.rules import State
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.files import save_atomically
 
-LOOK_ALIKE = ("dino", "ibot", "timm")
+INDISTINGUISHABLE = ("dino", "ibot", "timm")
 PREFIX = "backbone."
 
 
@@ -105,6 +105,7 @@ def read_backbone_file(
     allow_extra: Sequence[str] = (),
     num_heads: int | None = None,
     img_size: ImgSize = None,
+    contents: Contents | None = None,
 ) -> Backbone:
     """As :func:`load_backbone`, with everything that is worth a report.
 
@@ -115,11 +116,12 @@ def read_backbone_file(
         allow_extra: shell patterns (``'adapter.*'``) of unknown keys to leave out all the same.
         num_heads: attention heads, where the file does not tell them.
         img_size: side or (height, width) in pixels that the positions were made for, where their grid is no square.
+        contents: what the file holds, if somebody has read it.
     """
     source = str(path)
     if network not in (None, *NETWORKS):
         raise ValueError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}, or None.")
-    contents = open_contents(read_checkpoint(path), source)
+    contents = contents or open_contents(read_checkpoint(path), source)
     scheme = choose_layout(contents, layout, source)
     name = choose_network(contents, network, scheme.author_network, source)
     found = split_backbone(name, contents.networks[name], source)
@@ -146,9 +148,14 @@ def convert(path: str | Path, output: str | Path, **options: Any) -> Backbone:
         What was written, and what was left out.
     """
     backbone = read_backbone_file(path, **options)
+    write_backbone(backbone, path, output)
+    return backbone
+
+
+def write_backbone(backbone: Backbone, path: str | Path, output: str | Path) -> None:
+    """Write a backbone that was read from ``path`` as plain tensors ``backbone.*`` with its meta."""
     state = {PREFIX + key: value for key, value in backbone.state.items()}
     save_atomically({"state_dict": state, "meta": backbone.meta}, other_file(path, output))
-    return backbone
 
 
 def convert_to_official(path: str | Path, output: str | Path, to: str, **options: Any) -> Backbone:
@@ -241,9 +248,9 @@ def _notes(
     scheme: Layout, contents: Contents, found: Network, meta: Mapping[str, Any], asked: str
 ) -> list[str]:
     notes = []
-    if asked == "auto" and scheme.name in LOOK_ALIKE and found.name == "single":
+    if asked == "auto" and scheme.name in INDISTINGUISHABLE and found.name == "single":
         notes.append(
-            f"A plain ViT looks alike in {', '.join(LOOK_ALIKE)}; it is taken as {scheme.name}'s. --from tells "
+            f"A plain ViT looks alike in {', '.join(INDISTINGUISHABLE)}; it is taken as {scheme.name}'s. --from tells "
             "better; it decides how positions are resized."
         )
     if scheme.name == "mocov3" and found.name != "single":

@@ -27,6 +27,7 @@ class ExtensionFinder(MetaPathFinder):
         """Return the spec of the compiled operators, or of their stand-in."""
         if fullname != EXTENSION:
             return None
+        # PathFinder, not importlib.util.find_spec: the latter would ask this finder again.
         compiled = PathFinder.find_spec(fullname, path)
         if compiled is None or compiled.loader is None:
             return ModuleSpec(fullname, StandInLoader())

@@ -38,6 +38,8 @@ def nms(bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Te
     """
     boxes = _wide(bboxes)
     if offset:
+        # mmcv's offset says that x2 is the last pixel inside; torchvision's boxes end where the
+        # area ends.
         boxes = boxes + boxes.new_tensor([0, 0, offset, offset])
     return torch.ops.torchvision.nms(boxes, scores.to(boxes.dtype), iou_threshold)
 
@@ -129,6 +131,8 @@ def get_compiling_cuda_version() -> str:
 
 def __getattr__(name: str) -> Callable[..., NoReturn]:
     """Return a function that fails on call, for every operator that torchvision does not have."""
+    # Python and inspection tools ask modules for dunder names; a function in place of __path__ or
+    # __wrapped__ would break them.
     if name.startswith("_"):
         raise AttributeError(f"module 'mmcv._ext' has no attribute {name!r}")
 
@@ -146,6 +150,7 @@ def __getattr__(name: str) -> Callable[..., NoReturn]:
 
 
 def _wide(tensor: Tensor) -> Tensor:
+    # torchvision's CPU kernels know no half precision.
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 

@@ -47,6 +47,9 @@ class KeyedSampler(DefaultSampler):
 
     def __iter__(self) -> Iterator[SampleKey]:
         """This rank's keys of the current epoch."""
+        # Taken when iteration begins, not when it ends: an epoch that is left early must not
+        # shorten the next one. The keys carry this sampler's seed and epoch, since loader workers
+        # that live on hold a copy of the data set from an earlier epoch.
         skipped, self._skipped = self._skipped, 0
         seed, epoch = self.seed, self.epoch
         for index in islice(super().__iter__(), skipped, None):

@@ -30,12 +30,15 @@ class ScalarPool:
 
     def flush(self) -> None:
         """Transfer all waiting tensors, at once per device and dtype, and append them in order."""
+        # Emptied first: whoever reads a history meanwhile must not transfer the same tensors again.
         pending, self._pending = self._pending, []
         groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
         for position, (_, value) in enumerate(pending):
             groups.setdefault((value.device, value.dtype), []).append(position)
         values: list[Any] = [None] * len(pending)
         for positions in groups.values():
+            # tolist() of one stacked tensor is the only wait for the device. Grouped by dtype,
+            # since stack() would promote: an int64 counter does not survive float32.
             host = torch.stack([pending[position][1] for position in positions]).tolist()
             for position, number in zip(positions, host, strict=True):
                 values[position] = number
@@ -62,6 +65,9 @@ class DeferredHistoryBuffer(HistoryBuffer):
 
     def __init__(self, source: HistoryBuffer, pool: ScalarPool = _POOL) -> None:
         self._pool = pool
+        # HistoryBuffer's methods all go through _log_history and _count_history, which are
+        # properties here. So each of them sees the waiting values without being overridden one by
+        # one; its constructor assigns both, hence the setters.
         super().__init__(max_length=source.max_length)
         self._log, self._count = source.data
 
@@ -116,9 +122,13 @@ def defer_scalar(hub: MessageHub, key: str, value: Tensor) -> None:
     """
     buffer = hub.log_scalars.get(key)
     if buffer is None:
+        # The hub checks the key and keeps a table of what may be resumed; only it may create the
+        # entry.
         hub.update_scalar(key, value.detach())
         hub.log_scalars[key] = DeferredHistoryBuffer(hub.log_scalars[key])
         return
+    # A resumed run has plain buffers from the checkpoint, and so has a key that somebody logs in
+    # the stock way.
     if not isinstance(buffer, DeferredHistoryBuffer):
         buffer = hub.log_scalars[key] = DeferredHistoryBuffer(buffer)
     buffer.defer(value)

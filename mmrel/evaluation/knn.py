@@ -138,6 +138,7 @@ def _merge(
         share = torch.tensor([len(features)], device=device)
         all_reduce(share, op="max")
         padding = int(share) - len(features)
+        # all_gather needs equal shapes; position -1 marks the filling.
         padded = (
             functional.pad(features, (0, 0, 0, padding)),
             functional.pad(labels, (0, padding)),
@@ -147,6 +148,8 @@ def _merge(
         features, labels, positions = (part.to(device) for part in gathered)
         valid = positions >= 0
         features, labels, positions = features[valid], labels[valid], positions[valid]
+    # By position, so that the repeats with which the sampler fills up the last round fall onto the
+    # sample that they repeat.
     ordered = features.new_zeros(length, features.shape[1])
     ordered_labels = labels.new_full((length,), -1)
     ordered[positions], ordered_labels[positions] = features, labels

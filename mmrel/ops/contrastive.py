@@ -37,6 +37,7 @@ def info_nce(query: Tensor, key: Tensor, temperature: float, offset: int = 0) ->
     _check(query, key, offset)
     with without_autocast(query):
         logits = _similarities(query, key.detach()) / temperature
+        # The factor 2 tau keeps the gradient's size for any temperature (public code of MoCo v3).
         return 2 * temperature * F.cross_entropy(logits, _own_keys(query, offset))
 
 

@@ -131,6 +131,8 @@ def self_origin(
         rows, cols = origin[block].shape
         top = int(u_top * (height - rows + 1)) // align * align
         left = int(u_left * (width - cols + 1)) // align * align
+        # copy(): source and target may overlap. Reading `origin`, not plain positions, is what lets
+        # a copy show an earlier one.
         origin[block] = origin[top : top + rows, left : left + cols].copy()
     return origin
 

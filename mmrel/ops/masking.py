@@ -122,6 +122,7 @@ def _add_block(
         ratio = math.exp(log_aspect[0] + (log_aspect[1] - log_aspect[0]) * u_aspect)
         height = round(math.sqrt(area * ratio))
         width = round(math.sqrt(area / ratio))
+        # Not >: a block as high as the grid is refused too, as in iBOT's code (loader.py).
         if height >= rows or width >= cols:
             continue
         top = int(u_top * (rows - height + 1))

@@ -85,6 +85,9 @@ def check_neighbours(k: int, border: str) -> None:
 def _similarities(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """Cosine similarities ``(B, N, 8)`` of each patch with its candidates, in the order of :func:`_offsets`."""
     with without_autocast(tokens):
+        # sim(p, p + o) for four offsets o; the other four are -o, and sim(p, p - o) = sim(p - o, p)
+        # is what was computed at p - o, so a roll of the result, not of the tokens. `reversed`
+        # pairs each o of the second half with its -o.
         unit = F.normalize(upcast(tokens), dim=-1).unflatten(1, grid)
         first = []
         for row, col in ((-1, -1), (-1, 0), (-1, 1), (0, -1)):

@@ -46,9 +46,13 @@ def _view_lattice(box: Tensor, low: Tensor, high: Tensor, side: int) -> Tensor:
     steps = torch.linspace(0, 1, side, device=box.device, dtype=box.dtype)[:, None]
     relative = ((low - box[:, :2])[:, None] + (high - low)[:, None] * steps) / box[:, None, 2:4]
     x, y = relative.unbind(-1)
+    # Boxes are recorded before the flip, so a place at the left of the box is at the right of a
+    # flipped view.
     x = torch.where(box[:, 4:] > 0.5, 1 - x, x)
     rows, cols = y[:, :, None].expand(-1, -1, side), x[:, None, :].expand(-1, side, -1)
     lattice = 2 * torch.stack([cols, rows], dim=-1) - 1
+    # Strictly: boxes that share a border have no area in common, and their lattice would be a line.
+    # Computed for all pairs and selected here: which pairs overlap is known on the device only.
     overlaps = (low < high).all(dim=-1)
     return torch.where(overlaps[:, None, None, None], lattice, OUTSIDE)
 
@@ -108,6 +112,9 @@ def sample_selected_tokens(
         table = upcast(tokens).reshape(-1, channels)
         corners, weights = _bilinear(lattice.flatten(1, 2).to(table.dtype), grid)
         corners = corners + (maps * count)[:, None, None]
+        # grid_sample needs maps with channels first, and one copy of a map per lattice. Tokens are
+        # rows already: a sample is the weighted sum of four rows of one table that all lattices
+        # share.
         samples = F.embedding_bag(
             corners.flatten(0, 1), table, per_sample_weights=weights.flatten(0, 1), mode="sum"
         )
@@ -117,6 +124,9 @@ def sample_selected_tokens(
 def _bilinear(points: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Flat indices and weights ``(n, P, 4)`` of the four tokens around each point ``(n, P, 2)``."""
     rows, cols = grid
+    # align_corners=False: -1 and 1 are the outer borders of the first and the last token, whose
+    # centres lie half a token inside. Points on the border of a view so get weights that sum to
+    # less than 1, as with grid_sample.
     x = ((points[..., 0] + 1) * cols - 1) / 2
     y = ((points[..., 1] + 1) * rows - 1) / 2
     columns, column_weights = _axis(x, cols)
@@ -133,6 +143,8 @@ def _axis(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
     index = torch.stack([below, below + 1], dim=-1).long()
     weight = torch.stack([1 - fraction, fraction], dim=-1)
     inside = (index >= 0) & (index < size)
+    # OUTSIDE lies beyond every grid, hence all four weights are 0; the clamp keeps the indices
+    # legal.
     return index.clamp(0, size - 1), torch.where(inside, weight, 0.0)
 
 

@@ -154,6 +154,10 @@ def mega_patches(images: Tensor, cuts: Tensor, patch_size: int) -> Tensor:
 
 def _resize_parts(images: Tensor, lines: Tensor, size: int, axis: int) -> Tensor:
     """Resize what lies between neighbouring lines ``(n, m + 1)`` to ``size`` along one axis."""
+    # interpolate() resizes all images of a batch alike; here each image has parts of its own
+    # lengths, so the rule is written out per pixel: bilinear with half-pixel centres
+    # (align_corners=False), one axis after the other, which is separable. A part sees no pixel of
+    # its neighbours: positions stop at its own first and last line.
     start, length = lines[:, :-1, None], lines.diff(dim=1)[..., None]
     position = (torch.arange(size, device=lines.device) + 0.5) * length / size - 0.5
     position = position.clamp(min=0)

@@ -19,6 +19,8 @@ def pieces(count: int, entries: int, device: torch.device, least: int = 1) -> It
         device: where the maps are.
         least: elements in a piece even if they make more entries, for efficient matrix products.
     """
+    # Per thread, since torch divides a batched product among its threads: each works on its share
+    # in its own cache.
     on_cpu = device.type == "cpu"
     limit = ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else ENTRIES_PER_DEVICE
     step = max(least, limit // max(entries, 1))

@@ -223,6 +223,9 @@ def _class_slots(length: int, grid: Grid) -> int:
 def _bicubic(maps: Tensor, source: Grid, target: Grid, method: str) -> Tensor:
     if method == "size":
         return F.interpolate(maps, size=target, mode="bicubic", align_corners=False)
+    # With a scale factor torch samples at multiples of 1 / factor, not of given / wanted. The 0.1,
+    # which DINO's code adds against floor() losing a row, so moves every sample a little; released
+    # features depend on it.
     factors = [(wanted + DINO_OFFSET) / given for wanted, given in zip(target, source, strict=True)]
     return F.interpolate(maps, scale_factor=factors, mode="bicubic", align_corners=False)
 

@@ -112,6 +112,8 @@ class PrototypeCrossEntropy(torch.autograd.Function):
         # Weights are small; relative ones keep the gradients within half precision under autocast.
         largest = weights.amax()
         relative = weights / largest
+        # The gradients of both factors, summed up while the logits of a piece exist. In the dtype
+        # of the weights, not of the factors: many small pieces are added up.
         slopes = [torch.zeros_like(x, dtype=weights.dtype) for x in (student, prototypes)]
         total = weights.new_zeros(())
         for piece in pieces(len(student), len(prototypes), student.device, LEAST_ROWS):
@@ -120,6 +122,7 @@ class PrototypeCrossEntropy(torch.autograd.Function):
             log_p = (upcast(s @ prototypes.T) / temperatures[0]).log_softmax(dim=-1)
             total -= w @ (q * log_p).sum(dim=-1)
             if wanted:
+                # p - q, in the memory of log p, which nobody needs any more.
                 d = log_p.exp_().sub_(q)
                 slopes[0][piece] = (d @ prototypes) * w[:, None]
                 slopes[1].add_(d.T @ (s * w[:, None]))

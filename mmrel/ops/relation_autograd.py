@@ -42,6 +42,7 @@ class SpatialCrossEntropy(torch.autograd.Function):
         pairs, points, channels = student.shape
         gradient = torch.empty_like(student) if ctx.needs_input_grad[0] else None
         total = student.new_zeros(())
+        # What a pair needs at once: the relation map of each head, and its tokens of both networks.
         entries = num_heads * points**2 + 2 * points * channels
         for piece in pieces(pairs, entries, student.device):
             x, t = _split_heads(student[piece], num_heads), _split_heads(teacher[piece], num_heads)
@@ -91,6 +92,8 @@ class ChannelCrossEntropy(torch.autograd.Function):
         views, batch, tokens, channels = teacher.shape
         total = teacher.new_zeros(())
         for images in pieces(batch, views * channels**2, teacher.device):
+            # Images outside, groups inside: the teachers' maps of these images, the largest tensors
+            # here, are formed once and serve every group while they are in the cache.
             part = teacher[:, images].transpose(2, 3)
             maps = _softmax_map(part.flatten(0, 1), 1 / (tokens * temperatures[1]))
             maps = maps.unflatten(0, (views, -1))
@@ -103,6 +106,8 @@ class ChannelCrossEntropy(torch.autograd.Function):
                 )
         pairs = sum(len(g) * len(s) for g, s in zip(targets, students, strict=True))
         ctx.rows = pairs * batch * channels
+        # The stored gradients are those of one merged teacher; the number that it stands for comes
+        # in backward.
         ctx.num_teachers = [len(group) for group in targets]
         ctx.save_for_backward(*gradients)
         return total / ctx.rows
@@ -126,6 +131,8 @@ def _channel_group(
 
     Fills ``gradient`` with the gradient per teacher.
     """
+    # Cross-entropy is linear in the teacher: the sum over k teachers is k times that with their
+    # mean. One product of maps takes the place of k.
     target = maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
     scale = 1 / (student.shape[2] * temperature)
     total = student.new_zeros(())
@@ -153,12 +160,15 @@ def _compare(x: Tensor, q: Tensor, scale: float, with_slope: bool) -> tuple[Tens
     """
     scaled = x * scale
     s = torch.bmm(scaled, x.transpose(1, 2)).unflatten(0, (-1, len(q)))
+    # In place, s serves twice: shifted for a stable softmax, then weighted by q for the value.
     s.sub_(s.amax(dim=-1, keepdim=True))
     p = s.softmax(dim=-1)
     # A row's largest entry of s is 0 now, so log_softmax(s) = s + log(max(p)), and the rows of q sum to 1.
     value = -(p.amax(dim=-1).log_().sum() + s.mul_(q).sum())
     if not with_slope:
         return value, x
+    # s = a X X^T holds X twice, hence D + D^T: one product for the rows that a token makes, one for
+    # the columns.
     d = p.sub_(q).flatten(0, 1)
     return value, torch.bmm(d, scaled).baddbmm_(d.transpose(1, 2), scaled)
 

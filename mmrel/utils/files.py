@@ -22,8 +22,11 @@ def sync_path(path: Path) -> None:
 
 def publish(temporary: Path, final: Path) -> None:
     """Give a complete file its name, atomically; both lie in one folder."""
+    # Content before name: after a power failure a file system may have renamed what it has not yet
+    # written.
     sync_path(temporary)
     temporary.replace(final)
+    # The rename itself is an entry of the folder.
     sync_path(final.parent)
 
 

@@ -115,16 +115,13 @@ def relation_maps(
     backbones = model.get_submodule("teacher.backbone"), model.backbone
     with evaluation_mode(model):
         tokens = [backbone(crops, None) for backbone in backbones]
-    lattices = overlap_lattice(
-        views.geometry[:, 0], views.geometry[:, 1], model.head[SPATIAL].overlap_side
-    )
+    head = _relation_head(model, SPATIAL)
+    lattices = overlap_lattice(views.geometry[:, 0], views.geometry[:, 1], head.overlap_side)
     spatial, channel = [], []
     for index, (own, lattice) in enumerate(zip(tokens, lattices, strict=True)):
         first = slice(index * count, index * count + 1)
         projected = _project(model, SPATIAL, own, index)[first]
-        relation = spatial_relation(
-            sample_tokens(projected, lattice[:1], own.grid), model.head[SPATIAL].num_heads
-        )
+        relation = spatial_relation(sample_tokens(projected, lattice[:1], own.grid), head.num_heads)
         spatial.append((relation / _temperature(model, SPATIAL, index)).softmax(-1).mean(dim=1))
         relation = channel_relation(_project(model, CHANNEL, own, index)[first])
         channel.append((relation / _temperature(model, CHANNEL, index)).softmax(dim=-1))
@@ -150,6 +147,10 @@ def _project(model: StudentTeacher, name: str, tokens: TokenViews, student: int)
     return maps.flatten(2).transpose(1, 2)
 
 
+def _relation_head(model: StudentTeacher, name: str) -> Any:
+    return model.head[name]
+
+
 def _temperature(model: StudentTeacher, name: str, student: int) -> float:
-    head = model.head[name]
+    head = _relation_head(model, name)
     return head.student_temperature if student else head.teacher_temperature

@@ -223,7 +223,7 @@ def test_downstream__backbone_from_the_file_and_heads_anew(tmp_path: Path) -> No
     assert torch.equal(classifier.backbone.cls_token, case.teacher["cls_token"])
     detector = nn.Module()
     detector.backbone = DenseViT(
-        ARCH, img_size=96, out_indices=(1,), pos_interp="dino", load_interpolation="size"
+        ARCH, img_size=96, out_indices=(1,), pos_interpolation="dino", load_interpolation="size"
     )
     begin(detector, case.content, tmp_path)
     expected = fit_position_embedding(case.teacher["pos_embed"], (6, 6), 1, "size")

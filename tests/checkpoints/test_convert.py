@@ -42,7 +42,7 @@ def test_layouts__are_all_tested() -> None:
 def test_round_trip__is_bitwise_and_recognised(
     variant: str, old_format: bool, tmp_path: Path
 ) -> None:
-    """K1, F23: full training checkpoints with heads, optimiser and Namespace; layout told from the keys."""
+    """Full training checkpoints with heads, optimiser and Namespace; layout told from the keys."""
     case = VARIANTS[variant]()
     layout = variant.split(" ")[0]
     path = file(case.content, tmp_path, _use_new_zipfile_serialization=not old_format)
@@ -75,7 +75,7 @@ def test_round_trip__survives_the_written_file(variant: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_convert__every_key_too_few_is_named(layout: str, tmp_path: Path) -> None:
-    """F23: each key of the backbone in turn; nothing is written."""
+    """Each key of the backbone in turn; nothing is written."""
     case, output = LAYOUTS[layout](), tmp_path / "out.pth"
     settings = dict(layout=layout, network=case.network, **NARROW)
     needed = case.teacher.keys() - {"embeddings.mask_token"}  # transformers writes one only if told
@@ -111,7 +111,7 @@ def test_convert__of_a_partial_option_every_key_is_needed(tmp_path: Path) -> Non
 
 
 def test_k2_k3_k4__numbers_of_tensors_and_parameters(tmp_path: Path) -> None:
-    """Checkpoint sheet: 150 / 147 / 151 tensors, 21,665,664 / 21,664,128 numbers, as mmpretrain has them."""
+    """150 / 147 / 151 tensors, 21,665,664 / 21,664,128 numbers, as mmpretrain has them."""
     for options, tensors, numbers in (
         (dict(), 150, 21_665_664),
         (dict(class_token=False, final_norm=False), 147, 21_664_128),
@@ -185,7 +185,7 @@ def test_k9__prefixes_go_and_names_stay(prefix: str, tmp_path: Path) -> None:
 
 
 def test_section_12__worked_example(tmp_path: Path) -> None:
-    """Checkpoint sheet, section 12: where the tensors of a full checkpoint end."""
+    """Where the tensors of a full checkpoint end."""
     case = official.sere()
     path, output = file(case.content, tmp_path), tmp_path / "out.pth"
     convert(path, output, **NARROW)

@@ -63,7 +63,7 @@ def reference(layout: str, state: dict[str, Tensor], images: Tensor) -> tuple[Te
 def test_features__equal_the_original_definition(
     layout: str, size: tuple[int, int], tmp_path: Path
 ) -> None:
-    """K1 with numbers: at most 1e-5 apart, before and after the final norm; the rule is the trained one."""
+    """At most 1e-5 apart, before and after the final norm; the rule is the trained one."""
     case, path, meta = converted(layout, tmp_path)
     images = torch.randn(2, 3, *size)
     raw, normed = reference(layout, case.teacher, images)
@@ -153,9 +153,9 @@ def test_positions__any_grid_either_rule_the_trained_one_by_default(
         model = build(meta, path, ViT, pos_interpolation=rule, **changes)
         torch.testing.assert_close(model.pos_embed.data, expected)
         assert model.pos_interpolation == used
-        dense = build(meta, path, DenseViT, pos_interp=rule, out_indices=(1,), **changes)
+        dense = build(meta, path, DenseViT, pos_interpolation=rule, out_indices=(1,), **changes)
         torch.testing.assert_close(dense.pos_embed.data, expected)
-        assert dense.pos_interp == used
+        assert dense.pos_interpolation == used
 
 
 def test_positions__of_no_square_are_told_by_the_meta(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_load__a_training_without_teacher(tmp_path: Path) -> None:
 
 
 def test_load__mmpretrain_s_own_training(tmp_path: Path) -> None:
-    """A classifier's checkpoint, and a self-supervised one with its EMA copy (sheet, section 13)."""
+    """A classifier's checkpoint, and a self-supervised one with its EMA copy."""
     vit = VisionTransformer("deit-tiny", img_size=32, patch_size=16)
     state = official.below("backbone.", vit.state_dict())
     classifier = state | official.pair("head.layers.head", 10, 192)
@@ -216,7 +216,7 @@ def test_heads__of_a_file_that_names_them_cannot_be_changed(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_precision__others_become_float32_with_a_note(dtype: torch.dtype, tmp_path: Path) -> None:
-    """A half-precision file is a re-saved copy (sheet, section 13): it is converted, and said so."""
+    """A half-precision file is a re-saved copy (official files are float32): it is converted, and said so."""
     state = {key: value.to(dtype) for key, value in official.vit().items()}
     backbone = read_backbone_file(save(state, tmp_path / "a.pth"), num_heads=HEADS)
     assert {value.dtype for value in backbone.state.values()} == {torch.float32}
@@ -332,7 +332,7 @@ def test_to_official__accounts_for_every_key(tmp_path: Path) -> None:
 
 
 def test_fuzz__changed_files_are_errors_or_the_same_weights(tmp_path: Path) -> None:
-    """F20, 200 cases: keys lost, renamed, swapped, reshaped; ValueError, or a network that loads whole."""
+    """200 cases: keys lost, renamed, swapped, reshaped; ValueError, or a network that loads whole."""
     rng, loaded = np.random.default_rng(0), 0
     cases = {name: make() for name, make in LAYOUTS.items()}
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Drawing SiT's corruption in the loader: a function of the key, chances (F4), shapes, and small crops."""
+"""Drawing SiT's corruption in the loader: a function of the key, chances, shapes, and small crops."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_draw__masks_are_group_masks() -> None:
 
 
 def test_draw__chances_of_the_recipe() -> None:
-    """F4: half of the crops get another image's pixels, the mean masked share is 0.41; donors are uniform."""
+    """Half of the crops get another image's pixels, the mean masked share is 0.41; donors are uniform."""
     drawn = [DrawCorruption().draw(SampleKey(0, 0, i), 2, 224, 224) for i in range(600)]
     material, number = np.concatenate([d["corruption_source"] for d in drawn]).T
     share = np.concatenate([masks_of(d, 224) for d in drawn]).mean(axis=(1, 2))
@@ -93,7 +93,7 @@ def test_pack__ships_bits() -> None:
 
 
 def test_draw__refuses_small_crops() -> None:
-    """The sheet's example: 32 pixels with blocks aligned to 16."""
+    """Worked by hand: 32 pixels with blocks aligned to 16."""
     with pytest.raises(ValueError, match=r"32 x 32 pixels is too small .* align 8 or less"):
         DrawCorruption(align=16)(views(32))
     with pytest.raises(ValueError, match="area is 1.5"):

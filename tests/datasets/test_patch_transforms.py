@@ -1,4 +1,4 @@
-"""What is drawn for patches: shapes, distributions (RelViT sheet R9, R11), keys, and crops with a border."""
+"""What is drawn for patches: shapes, distributions (RelViT, arXiv 2206.00481), keys, and crops with a border."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_augmentation__shapes_and_kinds() -> None:
 
 
 @pytest.mark.parametrize(("size", "choices"), [(2, 1), (4, 2), (8, 2), (16, 3), (32, 5)])
-def test_augmentation__sheet_r9_offsets(size: int, choices: int) -> None:
+def test_augmentation__offsets(size: int, choices: int) -> None:
     """Every distance from 0 to p - k equally often; two patches of p >= 4 differ with chance >= 3/4."""
     draw = DrawPatchAugmentation(size)
     offsets = np.concatenate(
@@ -111,7 +111,7 @@ def test_transforms__are_functions_of_the_key() -> None:
 
 
 def test_mega_patches__faithful_columns_follow_the_rows() -> None:
-    """Sheet R11: in the public code's form the columns are cut like the rows; the flag makes them independent."""
+    """In the public code's form the columns are cut like the rows; the flag makes them independent."""
     keys = [SampleKey(0, 0, i) for i in range(40)]
     faithful = [DrawMegaPatches(32)(sample(224, key))["mega_cuts"][0] for key in keys]
     assert all((rows == cols).all() for rows, cols in faithful)

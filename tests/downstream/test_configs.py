@@ -92,7 +92,7 @@ def test_detection__published_values(name: str) -> None:
     )
     backbone = config.model.backbone
     if cascade:
-        assert (backbone.load_interpolation, backbone.pos_interp) == ("size", "dino")
+        assert (backbone.load_interpolation, backbone.pos_interpolation) == ("size", "dino")
         assert backbone.img_size == ((672, 1088) if "base" in name else (800, 1008))
         with torch.device("meta"):
             positions = DenseViT(**_backbone_settings(config.model)).pos_embed.shape[1]
@@ -177,7 +177,7 @@ def test_segmentation__selfpatch_s_published_values(name: str) -> None:
     assert (backbone.arch, backbone.img_size, backbone.patch_size) == ("deit-small", 512, 16)
     assert (backbone.out_indices, backbone.out_norm) == ([2, 5, 8, 11], "none")
     assert (backbone.with_cls_token, backbone.drop_path_rate) == (False, 0.1)
-    assert backbone.pos_interp == "size"
+    assert backbone.pos_interpolation == "size"
     assert (decode.type, decode.channels, decode.num_classes) == (head, channels, 150)
     assert (decode.dropout_ratio, decode.norm_cfg.type) == (0.1, "SyncBN")
     assert model.test_cfg == dict(mode="whole") and model.data_preprocessor.size == (512, 512)

@@ -117,8 +117,8 @@ def test_get_attention__reproduces_the_block(images: torch.Tensor) -> None:
     torch.testing.assert_close(model.layers[0].attn(tokens), expected)
 
 
-def test_pos_interp__methods_differ_off_the_native_size(images: torch.Tensor) -> None:
-    size, dino = _build(pos_interp="size").eval(), _build(pos_interp="dino").eval()
+def test_pos_interpolation__methods_differ_off_the_native_size(images: torch.Tensor) -> None:
+    size, dino = _build(pos_interpolation="size").eval(), _build(pos_interpolation="dino").eval()
     native = torch.randn(1, 3, 32, 32)
     assert torch.equal(size(native)[0], dino(native)[0])
     assert not torch.equal(size(images)[0], dino(images)[0])
@@ -225,7 +225,7 @@ def test_load__no_file() -> None:
     [
         (dict(arch="vit-s"), "'vit-s'; known names: .*deit-small"),
         (dict(out_norm="first"), "'first'; allowed: none, last, all"),
-        (dict(pos_interp="linear"), "'linear'; allowed: size, dino"),
+        (dict(pos_interpolation="linear"), "'linear'; allowed: size, dino"),
         (dict(load_interpolation="linear"), "load_interpolation is 'linear'; allowed: size, dino"),
         (dict(out_indices=(3, 5, 7, 11)), r"not valid for 4 blocks"),
         (dict(out_indices=4), r"not valid for 4 blocks"),
@@ -250,10 +250,13 @@ def test_load__by_one_rule_and_forward_by_the_other(tmp_path) -> None:
     host = _host(out_type="featmap", final_norm=False)
     path = _save(tmp_path / "a.pth", host.state_dict())
     model = _build(
-        img_size=(40, 56), pos_interp="dino", load_interpolation="size", init_cfg=_pretrained(path)
+        img_size=(40, 56),
+        pos_interpolation="dino",
+        load_interpolation="size",
+        init_cfg=_pretrained(path),
     ).eval()
     loaded = resize_position_embedding(host.pos_embed.data, (4, 4), (5, 7), 1, "size")
-    assert torch.equal(model.pos_embed, loaded) and model.pos_interp == "dino"
+    assert torch.equal(model.pos_embed, loaded) and model.pos_interpolation == "dino"
     images = torch.randn(1, 3, 48, 40, generator=torch.Generator().manual_seed(3))
     tokens, _ = model._embed(images)
     patches = model.patch_embed(images)[0]

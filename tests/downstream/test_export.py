@@ -11,6 +11,7 @@ from mmpretrain.models.backbones import VisionTransformer
 
 from mmrel.checkpoints import export
 from mmrel.checkpoints.config_text import backbone_config
+from mmrel.checkpoints.convert import convert
 from mmrel.models.backbones import DenseViT, ViT
 
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
@@ -108,7 +109,7 @@ def test_export__leaves_no_partial_file(checkpoint, tmp_path, monkeypatch) -> No
     def fail(*args: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(export.torch, "save", fail)
+    monkeypatch.setattr(torch, "save", fail)
     output = tmp_path / "out" / "b.pth"
     assert TOOL.main([str(checkpoint), str(output)]) == 1
     assert list(output.parent.iterdir()) == []
@@ -167,3 +168,27 @@ def test_backbone_config__is_parsed_not_executed() -> None:
     assert config["img_size"] == 32 and config["arch"]["num_heads"] == 2
     assert backbone_config("model = dict(") == {}
     assert backbone_config("model = {'backbone': {'arch': 'deit-small'}}") == {"arch": "deit-small"}
+
+
+def test_export__writes_what_the_converter_writes(checkpoint, tmp_path) -> None:
+    """The teacher, which has nothing that only pretraining needs: the same tensors and the same meta."""
+    meta = export.export_backbone(checkpoint, tmp_path / "exported.pth")
+    convert(checkpoint, tmp_path / "converted.pth", network="teacher")
+    exported, converted = (
+        torch.load(tmp_path / f"{name}.pth", weights_only=True)
+        for name in ("exported", "converted")
+    )
+    assert (
+        exported["meta"] == converted["meta"] == {k: v for k, v in meta.items() if k != "num_keys"}
+    )
+    assert list(exported["state_dict"]) == list(converted["state_dict"])
+    assert all(
+        torch.equal(v, converted["state_dict"][k]) for k, v in exported["state_dict"].items()
+    )
+
+
+def test_export__does_not_write_over_what_it_reads(checkpoint) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match="is the file that is read"):
+        export.export_backbone(checkpoint, checkpoint)
+    assert checkpoint.read_bytes() == before

@@ -32,7 +32,7 @@ TABLE = {
 SIDE, CLASSES = 32, 3
 
 
-def test_head__sheet_f11() -> None:
+def test_head__sizes() -> None:
     """Linear(2d, d), GELU, Linear(d, classes): 333,796 parameters for ViT-S and 100 classes."""
     head = SiTClsHead(100, 384)
     assert sum(p.numel() for p in head.parameters()) == 333_796
@@ -56,7 +56,10 @@ def test_head__reads_class_token_and_mean_patch() -> None:
 
 @pytest.mark.parametrize("name", TABLE)
 def test_finetuning__values_of_deit(name: str) -> None:
-    """Sheet 5.1: AdamW 5e-4 per 512 images, decay 0.05, warm-up of 5 epochs from 1e-6, cosine to 1e-5, 300 epochs."""
+    """DeiT's defaults (arXiv 2012.12877, table 9).
+
+    AdamW 5e-4 per 512 images, decay 0.05, warm-up of 5 epochs from 1e-6, cosine to 1e-5, 300 epochs.
+    """
     (path,) = CONFIGS.glob(f"*deit*_{name}.py")
     config = Config.fromfile(path)
     data, classes, batch = TABLE[name]

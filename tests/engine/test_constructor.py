@@ -1,4 +1,4 @@
-"""Parameter groups: the sheets' tables."""
+"""Parameter groups: get_params_groups of DINO's public code (utils.py), and the rules of the other methods."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mmrel.engine.optimizers import SelfSupOptimWrapper
 
 
 class Parts(nn.Module):
-    """One parameter of each kind that the sheets name."""
+    """One parameter of each kind that the rules tell apart."""
 
     def __init__(self, train_g: bool) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ G = {"last_layer.weight_g"}
 
 @pytest.mark.parametrize("ddp", [False, True])
 @pytest.mark.parametrize("train_g", [False, True])
-def test_dino__sheet_d11(train_g: bool, ddp: bool) -> None:
+def test_dino__groups(train_g: bool, ddp: bool) -> None:
     decayed, plain = groups("dino", train_g, ddp)
     assert decayed == (TENSORS | G if train_g else TENSORS)
     assert plain == {"linear.bias", "ln.weight", "ln.bias", "bn.weight", "bn.bias"}
 
 
 @pytest.mark.parametrize("train_g", [False, True])
-def test_sere__sheet_t17(train_g: bool) -> None:
+def test_sere__groups(train_g: bool) -> None:
     decayed, plain = groups("sere", train_g)
     biases = {"linear.bias", "ln.bias", "bn.bias"}
     assert decayed == TENSORS | biases | (G if train_g else set())

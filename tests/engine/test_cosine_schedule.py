@@ -1,4 +1,4 @@
-"""The schedule through a real optimizer: the tables of the DINO sheet, scaling, resume."""
+"""The schedule through a real optimizer: cosine_scheduler of DINO's public code (utils.py), scaling, resume."""
 
 import copy
 
@@ -51,7 +51,7 @@ def run(wrapper: SelfSupOptimWrapper, schedule: CosineSchedule, steps: int, name
     return values
 
 
-def test_lr__sheet_d3() -> None:
+def test_lr__twenty_steps() -> None:
     wrapper = optimizer()
     values = run(wrapper, build(wrapper, warmup=1), 20, "lr")
     assert [v[0] for v in values] == pytest.approx(D3_LR, abs=5.1e-7)
@@ -59,7 +59,7 @@ def test_lr__sheet_d3() -> None:
     assert [v[0] for v in values] == [cosine_schedule(i, 20, 0.002, 1e-6, 5) for i in range(20)]
 
 
-def test_weight_decay__sheet_d3_and_zero_stays_zero() -> None:
+def test_weight_decay__twenty_steps_and_zero_stays_zero() -> None:
     wrapper = optimizer()
     values = run(wrapper, build(wrapper, param_name="weight_decay", end=0.4), 12, "weight_decay")
     assert [v[0] for v in values] == pytest.approx(D3_DECAY, abs=5.1e-7)
@@ -78,7 +78,7 @@ def test_weight_decay__sheet_d3_and_zero_stays_zero() -> None:
         (2502, 0.001, {1: 3.9969623e-8, 25019: 0.001, 25020: 0.001, 125100: 5.8723726e-4, 250199: 1e-6}),
     ],
 )  # fmt: skip
-def test_lr__sheet_d4(epoch_length: int, lr: float, table: dict[int, float]) -> None:
+def test_lr__recipes(epoch_length: int, lr: float, table: dict[int, float]) -> None:
     """100 epochs of ImageNet; the scheduler is moved to the iteration as a resume does."""
     wrapper = optimizer(lr)
     schedule = build(wrapper, epoch_length, total=100, warmup=10)
@@ -89,7 +89,7 @@ def test_lr__sheet_d4(epoch_length: int, lr: float, table: dict[int, float]) -> 
         assert wrapper.optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-7)
 
 
-def test_weight_decay__sheet_d4() -> None:
+def test_weight_decay__recipe() -> None:
     wrapper = optimizer()
     schedule = build(wrapper, 1251, total=100, param_name="weight_decay", end=0.4)
     for iteration, expected in {12510: 0.0488098271, 62550: 0.22}.items():

@@ -26,7 +26,7 @@ def short(tmp_path: Path, **changes: object) -> dict:
 
 
 def test_teacher__momentum_table_and_epochs(tmp_path: Path) -> None:
-    """DINO sheet, section 5: the cosine over all iterations; ``set_epoch`` before each epoch."""
+    """DINO's momentum (main_dino.py of its code): the cosine over all iterations; ``set_epoch`` before each epoch."""
     runner = engine_toys.build(short(tmp_path))
     runner.train()
     assert runner.model.momenta == [cosine_schedule(i, 12, 0.996, 1.0) for i in range(12)]
@@ -35,8 +35,8 @@ def test_teacher__momentum_table_and_epochs(tmp_path: Path) -> None:
     assert logged.tolist() == runner.model.momenta
 
 
-def test_teacher__sheet_d7() -> None:
-    """Teacher 1, students 2, 3, 4 with the momenta of D3 (20 iterations)."""
+def test_teacher__worked_example() -> None:
+    """Teacher 1, students 2, 3, 4 with the momenta of a cosine of 20 iterations."""
     teacher = 1.0
     for step, (student, expected) in enumerate(((2, 1.004), (3, 1.011935), (4, 1.023595))):
         momentum = cosine_schedule(step, 20, 0.996, 1.0)
@@ -87,7 +87,7 @@ def test_teacher__momentum_out_of_range() -> None:
 
 
 def test_freeze__first_epoch_only(tmp_path: Path) -> None:
-    """DINO sheet D13; the teacher's last layer equals the student's while both rest."""
+    """As in DINO's public code; the teacher's last layer equals the student's while both rest."""
     settings = short(tmp_path)
     settings["custom_hooks"].append(dict(type="mmrel.LastLayerFreezeHook", epochs=1))
     weights = {}

@@ -32,8 +32,8 @@ def batch(seed: int = 0, size: int = 4) -> dict:
     }
 
 
-def test_clip__sheet() -> None:
-    """DINO sheet D6: each tensor by its own norm; a global norm would give other values."""
+def test_clip__per_tensor() -> None:
+    """clip_gradients of DINO's code (utils.py): each tensor by its own norm; a global norm gives other values."""
     gradients = [torch.tensor([3.0, 4.0]), torch.tensor([0.6, 0.8])]
     norms = clip_per_tensor(gradients, 3.0)
     assert norms.tolist() == pytest.approx([5.0, 1.0])
@@ -100,7 +100,7 @@ def test_accumulation__micro_batches_equal_one_batch() -> None:
 
 
 def test_frozen__neither_gradient_nor_decay_moves_them() -> None:
-    """DINO sheet D13."""
+    """cancel_gradients_last_layer of DINO's public code (utils.py)."""
     model = toy()
     before = copy.deepcopy(model.state_dict())
     wrapped = wrapper(model)

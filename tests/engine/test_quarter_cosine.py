@@ -1,4 +1,4 @@
-"""RelViT sheet R8: the quarter-cosine, as a function and through a real optimizer; resume."""
+"""RelViT's quarter-cosine (public code of arXiv 2206.00481), as a function and through a real optimizer; resume."""
 
 import copy
 
@@ -40,7 +40,7 @@ def values(optimizer: OptimWrapper, schedule: QuarterCosineSchedule, steps: int)
 
 
 @pytest.mark.parametrize(("step", "value"), R8.items())
-def test_function__sheet_r8(step: int, value: float) -> None:
+def test_function__values(step: int, value: float) -> None:
     assert quarter_cosine_schedule(step, 1000, 5e-4, 1.25e-6) == pytest.approx(value, rel=5e-9)
 
 
@@ -62,7 +62,7 @@ def test_function__refuses(wrong: dict) -> None:
         quarter_cosine_schedule(**{**dict(step=0, total_steps=10, start=1.0, end=0.0), **wrong})
 
 
-def test_schedule__sheet_r8_through_an_optimizer() -> None:
+def test_schedule__through_an_optimizer() -> None:
     optimizer = wrapper()
     found = values(optimizer, build(optimizer, epochs=100, length=10), 1000)
     for step, value in R8.items():

@@ -1,4 +1,4 @@
-"""SiT's optimisation: the numbers of its sheet, F7 (schedules), F8 (clipping) and F14 (parameter groups)."""
+"""SiT's optimisation (public code of arXiv 2104.03602): schedules, clipping and parameter groups."""
 
 import pytest
 import tiny
@@ -21,14 +21,14 @@ from mmrel.ops.schedules import cosine_schedule
         (199, 1.12311319e-6, 0.09999630, 0.99999975),
     ],
 )
-def test_schedules__sheet_f7(step: int, lr: float, decay: float, momentum: float) -> None:
+def test_schedules__values(step: int, lr: float, decay: float, momentum: float) -> None:
     """20 epochs of 10 iterations, 10 of them warm-up."""
     assert cosine_schedule(step, 200, 5e-4, 1e-6, 100) == pytest.approx(lr, rel=1e-8, abs=1e-13)
     assert cosine_schedule(step, 200, 0.04, 0.1) == pytest.approx(decay, abs=6e-9)
     assert cosine_schedule(step, 200, 0.996, 1.0) == pytest.approx(momentum, abs=6e-9)
 
 
-def test_clip__sheet_f8() -> None:
+def test_clip__per_tensor() -> None:
     gradients = [torch.tensor([3.0, 4.0], dtype=torch.float64), torch.tensor([0.0, 2.0])]
     clip_per_tensor(gradients[:1], 3.0)
     clip_per_tensor(gradients[1:], 3.0)
@@ -36,7 +36,7 @@ def test_clip__sheet_f8() -> None:
     assert gradients[1].tolist() == [0.0, 2.0]
 
 
-def test_groups__sheet_f14() -> None:
+def test_groups__what_decays() -> None:
     """Biases and the norms' parameters are not decayed; class token and positions are."""
     model = tiny.build(tiny.sit())
     names = {id(p): name for name, p in model.named_parameters()}

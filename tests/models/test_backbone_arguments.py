@@ -79,7 +79,9 @@ def test_dense_vit__equals_mmpretrain(changes: dict[str, Any]) -> None:
     changes = dict(changes)
     norm = "last" if changes.pop("final_norm", True) else "none"
     stock = host(changes, out_type="featmap", out_indices=[0, 1], final_norm=norm == "last")
-    own = DenseViT(pos_interp="size", out_indices=[0, 1], out_norm=norm, **{**SETTINGS, **changes})
+    own = DenseViT(
+        pos_interpolation="size", out_indices=[0, 1], out_norm=norm, **{**SETTINGS, **changes}
+    )
     wanted, maps = outputs(stock, own, torch.randn(2, 3, 24, 20), changes in DROPS)
     assert len(maps) == 2 and all(torch.equal(*pair) for pair in zip(maps, wanted, strict=True))
 

@@ -1,4 +1,4 @@
-"""Projection and loss of MoCo v3 and SiT: the numbers of SiT's sheet, the slow form, gathered keys, errors."""
+"""Projection and loss of MoCo v3 and SiT: worked examples, the slow form, gathered keys, errors."""
 
 import math
 
@@ -42,7 +42,7 @@ def features(*shape: int, seed: int = 0) -> Tensor:
     [(True, [-1.3416394, -0.4472132, 0.4472132, 1.3416394]), (False, [-1, 1, -1, 1])],
 )
 def test_projection__batch_norm_over_views(joint: bool, expected: list[float]) -> None:
-    """SiT sheet F9: views [0, 2] and [4, 6]; SiT normalises them together, MoCo v3 each by itself."""
+    """Views [0, 2] and [4, 6]; SiT normalises them together, MoCo v3 each by itself."""
     neck = ContrastiveProjection(**{**SMALL, "out_channels": 1}, joint_views=joint)
     neck.mlp, neck.predictor = neck.mlp[-1], None
     tokens = tokens_of(torch.tensor([[0.0], [2.0], [4.0], [6.0]]))
@@ -53,7 +53,7 @@ def test_projection__batch_norm_over_views(joint: bool, expected: list[float]) -
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_projection__layers_and_their_order(joint: bool) -> None:
-    """SiT sheet 2.2: linear, norm, activation, three times; ReLU first, then GELU; no affine at the end."""
+    """SiT's public code: linear, norm, activation, three times; ReLU first, then GELU; no affine at the end."""
     neck = ContrastiveProjection(**{**SMALL, **SIT, "joint_views": joint})
     for parameter in neck.parameters():
         torch.nn.init.normal_(parameter)
@@ -95,7 +95,7 @@ def test_projection__predictor_is_the_students() -> None:
     ("width", "count"), [(192, 18_637_056), (384, 19_423_488), (768, 20_996_352)]
 )
 def test_projection__parameter_counts_of_sit(width: int, count: int) -> None:
-    """SiT sheet F11."""
+    """Counted on SiT's public code (arXiv 2104.03602)."""
     with torch.device("meta"):
         neck = ContrastiveProjection(width, **SIT)
     assert sum(p.numel() for p in neck.parameters()) == count
@@ -119,7 +119,7 @@ def test_projection__backbone_without_class_token() -> None:
         ContrastiveProjection(**SMALL).student(tokens_of(None), batch_of(2, 4))
 
 
-def test_loss__sheet_f2() -> None:
+def test_loss__worked_example() -> None:
     """Each student view is compared with the other view of the teacher, and the two directions are added."""
     student = torch.tensor([[3, 4], [1, 0], [0, 1], [1, 1]], dtype=torch.float64)
     teacher = torch.tensor([[1, 1], [2, 0], [4, 3], [0, 2]], dtype=torch.float64)

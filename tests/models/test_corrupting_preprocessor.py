@@ -1,4 +1,4 @@
-"""Corruption on the device: stage A and stage B of SiT's sheet (F3, F4, F15) against one image at a time."""
+"""Corruption on the device: SiT's two stages (public code of arXiv 2104.03602) against one image at a time."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_corruption__masks_are_the_loaders() -> None:
 
 
 def test_corruption__zeros_are_the_mean_colour() -> None:
-    """F15: a black pixel becomes (-2.1179, -2.0357, -1.8044), so zeros are grey and not black."""
+    """A black pixel becomes (-2.1179, -2.0357, -1.8044), so zeros are grey and not black."""
     data = batch(rho=0.0)
     data["inputs"] = [torch.zeros_like(view) for view in data["inputs"]]
     views = prepare(data)
@@ -92,7 +92,7 @@ def test_corruption__zeros_are_the_mean_colour() -> None:
 
 
 def test_corruption__donors_are_of_the_same_view() -> None:
-    """F4: with rho = 1 and the donor forced to j, the result is j's clean crop of the same view on the mask."""
+    """With rho = 1 and the donor forced to j, the result is j's clean crop of the same view on the mask."""
     data = batch(rho=1.0)
     data["inputs"][0].fill_(10)
     data["inputs"][1].fill_(200)
@@ -125,7 +125,7 @@ def test_corruption__noise_is_normal_and_reproducible() -> None:
 
 
 def test_corruption__one_image_is_its_own_donor() -> None:
-    """Nothing changes, but the mask still counts (sheet, section 3.3)."""
+    """Nothing changes, but the mask still counts (as in SiT's public code)."""
     views = prepare(batch(rho=1.0, size=1))
     assert torch.equal(views.corrupted_crops, views.global_crops)
     assert views.corruption.any()

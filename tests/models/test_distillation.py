@@ -1,4 +1,4 @@
-"""Projection, centres and the two distillation losses, against the sheets' numbers and the slow forms."""
+"""Projection, centres and the two distillation losses, against worked examples and the slow forms."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def batch_of(num_global: int, num_local: int, batch: int = 1, **kwargs: object) 
 
 
 def test_center__moves_after_commit() -> None:
-    """DINO sheet D1."""
+    """DINO (arXiv 2104.14294), eq. 4."""
     center = RunningCenter(2)
     for rows, expected in (([[1, 2], [3, 4]], [0.2, 0.3]), ([[0, 1], [2, 1]], [0.28, 0.37])):
         center.accumulate(torch.tensor(rows, dtype=torch.float).mean(0, keepdim=True))
@@ -77,8 +77,8 @@ def test_center__evaluation_feeds_nothing() -> None:
     assert center.value.item() == 0
 
 
-def test_cls_loss__sheet() -> None:
-    """DINO sheet D2: loss, and the centre after the step."""
+def test_cls_loss__worked_example() -> None:
+    """DINO (arXiv 2104.14294), eq. 3 and 4: loss, and the centre after the step."""
     head = DistillationHead(3, student_temperature=0.1, teacher_temperature=0.04)
     head.center.value.fill_(0.1)
     teacher = torch.tensor([[0.5, 0.2, -0.1], [0.1, 0.6, 0]])
@@ -92,7 +92,7 @@ def test_cls_loss__sheet() -> None:
 @pytest.mark.parametrize(("num_local", "num_terms"), [(8, 18), (10, 22), (0, 2)])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_cls_loss__equals_pairwise_form(num_local: int, num_terms: int, dtype: torch.dtype) -> None:
-    """DINO sheet D12 (number of terms) and the merged-teacher identity, gradients included."""
+    """The number of terms (DINO, eq. 3), and the merged-teacher identity, gradients included."""
     generator = torch.Generator().manual_seed(1)
     batch, channels = 3, 5
     student = torch.randn((2 + num_local) * batch, channels, generator=generator, dtype=dtype)
@@ -150,8 +150,8 @@ def masked_inputs(masks: torch.Tensor) -> tuple[ProjectedTokens, ProjectedTokens
     )
 
 
-def test_patch_loss__sheet() -> None:
-    """iBOT sheet I1: loss and centre; I9: the centre does not depend on the mask."""
+def test_patch_loss__worked_example() -> None:
+    """iBOT (arXiv 2111.07832), eq. 2: loss and centre; the centre does not depend on the mask."""
     for masks, expected in ((I1_MASKS, 0.123824), (torch.zeros_like(I1_MASKS), 0.0)):
         head = MaskedDistillationHead(2, student_temperature=0.1, teacher_temperature=0.05)
         head.center.value.copy_(torch.tensor([[0.1, 0.2]]))
@@ -179,7 +179,7 @@ def test_patch_loss__equals_slow_form(masks: torch.Tensor | list) -> None:
 
 
 def test_prototype_layer__weight_norm() -> None:
-    """DINO sheet D8; checkpoint sheet K8."""
+    """``g * <x, v / |v|>``, with the names of torch's weight_norm (DINOHead in DINO's vision_transformer.py)."""
     layer = PrototypeLayer(2, 3, frozen_norm=True)
     layer.weight_v.data = torch.tensor([[2.0, 0], [1, 1], [-3, 4]])
     logits = layer(torch.nn.functional.normalize(torch.tensor([3.0, 4.0]), dim=0))
@@ -217,7 +217,7 @@ def test_projection__equals_all_tokens_then_select(patch_prototypes: int | None)
 
 
 def test_projection__shared_prototypes() -> None:
-    """iBOT sheet I7."""
+    """``shared_head`` of iBOT's public code (main_ibot.py)."""
     shared = PrototypeProjection(8, 8192, patches=True, norm_last_layer=False)
     unshared = PrototypeProjection(
         8, 8192, patches=True, patch_out_channels=8192, norm_last_layer=False
@@ -236,7 +236,7 @@ def test_head__bad_temperatures(head: type) -> None:
 
 
 def test_head__temperature_follows_epochs() -> None:
-    """DINO sheet D5."""
+    """``teacher_temp_schedule`` of DINO's public code (DINOLoss in main_dino.py)."""
     head = DistillationHead(4, teacher_temperature=dict(start=0.04, end=0.07, warmup_epochs=30))
     for epoch, expected in {
         0: 0.04,

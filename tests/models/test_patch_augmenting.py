@@ -1,4 +1,4 @@
-"""Patch augmentation on the device: RelViT sheet R9 and R10, and torchvision patch by patch."""
+"""Patch augmentation on the device: RelViT (arXiv 2206.00481), and torchvision patch by patch."""
 
 from collections.abc import Sequence
 
@@ -87,18 +87,18 @@ def test_batch__without_transforms_of_patches_is_the_plain_one() -> None:
     assert torch.equal(views.global_crops, plain(data)) and views.patch_order is None
 
 
-def test_batch__sheet_r9_constant_colour_without_jitter_is_the_identity() -> None:
+def test_batch__constant_colour_without_jitter_is_the_identity() -> None:
     data = batch([DrawPatchAugmentation(8, jitter_prob=0, grayscale_prob=0)])
     data["inputs"] = [torch.randint(0, 256, (B, 3, 1, 1)).expand(-1, -1, 32, 32).byte()]
     torch.testing.assert_close(process(data).global_crops, plain(data))
 
 
-def test_batch__sheet_r9_patches_of_two_pixels_are_not_cropped() -> None:
+def test_batch__patches_of_two_pixels_are_not_cropped() -> None:
     data = batch([DrawPatchAugmentation(2, jitter_prob=0, grayscale_prob=0)], side=8)
     assert torch.equal(process(data).global_crops, plain(data))
 
 
-def test_brightness__sheet_r10_clamp() -> None:
+def test_brightness__clamp() -> None:
     values = torch.tensor([-1.2, -0.3, 0.4, 0.9, 2]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
     result = adjust_brightness(values, torch.tensor([1.2]))
     assert result[0, 0, 0].tolist() == pytest.approx([0, 0, 0.48, 1, 1])
@@ -112,7 +112,7 @@ def test_brightness__sheet_r10_clamp() -> None:
 
 
 @pytest.mark.parametrize(("space", "share"), [("normalized", 0.8), ("pixel", 0.0)])
-def test_batch__sheet_r10_jittered_patches_are_squeezed(space: str, share: float) -> None:
+def test_batch__jittered_patches_are_squeezed(space: str, share: float) -> None:
     """About 80 % of all patches lie in [0, 1] of the normalised range, the others keep theirs."""
     data = batch([DrawPatchAugmentation(4, grayscale_prob=0)], side=128)
     patches = process(data, space).global_crops.unfold(2, 4, 4).unfold(3, 4, 4)
@@ -141,7 +141,7 @@ def test_batch__permuted_patches_and_their_order() -> None:
 
 
 def test_batch__mega_patches_then_augmentation_then_order() -> None:
-    """Sheet 3.4: 224 pixels, m = 5: images of 160 pixels; each step sees what the one before it left."""
+    """224 pixels, m = 5: images of 160 pixels; each step sees what the one before it left."""
     data = batch([DrawMegaPatches(32), DrawPatchAugmentation(32), ShufflePatches(32)], side=224)
     views = process(data)
     assert views.global_crops.shape == (B, 3, 160, 160) and views.patch_order.shape == (B, 25)

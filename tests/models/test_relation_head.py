@@ -1,4 +1,4 @@
-"""SERE's neck and heads: the sheet's T12, T13 and T16, the slow forms over all pairs, bad input."""
+"""SERE's neck and heads (arXiv 2206.05184): worked examples, gradients, the slow forms over all pairs, bad input."""
 
 from typing import Any
 
@@ -96,7 +96,7 @@ def test_relation_heads__equal_reference(
 
 
 def test_spatial_head__average_over_terms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """T13: 2 global terms of 4 and 20 local terms of 3 average to 3.090909."""
+    """2 global terms of 4 and 20 local terms of 3 average to 3.090909."""
 
     def loss(student: Tensor, *_: Any) -> Tensor:
         return student.new_tensor(4.0 if student.shape[1] == 9 else 3.0)
@@ -145,7 +145,7 @@ def test_relation_heads__float32_under_autocast() -> None:
 
 
 def test_self_relation__batch_norm_and_relu() -> None:
-    """T12."""
+    """Batch norm and ReLU of one channel."""
     neck = SelfRelation(1, local=False, norm_cfg=BN)
     tokens = torch.tensor([1.0, 2, 3, 4]).view(1, 4, 1)
     views = TokenViews(tokens[:, 0], tokens, tokens, (2, 2))
@@ -215,7 +215,7 @@ def test_self_relation__teacher_copy() -> None:
 
 
 def test_sere__gradient_paths() -> None:
-    """T16: no gradient in the teacher; one in every part of the relation necks and in the backbone."""
+    """No gradient in the teacher; one in every part of the relation necks and in the backbone."""
     model = tiny.build(tiny.sere())
     results = model(tiny.view_batch(), mode="loss")
     (results["loss_spatial"] + results["loss_channel"]).backward()

@@ -1,4 +1,4 @@
-"""RelViT: heads, losses and both modes, against the sheet (R5 to R7, R12 to R15) and the pair-by-pair form."""
+"""RelViT: heads, losses and both modes, against worked examples (arXiv 2206.00481) and the pair-by-pair form."""
 
 import math
 from dataclasses import replace
@@ -51,7 +51,7 @@ def two_tokens(channels: int) -> Tensor:
     return tokens
 
 
-def test_relation_head__sheet_r5_orientation() -> None:
+def test_relation_head__orientation() -> None:
     head = PatchRelationHead(9, side=2)
     pick(head, {3: 0}, {3: 1})
     loss = float(head(two_tokens(9))["loss_rel"])
@@ -61,7 +61,7 @@ def test_relation_head__sheet_r5_orientation() -> None:
     assert float(head(two_tokens(9))["loss_rel"]) == pytest.approx(2.3184440, abs=5e-7)
 
 
-def test_relation_head__sheet_r5_one_hot() -> None:
+def test_relation_head__one_hot() -> None:
     head = PatchRelationHead(9, side=2)
     pick(head, {c: c for c in range(9)}, {c: c for c in range(9)})
     tokens = torch.eye(9)[None, :4]
@@ -72,7 +72,7 @@ def test_relation_head__sheet_r5_one_hot() -> None:
     assert float(head(tokens)["loss_rel"]) == pytest.approx(2.2409061, abs=5e-7)
 
 
-def test_relation_head__sheet_r5_scale() -> None:
+def test_relation_head__scale() -> None:
     """d = 18, d_h = 2: the logit becomes 4 / sqrt 2."""
     head = PatchRelationHead(18, side=2)
     pick(head, {6: 0}, {6: 1})
@@ -83,7 +83,7 @@ def test_relation_head__sheet_r5_scale() -> None:
 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_heads__equal_pairwise_form_and_gradients(dtype: torch.dtype, rtol: float) -> None:
-    """Sheet R5 and R14 for any weights; nine heads of floor(20 / 9) = 2 channels."""
+    """Any weights; nine heads of floor(20 / 9) = 2 channels."""
     side, channels = 3, 20
     tokens = torch.randn(2, side**2, channels, dtype=dtype, requires_grad=True)
     relation = PatchRelationHead(channels, side).to(dtype)
@@ -117,7 +117,7 @@ def test_heads__equal_pairwise_form_and_gradients(dtype: torch.dtype, rtol: floa
 
 
 @pytest.mark.parametrize("side", [7, 8])
-def test_heads__sheet_r7_initial_losses(side: int) -> None:
+def test_heads__initial_losses(side: int) -> None:
     """Independent LayerNormed tokens of width 384: slightly above ln 9 and ln N."""
     torch.manual_seed(0)
     tokens = layer_normed(8, side**2, 384)
@@ -127,7 +127,7 @@ def test_heads__sheet_r7_initial_losses(side: int) -> None:
     assert float(position) == pytest.approx({7: 4.00, 8: 4.31}[side], abs=0.1)
 
 
-def test_heads__sheet_r13_sizes() -> None:
+def test_heads__sizes() -> None:
     """Without the dead value maps: 145,152 of 435,456, and a third of 442,368."""
     counts = {
         PatchRelationHead(384, 7): 435_456 - 145_152,
@@ -143,23 +143,21 @@ def test_heads__sheet_r13_sizes() -> None:
         assert PatchRelationHead(channels, 2).scores.query.out_features == 9 * width
 
 
-def test_heads__sheet_r13_torch_initialisation() -> None:
+def test_heads__torch_initialisation() -> None:
     """The bound of torch's linear layers is 1 / sqrt(d), and an algorithm's init_weights keeps it."""
     model = tiny.build(tiny.relvit())
     weight = model.head["relation"].scores.query.weight
     assert 0.8 / tiny.WIDTH**0.5 < float(weight.detach().abs().max()) <= 1 / tiny.WIDTH**0.5
 
 
-def test_heads__sheet_r14_zero_prediction() -> None:
+def test_heads__zero_prediction() -> None:
     head = PatchPairRegressionHead(5, 2, "distance")
     loss = head(torch.zeros(2, 4, 5))["loss_dist"]
     assert float(loss) == pytest.approx(0.5857864, abs=1e-7)
 
 
 @pytest.mark.parametrize(("side", "entropy"), [(3, math.log(9)), (7, 2.0085), (8, 1.9665)])
-def test_heads__sheet_r15_identical_tokens_learn_nothing_but_the_prior(
-    side: int, entropy: float
-) -> None:
+def test_heads__identical_tokens_learn_nothing_but_the_prior(side: int, entropy: float) -> None:
     tokens = torch.randn(2, 1, 20).expand(-1, side**2, -1)
     for seed in range(3):
         torch.manual_seed(seed)
@@ -184,7 +182,7 @@ def model_losses(model: Any, views: ViewBatch) -> dict[str, Tensor]:
     return model(views, mode="loss")
 
 
-def test_relvit__sheet_r12_total_is_the_sum_and_each_head_is_its_own() -> None:
+def test_relvit__total_is_the_sum_and_each_head_is_its_own() -> None:
     every = dict(
         distance=tiny.patch_head("PatchPairRegressionHead", target="distance"),
         angle=tiny.patch_head("PatchPairRegressionHead", target="angle"),
@@ -210,7 +208,7 @@ def permuted(views: ViewBatch, tell: bool) -> ViewBatch:
     return replace(views, global_crops=images, patch_order=order if tell else None)
 
 
-def test_relvit__sheet_r6_permuted_patches_give_the_same_loss() -> None:
+def test_relvit__permuted_patches_give_the_same_loss() -> None:
     """Without positions the network is equivariant, so that nothing changes if the targets move along."""
     model, views = tiny.build(tiny.relvit()).eval(), crops()
     shown = permuted(views, tell=True)
@@ -224,7 +222,7 @@ def test_relvit__sheet_r6_permuted_patches_give_the_same_loss() -> None:
     assert abs(float(untold["loss_rel"]) - float(same["loss_rel"])) > 1e-4
 
 
-def test_relvit__sheet_r6_fails_with_positions() -> None:
+def test_relvit__fails_with_positions() -> None:
     model, views = tiny.build(tiny.relvit(use_pos_embed=True)), crops()
     nn.init.normal_(model.backbone.pos_embed)
     model.eval()
@@ -233,7 +231,7 @@ def test_relvit__sheet_r6_fails_with_positions() -> None:
 
 
 def test_relvit__restored_order_equals_permuted_targets() -> None:
-    """Sheet 3.3: T'[i, j] = T[pi(i), pi(j)] and place pi(i), with tokens left where they are."""
+    """T'[i, j] = T[pi(i), pi(j)] and place pi(i), with tokens left where they are."""
     model = tiny.build(tiny.relvit()).eval()
     shown = permuted(crops(), tell=True)
     losses = model_losses(model, shown)
@@ -251,7 +249,7 @@ def test_relvit__restored_order_equals_permuted_targets() -> None:
     assert float(losses["loss_abs_pos"]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_relvit__sheet_r12_positions_are_neither_trained_nor_decayed() -> None:
+def test_relvit__positions_are_neither_trained_nor_decayed() -> None:
     """One group with everything in it; positions get no gradient and stay, the class token learns."""
     model = tiny.build(tiny.relvit())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
@@ -339,7 +337,7 @@ def labelled(batch: int = 3) -> tuple[Tensor, list[DataSample]]:
     return crops(batch).global_crops, [DataSample().set_gt_label(i % 5) for i in range(batch)]
 
 
-def test_joint__sheet_r12_sum_of_terms_and_class_loss_leaves_patch_heads_alone() -> None:
+def test_joint__sum_of_terms_and_class_loss_leaves_patch_heads_alone() -> None:
     model = classifier().eval()
     losses = model(*labelled(), mode="loss")
     assert [name for name in losses if "loss" in name] == ["loss_cls", "loss_rel", "loss_abs_pos"]
@@ -393,3 +391,75 @@ def test_token_feature__kinds() -> None:
     assert torch.equal(TokenFeature("cls+avg")(tokens)[0], torch.cat([tokens.cls, mean], 1))
     with pytest.raises(ValueError, match="class token is needed"):
         TokenFeature()(replace(tokens, cls=None))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "width", "side"),
+    [
+        (tiny.vit(use_pos_embed=False), tiny.WIDTH, SIDE),
+        (tiny.vit(img_size=24), tiny.WIDTH, 6),
+        (
+            dict(
+                type="mmrel.Swin",
+                arch=dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]),
+                img_size=56,
+                window_size=2,
+            ),
+            96,
+            2,
+        ),
+        (
+            dict(
+                type="mmrel.T2TViT",
+                img_size=80,
+                embed_dims=12,
+                num_layers=1,
+                layer_cfgs=dict(num_heads=2, feedforward_channels=24),
+                t2t_cfg=dict(token_dims=4),
+            ),
+            12,
+            3,
+        ),
+    ],
+)
+def test_heads__take_width_and_grid_from_the_backbone(
+    backbone: dict, width: int, side: int
+) -> None:
+    """In both modes; odd grids of Swin and T2T-ViT round up, as their tokens do."""
+    register_all_modules()
+    heads = {name: dict(type=f"mmrel.Patch{name}Head") for name in ("Relation", "Position")}
+    heads["angle"] = dict(type="mmrel.PatchPairRegressionHead", target="angle")
+    model = tiny.build(dict(type="mmrel.RelViT", backbone=backbone, head=heads))
+    assert {head.side for head in model.head.values()} == {side}
+    assert model.head["Position"].classifier.weight.shape == (side**2, width)
+    images = torch.randn(2, 3, *[backbone["img_size"]] * 2)
+    tokens = model.backbone(images)
+    assert tokens.grid == (side, side) == model.backbone.token_grid
+    assert tokens.patches.shape[-1] == width == model.backbone.token_channels
+    assert sorted(model.loss(ViewBatch(images, None, None, None, 1, 0)))[0] == "loss_abs_pos"
+    classifier = tiny.build(
+        dict(
+            type="mmrel.RelViTClassifier",
+            backbone=backbone,
+            pretext=heads,
+            neck=dict(type="mmrel.TokenFeature", feature="avg"),
+            head=dict(type="LinearClsHead", num_classes=3, in_channels=width),
+        )
+    )
+    assert {head.side for head in classifier.pretext.values()} == {side}
+    assert heads["angle"] == dict(type="mmrel.PatchPairRegressionHead", target="angle")
+
+
+def test_heads__given_values_are_kept_or_refused() -> None:
+    config = tiny.relvit()
+    config["head"]["relation"] = dict(type="mmrel.PatchRelationHead", side=3)
+    assert tiny.build(config).head["relation"].side == 3
+    config["head"]["relation"] = dict(type="mmrel.PatchRelationHead", in_channels=13)
+    with pytest.raises(
+        ValueError, match="'relation' has in_channels=13, .* ViT are 12 wide; leave"
+    ):
+        tiny.build(config)
+    config["backbone"]["img_size"] = (16, 24)
+    config["head"]["relation"] = dict(type="mmrel.PatchRelationHead")
+    with pytest.raises(ValueError, match="ViT gives 4 x 6 patches, but head 'relation' reads a"):
+        tiny.build(config)

@@ -1,4 +1,4 @@
-"""RelViT's backbones: sizes (sheet R13), Swin and T2T-ViT as mmpretrain has them, and the way downstream."""
+"""RelViT's backbones: sizes, Swin and T2T-ViT as mmpretrain has them, and the way downstream."""
 
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def built(kind: str, settings: dict, **changes: Any) -> Any:
     ("img_size", "patch_size", "count"),
     [(32, 4, 21_338_496), (64, 8, 21_393_792), (224, 32, 22_493_952)],
 )
-def test_vit__sheet_r13_sizes(img_size: int, patch_size: int, count: int) -> None:
+def test_vit__sizes(img_size: int, patch_size: int, count: int) -> None:
     with torch.device("meta"):
         network = ViT("deit-small", img_size=img_size, patch_size=patch_size, use_pos_embed=False)
     assert sum(p.numel() for p in network.parameters()) == count
@@ -76,7 +76,7 @@ def test_swin__tokens_are_the_last_map() -> None:
 
 
 def test_t2t__class_token_and_averaged_patches() -> None:
-    """Sheet 2.1: kernel 3, stride 2, padding 1, padding excluded from the mean."""
+    """As the public code pools: kernel 3, stride 2, padding 1, padding excluded from the mean."""
     network, host = built("T2TViT", T2T), T2T_ViT(**T2T, out_type="raw")
     host.load_state_dict(network.state_dict())
     host.eval()
@@ -144,7 +144,7 @@ def saved(kind: str, settings: dict, path: Path) -> RelViT:
         dict(
             type="mmrel.RelViT",
             backbone=dict(type=f"mmrel.{kind}", **settings),
-            head=dict(position=dict(type="mmrel.PatchPositionHead", in_channels=12, side=2)),
+            head=dict(position=dict(type="mmrel.PatchPositionHead")),
         ),
         seed=5,
     )
@@ -159,7 +159,7 @@ def saved(kind: str, settings: dict, path: Path) -> RelViT:
 def test_downstream__gets_every_tensor_of_the_backbone(
     kind: str, settings: dict, tmp_path: Path
 ) -> None:
-    """Sheet 2.3: heads are dropped; positions arrive as they were drawn, and are trained from now on."""
+    """Heads are dropped; positions arrive as they were drawn, and are trained from now on."""
     upstream = saved(kind, settings, tmp_path / "upstream.pth")
     changes = dict(use_pos_embed=True) if kind == "ViT" else {}
     model = downstream(kind, settings, tmp_path / "upstream.pth", **changes)

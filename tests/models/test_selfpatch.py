@@ -1,4 +1,4 @@
-"""SelfPatch: its sheet P3 to P10 and P12 to P15, the slow forms, SERE on it, the frozen last layers, bad input."""
+"""SelfPatch (arXiv 2206.07990, section 3): worked examples, slow forms, gradients, frozen layers, bad input."""
 
 import math
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def close(actual: Tensor, expected: Tensor, tolerance: float, name: str = "") ->
 
 
 def toy_aggregator() -> Aggregator:
-    """P3: width 4, one head, all matrices identities, a hidden layer of 4 stacked identities and their mean."""
+    """Width 4, one head, all matrices identities, a hidden layer of 4 stacked identities and their mean."""
     aggregator = Aggregator(4, 1).double()
     eye = torch.eye(4, dtype=torch.float64)
     with torch.no_grad():
@@ -110,7 +110,7 @@ TOY_QUERIES = [
 TOY_NORMED = [-0.168154, -1.156831, 1.599422, -0.274438]
 
 
-def test_class_attention__sheet_p3() -> None:
+def test_class_attention__worked_example() -> None:
     aggregator = toy_aggregator()
     parts = aggregator.state_dict()
     query, everyone = aggregator.cls_token[0], torch.arange(4)[None]
@@ -126,7 +126,7 @@ def test_class_attention__sheet_p3() -> None:
 
 
 def test_aggregation__order_of_neighbours_does_not_matter() -> None:
-    """P4: nor whether they are all patches of the crop or a selection that holds all of them."""
+    """A selection that holds all patches of a crop gives the summary of the crop, in any order."""
     aggregator = neck(0).aggregator
     tokens = random_tokens(0, 1, torch.float64, 0)[0]
     order = torch.stack([torch.randperm(20) for _ in range(40)]).view(2, 20, 20)
@@ -174,7 +174,7 @@ def squares(cls: Tensor, patches: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
 def test_losses__equal_slow_form(dtype: torch.dtype, tolerance: float) -> None:
-    """P5, and the sum of everything: 18 class terms, 10 patch terms, both centres, all gradients."""
+    """The sum of everything: 18 class terms, 10 patch terms, both centres, all gradients."""
     batch, num_local = 2, 8
     views = batch_of(num_local, batch)
     student, teacher = neck(3, dtype), neck(4, dtype)
@@ -215,7 +215,7 @@ def test_losses__equal_slow_form(dtype: torch.dtype, tolerance: float) -> None:
         close(a, b, tolerance, name)
 
 
-def test_patch_loss__sheet_p13() -> None:
+def test_patch_loss__worked_example() -> None:
     """Every view has the same weight (0.460657 would be the mean over patches); the centre counts patches."""
     head = PatchDistillationHead(2, student_temperature=0.1, teacher_temperature=0.04).double()
     head.center.value.copy_(torch.tensor([[0.1, 0.3]]))
@@ -231,14 +231,14 @@ def test_patch_loss__sheet_p13() -> None:
     ("teacher", "student", "expected"),
     [([0.3, 0.4], [0.2, 0.1], 0.389120), ([0, 0.25], [0, 0.3], 0.716688)],
 )
-def test_patch_loss__sheet_p13_single(teacher: list, student: list, expected: float) -> None:
+def test_patch_loss__one_patch(teacher: list, student: list, expected: float) -> None:
     head = PatchDistillationHead(2).double()
     head.center.value.copy_(torch.tensor([[0.1, 0.3]]))
     loss = head(factors([[student]] * 2), factors([[teacher]] * 2), batch_of(0))["loss_patch"]
     assert float(loss) == pytest.approx(expected, abs=1e-6)
 
 
-def test_patch_center__sheet_p6() -> None:
+def test_patch_center__mean_of_patches() -> None:
     """A mean of view means would give 0.35, 0.25."""
     head = PatchDistillationHead(2).double()
     logits = factors([[[1, 0], [3, 2]], [[5, 4]]])
@@ -247,7 +247,7 @@ def test_patch_center__sheet_p6() -> None:
     assert head.center.value[0].tolist() == pytest.approx([0.3, 0.2], abs=1e-7)
 
 
-def test_cls_center__sheet_p7() -> None:
+def test_cls_center__all_views() -> None:
     """10 views: ones on the 2 global ones, zeros on the 8 local ones."""
     built, head = neck(0, torch.float32), DistillationHead(7)
     unit = torch.zeros(10, 6)
@@ -264,7 +264,7 @@ def test_cls_center__sheet_p7() -> None:
     assert head.center.value[0].tolist() == pytest.approx([0.02] * 7, abs=1e-7)
 
 
-def test_loss__sheet_p8(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss__weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Class loss 10 and patch loss 8 make 10.8."""
     model = tiny.build(tiny.selfpatch())
     for name, value in (
@@ -276,7 +276,7 @@ def test_loss__sheet_p8(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(total(model(tiny.view_batch(), mode="loss"))) == pytest.approx(10.8)
 
 
-def test_gradients__sheet_p9() -> None:
+def test_gradients__by_term() -> None:
     """The patch loss trains norm, patch projection and backbone, but not the aggregation."""
     model = tiny.build(tiny.selfpatch())
     model(tiny.view_batch(), mode="loss")["loss_patch"].backward()
@@ -289,7 +289,7 @@ def test_gradients__sheet_p9() -> None:
         assert untouched or bool(gradient.any()), name
 
 
-def test_tokens__sheet_p10() -> None:
+def test_tokens__of_both_sizes() -> None:
     """224 pixels are 196 patches, 96 are 36; in all 680 per image, of which 392 are in global crops."""
     vit = ViT("deit-tiny", with_cls_token=False, final_norm=False)
     vit.layers = vit.layers[:1]
@@ -303,7 +303,7 @@ def test_tokens__sheet_p10() -> None:
             assert len(patches.features) == 680
 
 
-def test_state_dict__sheet_p12() -> None:
+def test_state_dict__no_class_token_and_norm() -> None:
     vit = ViT("deit-small", with_cls_token=False, final_norm=False)
     keys = vit.state_dict()
     assert keys["pos_embed"].shape == (1, 196, 384)
@@ -322,7 +322,7 @@ def test_state_dict__sheet_p12() -> None:
     assert parts == expected | prototypes | {"aggregator.cls_token"}
 
 
-def test_student__sheet_p14() -> None:
+def test_student__patches_pass_no_aggregation() -> None:
     """The student's patches do not depend on the aggregation; the teacher's and all image tokens do."""
     built, views = neck(2), batch_of(1)
     tokens = network_tokens(random_tokens(1, 1, torch.float64, 3))
@@ -345,7 +345,7 @@ def test_student__sheet_p14() -> None:
         assert all(float((a - b).norm()) > 1e-3 for a, b in zip(after[1:], before[1:], strict=True))
 
 
-def test_teacher__sheet_p15() -> None:
+def test_teacher__follows_shifted_grids() -> None:
     """A map that is shifted around its border has shifted targets."""
     built, grid = neck(5), (14, 14)
     tokens = torch.randn(2, 196, WIDTH, dtype=torch.float64)
@@ -391,7 +391,7 @@ def test_loss__without_local_crops() -> None:
         model(single, mode="loss")
 
 
-def test_initial_losses__sheet_section_7() -> None:
+def test_initial_losses__of_random_networks() -> None:
     """About ln K each: with the published numbers of prototypes 11.09 and 8.32, 11.92 in all."""
     config = tiny.selfpatch(out_channels=500, patch_out_channels=300, bottleneck_channels=256)
     config["head"]["out_channels"], config["patch_head"]["out_channels"] = 500, 300

@@ -1,4 +1,4 @@
-"""SiT on the skeleton: the numbers of its sheet (F10 to F13), gradients, weights, errors."""
+"""SiT on the skeleton: sizes and worked examples (arXiv 2104.03602, version 3), gradients, weights, errors."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
 TRUE = torch.tensor(True)
-# Sheet, sections 2.1 to 2.3: width, parameters of backbone, projector and decoder.
+# Counted on the public code's networks: width, parameters of backbone, projector and decoder.
 SIZES = {
     "deit-tiny": (192, 5_524_416, 18_637_056, 258_627),
     "deit-small": (384, 21_665_664, 19_423_488, 738_435),
@@ -48,7 +48,7 @@ def token_views(patches: torch.Tensor, grid: tuple[int, int]) -> NetworkTokens:
 
 
 @pytest.mark.parametrize("arch", SIZES)
-def test_parameters__sheet_f11(arch: str) -> None:
+def test_parameters__sizes(arch: str) -> None:
     width, backbone, projection, decoder = SIZES[arch]
     config = dict(
         type="mmrel.SiT",
@@ -69,7 +69,7 @@ def test_parameters__sheet_f11(arch: str) -> None:
         assert student == backbone + projection + decoder == 41_827_587
 
 
-def test_drop_path__sheet_f13() -> None:
+def test_drop_path__student_only() -> None:
     """Rates linspace(0, 0.1, 12) in the student and 0 in the teacher, which is deterministic in training mode."""
     config = tiny.sit(drop_path_rate=0.1)
     config["backbone"]["arch"] = dict(config["backbone"]["arch"], num_layers=12)
@@ -90,7 +90,7 @@ def test_drop_path__sheet_f13() -> None:
 
 
 def test_decoder__initialisation() -> None:
-    """Sheet 2.3: linear weights of std 0.02 and biases 0; the transposed convolution keeps torch's own."""
+    """Linear weights of std 0.02 and biases 0; the transposed convolution keeps torch's own."""
     decoder = PixelDecoder(64, 4)
     decoder.init_weights()
     for layer in decoder.mlp[::2]:
@@ -101,7 +101,7 @@ def test_decoder__initialisation() -> None:
     assert 0.9 * bound < weight <= bound and decoder.to_pixels.bias.any()
 
 
-def test_decoder__sheet_f12_locality() -> None:
+def test_decoder__locality() -> None:
     """One token determines one square, and all-zero tokens give the bias of each channel."""
     torch.manual_seed(0)
     decoder = PixelDecoder(12, 4)
@@ -120,7 +120,7 @@ def test_decoder__sheet_f12_locality() -> None:
     assert torch.equal(zeros, decoder.to_pixels.bias.view(1, 3, 1, 1).expand_as(zeros))
 
 
-def test_commit__sheet_f10() -> None:
+def test_commit__worked_example() -> None:
     model = tiny.build(tiny.sit())
     for parameter in model.parameters():
         parameter.data.fill_(2.0)

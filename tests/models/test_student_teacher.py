@@ -30,7 +30,7 @@ def total(losses: dict) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_loss__gradients_reach_the_student_only(name: str) -> None:
-    """SERE sheet T16: every student parameter gets a gradient, no teacher parameter does."""
+    """Every student parameter gets a gradient, no teacher parameter does."""
     model = tiny.build(CONFIGS[name])
     losses = model(tiny.view_batch(num_local=3 if model.local_crops else 0), mode="loss")
     total(losses).backward()
@@ -42,7 +42,7 @@ def test_loss__gradients_reach_the_student_only(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_commit__moves_every_teacher_parameter(name: str) -> None:
-    """iBOT sheet I10."""
+    """iBOT (arXiv 2111.07832): the mask token is the student's alone, all else follows."""
     model = tiny.build(CONFIGS[name])
     before = {n: p.clone() for n, p in model.teacher.named_parameters()}
     with torch.no_grad():
@@ -56,8 +56,8 @@ def test_commit__moves_every_teacher_parameter(name: str) -> None:
     assert not any("mask_token" in n or "predictor" in n or "local" in n for n in before)
 
 
-def test_commit__sheet() -> None:
-    """DINO sheet D7: teacher 1, students 2, 3, 4, with the momentum table of D3."""
+def test_commit__worked_example() -> None:
+    """DINO (arXiv 2104.14294), section 3.1: teacher 1, students 2, 3, 4, momentum on a cosine of 20 steps."""
     model = tiny.build(tiny.dino())
     teacher = model.teacher.backbone.ln1.weight
     momenta = [0.996, 0.9960246, 0.9960979]
@@ -118,7 +118,7 @@ def test_state_dict__layout() -> None:
 
 
 def test_ibot__empty_masks() -> None:
-    """iBOT sheet I2: no hidden patch anywhere gives a patch loss of exactly 0 and no NaN."""
+    """No hidden patch anywhere gives a patch loss of exactly 0 and no NaN."""
     model = tiny.build(tiny.ibot())
     losses = model(tiny.view_batch(masks=torch.zeros(4, 16, dtype=torch.bool)), mode="loss")
     assert float(losses["loss_patch"]) == 0
@@ -150,7 +150,7 @@ def test_ibot__teacher_sees_unmasked_crops() -> None:
     ],
 )
 def test_sere__weights_of_the_terms(base: dict, alpha: float, beta: float, factor: float) -> None:
-    """SERE sheet section 4.4 and T14: base 5, spatial 1, channel 2 at the recipe's weights give 9.45."""
+    """SERE (arXiv 2206.05184): base 5, spatial 1, channel 2 at the recipe's weights give 9.45."""
     model = tiny.build(tiny.sere(base, alpha=alpha, beta=beta))
     weights = {name: head.loss_weight for name, head in model.head.items()}
     assert weights.pop("spatial_relation") == alpha
@@ -270,7 +270,7 @@ def test_sere__base_losses_are_the_scaled_base() -> None:
 
 
 def test_sere__zero_weights_build_no_heads() -> None:
-    """SERE sheet T18."""
+    """``alpha = beta = 0``: twice the base, and no relation head is built."""
     model = tiny.build(tiny.sere(alpha=0, beta=0))
     assert set(model.neck) == {"projection"}
     assert {head.loss_weight for head in model.head.values()} == {2.0}

@@ -43,7 +43,7 @@ def test_forward__local_crops_and_non_square(method: str) -> None:
 
 
 def test_forward__without_class_token_and_final_norm() -> None:
-    """SelfPatch sheet, section 2.1 and P12: neither parameter exists, the tokens are those of the last block."""
+    """SelfPatch (arXiv 2206.07990): neither parameter exists, the tokens are those of the last block."""
     model = build(with_cls_token=False, final_norm=False)
     tokens = model(torch.randn(2, 3, 16, 16))
     assert tokens.cls is None
@@ -58,7 +58,7 @@ def test_forward__without_class_token_and_final_norm() -> None:
 
 
 def test_forward__without_positions_patches_are_a_set() -> None:
-    """RelViT sheet R6: permuted patches give permuted tokens; the unused embedding is not trained."""
+    """RelViT (arXiv 2206.00481): permuted patches give permuted tokens; the unused embedding is not trained."""
     model, plain = build(use_pos_embed=False), build()
     crops = torch.randn(2, 3, 16, 16)
     swapped = torch.cat([crops[..., 8:], crops[..., :8]], dim=-1)
@@ -84,7 +84,7 @@ def test_load__position_embedding_of_another_grid_and_class_token(
 
 
 def test_mask__all_true_and_all_false() -> None:
-    """iBOT sheet I6: all hidden gives the mask token in every cell, none hidden is the plain path bit for bit."""
+    """iBOT: all hidden gives the mask token in every cell, none hidden is the plain path bit for bit."""
     model = build(mask_token=True)
     torch.nn.init.normal_(model.mask_token)
     crops = torch.randn(2, 3, 16, 16)
@@ -96,14 +96,14 @@ def test_mask__all_true_and_all_false() -> None:
 
 
 def test_mask__zero_gradient_without_hidden_patches() -> None:
-    """iBOT sheet I2: the mask token gets a zero gradient, not none, so DDP has no unused parameter."""
+    """The mask token gets a zero gradient, not none, so DDP has no unused parameter."""
     model = build(mask_token=True)
     model(torch.randn(2, 3, 16, 16), torch.zeros(2, 16, dtype=torch.bool)).patches.sum().backward()
     assert torch.equal(model.mask_token.grad, torch.zeros(1, 1, 12))
 
 
 def test_drop_path__linear_over_depth() -> None:
-    """DINO sheet D10."""
+    """Rates grow linearly over the blocks (stochastic depth, arXiv 1603.09382; DINO's vision_transformer.py)."""
     model = MODELS.build(dict(type="mmrel.ViT", arch="deit-tiny", drop_path_rate=0.1))
     rates = [layer.attn.out_drop.drop_prob for layer in model.layers]
     assert rates == pytest.approx([i * 0.1 / 11 for i in range(12)], abs=1e-12)
@@ -136,7 +136,7 @@ def test_init_weights__dino() -> None:
 
 
 def test_parameter_counts() -> None:
-    """Counts of the checkpoint sheet: the names and shapes are mmpretrain's."""
+    """The names and shapes are mmpretrain's."""
     for arch, count in {"deit-small": 21_665_664, "deit-base": 85_798_656}.items():
         with torch.device("meta"):
             model = MODELS.build(dict(type="mmrel.ViT", arch=arch))

@@ -1,4 +1,4 @@
-"""InfoNCE: the numbers of SiT's sheet (F1, F2), the slow form, gathered keys, autocast and bad input."""
+"""InfoNCE (MoCo v3, arXiv 2104.02057, algorithm 1): worked examples, slow form, gathered keys, autocast, bad input."""
 
 import math
 
@@ -13,7 +13,7 @@ def features(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> 
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-def test_info_nce__sheet_f1() -> None:
+def test_info_nce__own_key_of_two() -> None:
     one = info_nce(torch.eye(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64), 0.2)
     assert float(one) == pytest.approx(0.0026861394, abs=1e-9)
     assert float(2 * one) == pytest.approx(0.0053722788, abs=1e-9)
@@ -26,7 +26,7 @@ def test_info_nce__sheet_f1() -> None:
         ([[0, 1], [1, 1]], [[1, 1], [2, 0]], 0.3402366276),
     ],
 )
-def test_info_nce__sheet_f2(query: list, key: list, expected: float) -> None:
+def test_info_nce__worked_examples(query: list, key: list, expected: float) -> None:
     query, key = (torch.tensor(rows, dtype=torch.float64) for rows in (query, key))
     assert float(info_nce(query, key, 0.2)) == pytest.approx(expected, abs=1e-9)
     assert float(info_nce(query.float(), key.float(), 0.2)) == pytest.approx(expected, rel=1e-5)
@@ -34,7 +34,7 @@ def test_info_nce__sheet_f2(query: list, key: list, expected: float) -> None:
 
 @pytest.mark.parametrize(("count", "both"), [(2, 0.5545177), (64, 3.3271065), (256, 4.4361420)])
 def test_info_nce__collapsed_features(count: int, both: float) -> None:
-    """F2: 0.8 ln N for the two directions together, and nobody finds the own key."""
+    """0.8 ln N for the two directions together, and nobody finds the own key."""
     same = features(1, 5).expand(count, 5)
     loss = info_nce(same, same, 0.2)
     assert float(2 * loss) == pytest.approx(both, abs=1e-7)

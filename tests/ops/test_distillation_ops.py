@@ -1,4 +1,4 @@
-"""Soft cross-entropy: DINO's sheet D2, the slow form, autocast and bad input."""
+"""Soft cross-entropy (DINO, arXiv 2104.14294, eq. 3): a worked example, the slow form, autocast and bad input."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ TEACHER = torch.tensor([[0.5, 0.2, -0.1], [0.1, 0.6, 0.0]])
 STUDENT = torch.tensor([[0.4, 0.1, 0.0], [0.2, 0.5, -0.2], [0.3, 0.3, 0.1]])
 
 
-def test_soft_cross_entropy__sheet_numbers() -> None:
-    """D2."""
+def test_soft_cross_entropy__worked_example() -> None:
+    """Three classes, two teacher views, three student views."""
     expected = {(0, 1): 3.047798, (0, 2): 0.758624, (1, 0): 3.065873, (1, 2): 0.758624}
     center = torch.full((1, 3), 0.1)
     values = {

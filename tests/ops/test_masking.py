@@ -1,4 +1,4 @@
-"""Masks: the numbers of the iBOT specification (I4, I5) and the plain reference."""
+"""Masks: the numbers of iBOT's public code (loader.py) and the plain reference."""
 
 import numpy as np
 import pytest

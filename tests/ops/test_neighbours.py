@@ -1,4 +1,4 @@
-"""Neighbours on the grid: SelfPatch's sheet P1, P2, P10, P15, the slow form, ties, bad input."""
+"""Neighbours on the grid (SelfPatch, arXiv 2206.07990, section 3): worked examples, the slow form, ties, bad input."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("grid", P1)
-def test_neighbour_indices__sheet_p1(grid: tuple[int, int]) -> None:
+def test_neighbour_indices__wraps_around(grid: tuple[int, int]) -> None:
     table = neighbour_indices(*grid)
     assert table.shape == (grid[0] * grid[1], 8) and table.dtype == torch.long
     for patch, expected in P1[grid].items():
@@ -65,7 +65,7 @@ def test_neighbour_indices__equals_slow_form(grid: tuple[int, int]) -> None:
     assert neighbour_indices(*grid).tolist() == reference.neighbour_table(*grid)
 
 
-def test_select__sheet_p2() -> None:
+def test_select__worked_example() -> None:
     """Cosine similarity, not the product; patch 0 without wrapping would have candidates 1, 4 and 5 only."""
     tokens = p2_tokens()
     selected = select_neighbours(tokens, (4, 4), 4)
@@ -105,7 +105,7 @@ def test_select__ties_go_to_topk_in_ascending_order() -> None:
 
 
 def test_select__shifted_map_has_shifted_neighbours() -> None:
-    """P15: exactly, thanks to the wrap-around; with a clipped border it does not hold."""
+    """Exactly, thanks to the wrap-around; with a clipped border it does not hold."""
     grid, tokens = (14, 14), random(2, 196, 8)
 
     def shift(x: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ def test_select__autocast_and_gradient() -> None:
     ],
 )
 def test_select__bad_input(shape: tuple, grid: tuple, kwargs: dict, message: str) -> None:
-    """P10: any grid has a table, but the tokens must fit it."""
+    """Any grid has a table, but the tokens must fit it."""
     with pytest.raises(ValueError, match=message):
         select_neighbours(torch.zeros(shape), grid, **kwargs)
 

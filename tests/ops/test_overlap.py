@@ -1,4 +1,4 @@
-"""Overlap lattices and token sampling: SERE's sheet, T1 to T6 and T15, and the slow forms."""
+"""Overlap lattices and token sampling (SERE, arXiv 2206.05184, section 3.2): worked examples and the slow forms."""
 
 import pytest
 import torch
@@ -30,28 +30,28 @@ def assert_axes(lattice: Tensor, x: list[float], y: list[float]) -> None:
     torch.testing.assert_close(lattice[..., 1], torch.tensor(y).float()[:, None].expand(side, side))
 
 
-def test_overlap_lattice__sheet_numbers() -> None:
-    """T1."""
+def test_overlap_lattice__worked_example() -> None:
+    """Worked by hand: two crops that overlap in part, one flipped."""
     a, b = pair((10, 20, 100, 80, 0), (50, 40, 120, 100, 1), 3)
     assert_axes(a, [-0.2, 0.4, 1.0], [-0.5, 0.25, 1.0])
     assert_axes(b, [1.0, 0.5, 0.0], [-1.0, -0.4, 0.2])
 
 
 def test_overlap_lattice__touching_boxes() -> None:
-    """T2."""
+    """Crops that touch do not overlap."""
     for lattice in pair((0, 0, 50, 50, 0), (50, 0, 50, 50, 0), 5):
         assert (lattice == -2).all()
 
 
 def test_overlap_lattice__identical_boxes() -> None:
-    """T3."""
+    """Equal crops: the lattice runs from border to border."""
     ends = [-1 + 2 * i / 12 for i in range(13)]
     for lattice in pair((3, 5, 70, 31, 0), (3, 5, 70, 31, 0), 13):
         assert_axes(lattice, ends, ends)
 
 
 def test_overlap_lattice__local_and_global() -> None:
-    """T4."""
+    """A local crop inside a flipped global one."""
     local, whole = pair((60, 50, 40, 40, 0), (10, 20, 100, 80, 1), 2)
     assert_axes(local, [-1, 1], [-1, 1])
     assert_axes(whole, [0.0, -0.8], [-0.25, 0.75])
@@ -96,7 +96,7 @@ def test_overlap_lattice__bad_input(query: tuple, key: tuple, side: int, words: 
 
 
 def test_sample_tokens__sampling_matrix() -> None:
-    """T5: the samples of the identity are the sampling matrix."""
+    """The samples of the identity are the sampling matrix."""
     lattice, _ = pair((10, 20, 100, 80, 0), (50, 40, 120, 100, 1), 3)
     matrix = sample_tokens(torch.eye(4)[None], lattice[None], (2, 2))[0]
     expected = [
@@ -115,7 +115,7 @@ def test_sample_tokens__sampling_matrix() -> None:
 
 
 def test_sample_tokens__border_weights() -> None:
-    """T6."""
+    """A lattice over the whole view; outside, nothing."""
     lattice, _ = pair((0, 0, 9, 9, 0), (0, 0, 9, 9, 0), 3)
     ones = torch.ones(1, 196, 1)
     weights = sample_tokens(ones, lattice[None], (14, 14)).flatten()
@@ -124,7 +124,7 @@ def test_sample_tokens__border_weights() -> None:
 
 
 def test_sample_tokens__flip_consistency() -> None:
-    """T15: a mirrored map with flip 1 gives the samples of the map with flip 0."""
+    """A mirrored map with flip 1 gives the samples of the map with flip 0."""
     tokens = torch.randn(1, 12, 5, generator=torch.Generator().manual_seed(0))
     mirrored = tokens.unflatten(1, (3, 4)).flip(2).flatten(1, 2)
     other = (40, 10, 90, 80, 0)

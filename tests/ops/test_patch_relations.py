@@ -1,4 +1,4 @@
-"""RelViT sheet R1 to R4: how the patches of a grid lie to each other, against the sheet and one pair at a time."""
+"""How the patches of a grid lie to each other (RelViT, arXiv 2206.00481): worked examples, and one pair at a time."""
 
 import math
 
@@ -11,7 +11,7 @@ from mmrel.ops.position import patch_angles, patch_distances, patch_relations, r
 SIDES = [2, 3, 5, 7, 8]
 
 
-def test_relations__sheet_r1() -> None:
+def test_relations__small_grids() -> None:
     assert patch_relations(2).tolist() == [[4, 3, 1, 0], [5, 4, 2, 1], [7, 6, 4, 3], [8, 7, 5, 4]]
     three = patch_relations(3)
     assert three.dtype == torch.int64 and three.shape == (9, 9)
@@ -52,14 +52,14 @@ def test_relations__equal_the_words(side: int) -> None:
     assert (relations + relations.T == 8).all()
 
 
-def test_relations__sheet_r2_permuted() -> None:
+def test_relations__permuted() -> None:
     order = [2, 0, 3, 1]
     permuted = patch_relations(2)[order][:, order]
     assert permuted.tolist() == [[4, 7, 3, 6], [1, 4, 0, 3], [5, 8, 4, 7], [2, 5, 1, 4]]
     assert torch.equal(permuted, reference.table(reference.relation, 2, order))
 
 
-def test_distances__sheet_r3() -> None:
+def test_distances__small_grids() -> None:
     two = patch_distances(2, torch.float64)
     assert two.diagonal().tolist() == [-1] * 4
     assert float(two[0, 1]) == pytest.approx(0.414214, abs=5e-7)
@@ -73,11 +73,11 @@ def test_distances__sheet_r3() -> None:
     assert float(seven[0, 48]) == pytest.approx(1)
 
 
-def test_distances__sheet_r14_mean_square() -> None:
+def test_distances__mean_square() -> None:
     assert float(patch_distances(2).square().mean()) == pytest.approx(0.5857864, abs=1e-7)
 
 
-def test_angles__sheet_r4() -> None:
+def test_angles__small_grid() -> None:
     raw = {(0, 1): 0.102447, (0, 3): 0.002247, (1, 2): 0.204841, (1, 3): 0.102432}
     for (i, j), value in raw.items():
         assert reference.raw_angle(i, j, 2) == pytest.approx(value, abs=5e-7)

@@ -1,4 +1,4 @@
-"""Cutting and putting together: RelViT sheet R9 and R11, and one patch at a time with torchvision."""
+"""Cutting and putting together (RelViT, arXiv 2206.00481), and one patch at a time with torchvision."""
 
 from collections import Counter
 
@@ -40,7 +40,7 @@ def test_permute__slot_i_shows_patch_order_i() -> None:
 @pytest.mark.parametrize(
     ("size", "side", "choices"), [(2, 2, 1), (4, 3, 2), (8, 7, 2), (16, 14, 3), (32, 28, 5)]
 )
-def test_window__sheet_sides(size: int, side: int, choices: int) -> None:
+def test_window__sides(size: int, side: int, choices: int) -> None:
     assert patch_window(size, "random") == (side, 0, choices)
     assert patch_window(size, "none") == (size, 0, 1)
 
@@ -67,7 +67,7 @@ def test_windows__equal_torchvision_crop_and_resize(size: int) -> None:
 
 
 def test_windows__constant_colours_stay() -> None:
-    """Sheet R9: without jitter the augmentation of a constant image is the identity."""
+    """Without jitter the augmentation of a constant image is the identity."""
     images = torch.rand(2, 3, 1, 1).expand(-1, -1, 64, 64)
     offsets = torch.randint(0, 2, (2, 64, 2))
     patches = cut_windows(images, offsets, 8, 7).unflatten(0, (2, -1))
@@ -95,7 +95,7 @@ def test_cuts__number_out_of_range(count: int) -> None:
         draw_cuts(count, 7, np.random.default_rng(0))
 
 
-def test_mega_patches__sheet_r11() -> None:
+def test_mega_patches__cuts_and_sizes() -> None:
     """S = 7, m = 5, cuts {2, 3, 5, 6}: widths 64, 32, 64, 32, 32 pixels; 25 patches of 32."""
     cuts = torch.tensor([0, 2, 3, 5, 6, 7]) * 32
     assert cuts.diff().tolist() == [64, 32, 64, 32, 32]

@@ -1,4 +1,4 @@
-"""Masked L1: SiT's sheet F6, the plain reference with gradients, autocast and bad input."""
+"""Masked L1 (SiT, arXiv 2104.03602): worked examples, the plain reference with gradients, autocast and bad input."""
 
 import pytest
 import torch
@@ -7,14 +7,14 @@ from reference import corruption as reference
 from mmrel.ops.reconstruction import masked_l1
 
 
-def test_masked_l1__sheet_f6_global_mean() -> None:
+def test_masked_l1__global_mean() -> None:
     """Errors 1, 2, 3 in one image and 5 in another give 2.75; a mean of the images' means would be 3.5."""
     errors = torch.tensor([[1.0, 2.0, 3.0], [5.0, 9.0, 9.0]]).view(2, 1, 1, 3)
     mask = torch.tensor([[True, True, True], [True, False, False]]).view(2, 1, 3)
     assert float(masked_l1(errors, torch.zeros_like(errors), mask)) == 2.75
 
 
-def test_masked_l1__sheet_f6_unmasked_values_do_not_count() -> None:
+def test_masked_l1__unmasked_values_do_not_count() -> None:
     prediction = torch.arange(1.0, 9.0).view(1, 1, 1, 8)
     target = torch.tensor([1.0, 0, 3, 0, 4, 4, 4, 4]).view(1, 1, 1, 8)
     mask = torch.tensor([1, 1, 0, 0, 1, 0, 0, 0], dtype=torch.bool).view(1, 1, 8)

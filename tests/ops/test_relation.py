@@ -1,4 +1,4 @@
-"""Relations and their losses: SERE's sheet T7 to T11, the slow forms, gradients, autocast, bad input."""
+"""Relations and their losses (SERE, arXiv 2206.05184, section 3): worked examples, slow forms, gradients, bad input."""
 
 import math
 
@@ -39,8 +39,8 @@ def lattices(batch: int, side: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return tuple(1.4 * random(batch, side, side, 2, seed=seed + i).tanh() for i in range(2))
 
 
-def test_spatial_relation__sheet_numbers() -> None:
-    """T7."""
+def test_spatial_relation__worked_example() -> None:
+    """Four tokens, worked by hand."""
     r = math.sqrt(0.5)
     expected = [[r, 0, r, 2 * r], [0, r, r, 0], [r, r, 2 * r, 2 * r], [2 * r, 0, 2 * r, 4 * r]]
     relation = spatial_relation(T7_TEACHER, 1)
@@ -54,8 +54,8 @@ def test_spatial_relation__sheet_numbers() -> None:
     assert softmax[3].tolist() == pytest.approx([0.052693, 0.003114, 0.052693, 0.8915], abs=1e-6)
 
 
-def test_matched_spatial_loss__sheet_numbers() -> None:
-    """T7, no resampling."""
+def test_matched_spatial_loss__worked_example() -> None:
+    """No resampling: every token is compared where it is."""
     rows = []
     for row in range(4):
         student, teacher = (
@@ -69,7 +69,7 @@ def test_matched_spatial_loss__sheet_numbers() -> None:
 
 
 def test_spatial_relation__resampling_identity() -> None:
-    """T8: the relation of sampled tokens is the resampled relation."""
+    """The relation of sampled tokens is the resampled relation."""
     lattice, _ = overlap_lattice(BOX_A, BOX_B, 3)
     matrix = overlap_reference.sampling_matrix(lattice[0], (2, 2)).float()
     direct = matrix @ spatial_relation(T7_TEACHER, 1)[0, 0] @ matrix.T
@@ -79,8 +79,8 @@ def test_spatial_relation__resampling_identity() -> None:
     assert sampled[4].tolist() == pytest.approx([*expected, 0.512652], abs=1e-6)
 
 
-def test_channel_relation__sheet_numbers() -> None:
-    """T9."""
+def test_channel_relation__worked_example() -> None:
+    """Four tokens, worked by hand."""
     teacher, student = channel_relation(T7_TEACHER)[0], channel_relation(T7_STUDENT)[0]
     torch.testing.assert_close(teacher, torch.tensor([[1.5, 0.25], [0.25, 0.5]]))
     torch.testing.assert_close(student, torch.tensor([[0.5, 0.25], [0.25, 1.5]]))
@@ -93,7 +93,7 @@ def test_channel_relation__sheet_numbers() -> None:
 
 
 def test_relation_losses__two_views() -> None:
-    """T10."""
+    """Two views each, on lattices that overlap."""
     teachers = T7_TEACHER, torch.tensor([[[0.0, 2], [1, 0], [1, 1], [0, 1]]])
     students = T7_STUDENT, torch.tensor([[[1.0, 1], [0, 1], [2, 0], [1, 0]]])
     lattice = overlap_lattice(BOX_A, BOX_B, 2)
@@ -111,7 +111,7 @@ def test_relation_losses__two_views() -> None:
 
 @pytest.mark.parametrize(("side", "value"), [(13, 5.129899), (6, 3.583519)])
 def test_spatial_relation_loss__no_overlap(side: int, value: float) -> None:
-    """T11: ln(S * S), and a gradient that is exactly 0."""
+    """Ln(S * S), and a gradient that is exactly 0."""
     student = random(2, 16, 4, dtype=torch.float32).requires_grad_()
     nowhere = torch.full((2, side, side, 2), -2.0)
     loss = spatial_relation_loss(
@@ -201,7 +201,7 @@ def test_merged_channel_loss__gradcheck(pieces: None) -> None:
 
 
 def test_relation_losses__no_gradient_for_the_teacher() -> None:
-    """T16; and only the groups that need one get a gradient."""
+    """Only the groups that need one get a gradient."""
     student, teacher = random(2, 4, 4).requires_grad_(), random(2, 4, 4, seed=1).requires_grad_()
     maps = lattices(2, 2)
     loss = spatial_relation_loss(student, teacher, *maps, 2, (2, 2), (2, 2))

@@ -1,4 +1,4 @@
-"""Schedules: DINO's sheet D3 to D5, iBOT's I8, and numpy's tables."""
+"""Schedules: those of DINO's and iBOT's public code (cosine_scheduler in utils.py), as numpy's tables."""
 
 import pytest
 from reference import schedules as reference
@@ -7,7 +7,7 @@ from mmrel.ops.schedules import cosine_schedule, warmup_constant_schedule
 
 
 def test_cosine_schedule__toy_learning_rate() -> None:
-    """D3."""
+    """Four epochs of five iterations, one of warm-up."""
     values = [cosine_schedule(i, 20, 0.002, 1e-6, warmup_steps=5) for i in range(20)]
     expected = [0, 0.0005, 0.001, 0.0015, 0.002, 0.002, 0.001978, 0.001914, 0.001809, 0.001669]
     expected += [0.0015, 0.001309, 0.001105, 0.000896, 0.000692, 0.000501, 0.000332, 0.000192]
@@ -15,7 +15,7 @@ def test_cosine_schedule__toy_learning_rate() -> None:
 
 
 def test_cosine_schedule__toy_weight_decay_and_momentum() -> None:
-    """D3."""
+    """Four epochs of five iterations, one of warm-up."""
     decay = [cosine_schedule(i, 20, 0.04, 0.4) for i in range(12)]
     expected = [0.04, 0.042216, 0.04881, 0.059619, 0.074377, 0.092721, 0.114199, 0.138282]
     assert decay == pytest.approx([*expected, 0.164377, 0.191842, 0.22, 0.248158], abs=6e-7)
@@ -37,13 +37,13 @@ def test_cosine_schedule__toy_weight_decay_and_momentum() -> None:
     ],
 )
 def test_cosine_schedule__sere_learning_rate(step: int, value: float) -> None:
-    """D4, 100 epochs of 1251 iterations."""
+    """100 epochs of 1251 iterations."""
     result = cosine_schedule(step, 125100, 0.002, 1e-6, warmup_steps=12510)
     assert result == pytest.approx(value, rel=1e-8, abs=1e-16)
 
 
 def test_cosine_schedule__sere_weight_decay_and_momentum() -> None:
-    """D4."""
+    """DINO's 100 epochs of 1251 iterations."""
     assert cosine_schedule(12510, 125100, 0.04, 0.4) == pytest.approx(0.0488098271, rel=1e-8)
     assert cosine_schedule(62550, 125100, 0.04, 0.4) == pytest.approx(0.22)
     assert cosine_schedule(12510, 125100, 0.996, 1.0) == pytest.approx(0.996097887, rel=1e-9)
@@ -55,7 +55,7 @@ def test_cosine_schedule__sere_weight_decay_and_momentum() -> None:
     [(1, 3.9969623e-8), (25019, 0.001), (25020, 0.001), (125100, 5.8723726e-4), (250199, 1e-6)],
 )
 def test_cosine_schedule__vanilla_dino(step: int, value: float) -> None:
-    """D4, 100 epochs of 2502 iterations."""
+    """100 epochs of 2502 iterations."""
     result = cosine_schedule(step, 250200, 0.001, 1e-6, warmup_steps=25020)
     assert result == pytest.approx(value, rel=2e-7)
 
@@ -80,13 +80,13 @@ def test_cosine_schedule__bad_input(arguments: tuple[int, int, int]) -> None:
 
 
 def test_warmup_constant_schedule__dino() -> None:
-    """D5."""
+    """0.04 to 0.07 over the first 30 of 100 epochs."""
     values = [warmup_constant_schedule(e, 0.04, 0.07, 30) for e in (0, 1, 15, 29, 30, 99)]
     assert values == pytest.approx([0.04, 0.041034, 0.055517, 0.07, 0.07, 0.07], abs=5e-7)
 
 
 def test_warmup_constant_schedule__ibot_delay() -> None:
-    """I8."""
+    """iBOT's second temperature, which begins to rise after two epochs."""
     values = [warmup_constant_schedule(e, 0.04, 0.07, 3, delay=2) for e in range(7)]
     assert values == pytest.approx([0.04, 0.04, 0.04, 0.055, 0.07, 0.07, 0.07])
 

@@ -21,7 +21,7 @@ def half_even(value: Fraction) -> int:
 
 
 def span(u_start: float, u_side: float, length: int, align: int, block: float) -> tuple[int, int]:
-    """First and one past the last row (or column) of a rectangle: sheet section 3.2."""
+    """First and one past the last row (or column) of a rectangle."""
     start = align * (math.floor(u_start * (length - align)) // align)
     longest = math.floor(block * length)
     side = min(align + math.floor(u_side * (longest - align)), length - start)

@@ -61,7 +61,7 @@ def test_tool__from_the_command_line_to_a_dense_backbone(tmp_path: Path) -> None
     init = dict(type="Pretrained", checkpoint=str(output), prefix="backbone.")
     model = DenseViT(arch, 512, out_indices=(0, 1), with_cls_token=False, init_cfg=init)
     model.init_weights()
-    assert model.pos_embed.shape == (1, 1024, 48) and model.pos_interp == "dino"
+    assert model.pos_embed.shape == (1, 1024, 48) and model.pos_interpolation == "dino"
     weight = case.teacher["blocks.1.mlp.fc2.weight"]
     assert torch.equal(model.layers[1].ffn.layers[1].weight, weight)
 

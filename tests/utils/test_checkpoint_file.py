@@ -164,7 +164,7 @@ PAYLOADS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_read__malicious_file_executes_nothing(name: str, tmp_path: Path) -> None:
-    """F16: refused in less than 1 s and 200 MB, without torch's advice to load it anyway; the canary stays away."""
+    """Refused in less than 1 s and 200 MB, without torch's advice to load it anyway; the canary stays away."""
     make, message = PAYLOADS[name]
     canary, path = tmp_path / "canary", tmp_path / "x.pth"
     make(path, canary)
@@ -201,7 +201,7 @@ def test_read__no_file(tmp_path: Path) -> None:
 
 
 def test_read__cut_and_flipped_files_never_pass_for_others(tmp_path: Path) -> None:
-    """F15: 100 cuts and 100 flipped bits; an error, or (a bit of padding) the very same tensors."""
+    """100 cuts and 100 flipped bits; an error, or (a bit of padding) the very same tensors."""
     path, rng = tmp_path / "x.pth", np.random.default_rng(0)
     torch.save({"state_dict": STATE, "meta": {"epoch": 3}}, path)
     whole, refused = path.read_bytes(), 0

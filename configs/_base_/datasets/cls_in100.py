@@ -1,5 +1,7 @@
 # ImageNet-100 at 224 pixels for classification: a random resized crop and a flip, nothing else.
 # Expected under data/imagenet100: train/<class>/*.JPEG and val/<class>/*.JPEG, as tools/convert_dataset.py links them.
+_base_ = ["./cls_folders.py"]
+
 data_root = "data/imagenet100"
 
 data_preprocessor = dict(
@@ -9,40 +11,20 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 bilinear = dict(backend="pillow", interpolation="bilinear")
-train_dataloader = dict(
-    batch_size=256,
-    num_workers=16,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="mmrel.ImageFolder",
-        data_root=data_root + "/train",
-        with_label=True,
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="RandomResizedCrop", scale=224, **bilinear),
-            dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-            dict(type="PackInputs"),
-        ],
-    ),
-)
-val_dataloader = dict(
-    batch_size=256,
-    num_workers=16,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="mmrel.ImageFolder",
-        data_root=data_root + "/val",
-        with_label=True,
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="ResizeEdge", scale=256, edge="short", **bilinear),
-            dict(type="CenterCrop", crop_size=224),
-            dict(type="PackInputs"),
-        ],
-    ),
-)
-val_evaluator = dict(type="Accuracy", topk=(1, 5))
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomResizedCrop", scale=224, **bilinear),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    dict(type="PackInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="ResizeEdge", scale=256, edge="short", **bilinear),
+    dict(type="CenterCrop", crop_size=224),
+    dict(type="PackInputs"),
+]
+train = dict(data_root=data_root + "/train", pipeline=train_pipeline)
+val = dict(data_root=data_root + "/val", pipeline=test_pipeline)
+train_dataloader = dict(num_workers=16, dataset=train)
+val_dataloader = dict(num_workers=16, dataset=val)
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator

@@ -1,14 +1,14 @@
 # Fine-tuning of what RelViT pretrained: class token, linear head with torch's own initialisation. The positions, which
 # the pretraining left as they were drawn, are added and trained from now on.
+_base_ = ["./vit_small.py"]
+
 pretrained = None
 model = dict(
     type="ImageClassifier",
     backbone=dict(
-        type="mmrel.ViT",
-        arch="deit-small",
+        _base_.vit_small,
         img_size=32,
         patch_size=4,
-        drop_path_rate=0.1,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),
     neck=dict(type="mmrel.TokenFeature", feature="cls"),

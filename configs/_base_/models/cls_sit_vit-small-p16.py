@@ -1,14 +1,12 @@
 # Fine-tuning of SiT's ViT-S/16: class token and mean patch token, a layer of 384 channels, the classes. For the plain
 # linear head: --cfg-options model.neck.feature=cls model.head.type=LinearClsHead.
+_base_ = ["./vit_small.py"]
+
 pretrained = None
 model = dict(
     type="ImageClassifier",
     backbone=dict(
-        type="mmrel.ViT",
-        arch="deit-small",
-        img_size=224,
-        patch_size=16,
-        drop_path_rate=0.1,
+        _base_.vit_small,
         init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
     ),
     neck=dict(type="mmrel.TokenFeature", feature="cls+avg"),

@@ -4,21 +4,12 @@ neck.
 Anchors, RoI heads, training and test settings are mmdet's.
 """
 
-_base_ = "mmdet::_base_/models/mask-rcnn_r50_fpn.py"
+_base_ = ["mmdet::_base_/models/mask-rcnn_r50_fpn.py", "./dense_vit_small.py"]
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type="mmrel.DenseViT",
-        arch="deit-small",
-        img_size=224,
-        patch_size=16,
-        out_indices=[3, 5, 7, 11],
-        out_norm="none",
-        drop_path_rate=0.05,
-    ),
+    backbone=dict(_base_.dense_vit_small, _delete_=True, img_size=224, drop_path_rate=0.05),
     neck=[
-        dict(type="mmrel.ViTPyramid", in_channels=384, scales=(4, 2, 1, 0.5)),
+        _base_.pyramid,
         dict(type="FPN", in_channels=[384, 384, 384, 384], out_channels=256, num_outs=5),
     ],
 )

@@ -1,9 +1,9 @@
 # DINO with ViT-S/16; 65536 prototypes.
+_base_ = ["./vit_small.py"]
+
 model = dict(
     type="mmrel.DINO",
-    backbone=dict(
-        type="mmrel.ViT", arch="deit-small", img_size=224, patch_size=16, drop_path_rate=0.1
-    ),
+    backbone=_base_.vit_small,
     neck=dict(
         type="mmrel.PrototypeProjection",
         in_channels=384,

@@ -4,23 +4,19 @@ mmseg's UperNet base with another backbone and neck; head channels equal the emb
 one shared final norm on all four maps; inference in windows of 512 pixels with stride 341.
 """
 
-_base_ = "mmseg::_base_/models/upernet_mae.py"
+_base_ = ["mmseg::_base_/models/upernet_mae.py", "./dense_vit_small.py"]
 
 model = dict(
     data_preprocessor=dict(size=(512, 512)),
     pretrained=None,
     backbone=dict(
+        _base_.dense_vit_small,
         _delete_=True,
-        type="mmrel.DenseViT",
-        arch="deit-small",
         img_size=512,
-        pos_interp="size",
-        patch_size=16,
-        out_indices=[3, 5, 7, 11],
+        pos_interpolation="size",
         out_norm="all",
-        drop_path_rate=0.1,
     ),
-    neck=[dict(type="mmrel.ViTPyramid", in_channels=384, scales=(4, 2, 1, 0.5))],
+    neck=[_base_.pyramid],
     decode_head=dict(in_channels=[384, 384, 384, 384], channels=384, num_classes=150),
     auxiliary_head=dict(in_channels=384, num_classes=150),
     test_cfg=dict(mode="slide", crop_size=(512, 512), stride=(341, 341)),

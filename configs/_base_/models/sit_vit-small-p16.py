@@ -1,9 +1,9 @@
 # SiT with ViT-S/16.
+_base_ = ["./vit_small.py"]
+
 model = dict(
     type="mmrel.SiT",
-    backbone=dict(
-        type="mmrel.ViT", arch="deit-small", img_size=224, patch_size=16, drop_path_rate=0.1
-    ),
+    backbone=_base_.vit_small,
     neck=dict(
         type="mmrel.ContrastiveProjection",
         in_channels=384,

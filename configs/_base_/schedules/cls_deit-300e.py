@@ -1,15 +1,12 @@
 # DeiT's optimisation, 300 epochs: AdamW at 5e-4 per 512 images, five epochs of warm-up from 1e-6, cosine to 1e-5, no
 # clipping. DeiT also keeps an average of the weights (0.99996) but reports the accuracy of the weights themselves, so
 # there is none here; mmpretrain's EMAHook with momentum=4e-5 would add it.
+_base_ = ["./weight_decay.py"]
+
 optim_wrapper = dict(
     type="AmpOptimWrapper",
     optimizer=dict(type="AdamW", lr=6.25e-5, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
-        custom_keys={".cls_token": dict(decay_mult=0.0), ".pos_embed": dict(decay_mult=0.0)},
-    ),
+    paramwise_cfg=_base_.exempt,
 )
 param_scheduler = [
     dict(

@@ -1,19 +1,13 @@
 """160,000 iterations of AdamW: linear decay to 0 from the first on, times a warm-up of 1500 from 1e-6."""
 
-_base_ = "mmseg::_base_/schedules/schedule_160k.py"
+_base_ = ["mmseg::_base_/schedules/schedule_160k.py", "./weight_decay.py"]
 
 optim_wrapper = dict(
     _delete_=True,
     type="AmpOptimWrapper",
     optimizer=dict(type="AdamW", lr=3e-5, betas=(0.9, 0.999), weight_decay=0.05),
     constructor="mmrel.LayerDecayOptimWrapperConstructor",
-    paramwise_cfg=dict(
-        layer_decay_rate=0.9,
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        flat_decay_mult=0.0,
-        custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
-    ),
+    paramwise_cfg=dict(_base_.exempt, layer_decay_rate=0.9),
     clip_grad=None,
 )
 param_scheduler = [

@@ -4,16 +4,13 @@ Linear decay to 0 from the first iteration on, times a warm-up of 1500 iteration
 norms are not weight-decayed. (The official run of SelfPatch's Semantic FPN decays the norms.)
 """
 
-_base_ = "mmseg::_base_/schedules/schedule_40k.py"
+_base_ = ["mmseg::_base_/schedules/schedule_40k.py", "./weight_decay.py"]
 
 optim_wrapper = dict(
     _delete_=True,
     type="AmpOptimWrapper",
     optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=_base_.exempt_tokens),
     clip_grad=None,
 )
 param_scheduler = [

@@ -5,7 +5,7 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=CHECKPOINT
 #           with the last one of relvit_t2t-vit-14_1xb64-100e_in100; without it: random weights
 # Hardware: 1 GPU, 64 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./vit-small-p32_1xb256-100e_in100.py"]
 
 model = dict(

@@ -5,7 +5,7 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=CHECKPOINT
 #           with the last one of relvit_vit-small-p4_1xb256-100e_cifar10; without it: random weights
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = [
     "../../_base_/models/cls_relvit_vit-small-p4.py",
     "../../_base_/datasets/cls_cifar10.py",

@@ -5,23 +5,17 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=CHECKPOINT
 #           with the last one of relvit_vit-small-p8_1xb256-100e_tiny-imagenet; without it: random weights
 # Hardware: 1 GPU, 256 images.
-# Expected: the paper's tables could not be consulted; not yet measured by this project.
+# Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./vit-small-p4_1xb256-100e_cifar10.py"]
 
 data_root = "data/tiny-imagenet"
-num_classes = 200
-model = dict(backbone=dict(img_size=64, patch_size=8), head=dict(num_classes=num_classes))
+_base_.train_dataloader.dataset.data_root = data_root + "/train"
+_base_.val_dataloader.dataset.data_root = data_root + "/val"
+_base_.test_dataloader.dataset.data_root = data_root + "/val"
+_base_.model.head.num_classes = _base_.data_preprocessor.num_classes = 200
 data_preprocessor = dict(
-    num_classes=num_classes,
     mean=[255 * x for x in (0.4802, 0.4481, 0.3975)],
     std=[255 * x for x in (0.2770, 0.2691, 0.2821)],
 )
-pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="RandomCrop", crop_size=64, padding=4),
-    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-    dict(type="PackInputs"),
-]
-train_dataloader = dict(dataset=dict(data_root=data_root + "/train", pipeline=pipeline))
-val_dataloader = dict(dataset=dict(data_root=data_root + "/val"))
-test_dataloader = val_dataloader
+model = dict(backbone=dict(img_size=64, patch_size=8))
+_base_.train_dataloader.dataset.pipeline[1].crop_size = 64

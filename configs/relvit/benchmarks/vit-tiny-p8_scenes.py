@@ -8,6 +8,7 @@
 # Expected: see the README beside the recipes; there is no published number.
 _base_ = [
     "../../_base_/models/vit_scenes.py",
+    "../../_base_/datasets/cls_folders.py",
     "../../_base_/schedules/relvit_adamw.py",
     "../../_base_/cls_runtime.py",
 ]
@@ -29,42 +30,28 @@ data_preprocessor = dict(
     num_classes=10, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True
 )
 bilinear = dict(backend="pillow", interpolation="bilinear")
+train_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomResizedCrop", scale=64, crop_ratio_range=(0.4, 1.0), **bilinear),
+    dict(type="RandomFlip", prob=0.5, direction="horizontal"),
+    dict(type="PackInputs"),
+]
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="ResizeEdge", scale=64, edge="short", **bilinear),
+    dict(type="PackInputs"),
+]
+quarter = dict(indices=list(range(0, 2000, 4)), pipeline=train_pipeline)
 train_dataloader = dict(
-    batch_size=32,
-    num_workers=0,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        type="mmrel.ImageFolder",
-        data_root=data_root + "/train",
-        with_label=True,
-        indices=list(range(0, 2000, 4)),
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="RandomResizedCrop", scale=64, crop_ratio_range=(0.4, 1.0), **bilinear),
-            dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-            dict(type="PackInputs"),
-        ],
-    ),
+    batch_size=32, num_workers=0, dataset=dict(quarter, data_root=data_root + "/train")
 )
 val_dataloader = dict(
     batch_size=125,
     num_workers=0,
-    collate_fn=dict(type="default_collate"),
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="mmrel.ImageFolder",
-        data_root=data_root + "/val",
-        with_label=True,
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="ResizeEdge", scale=64, edge="short", **bilinear),
-            dict(type="PackInputs"),
-        ],
-    ),
+    dataset=dict(data_root=data_root + "/val", pipeline=test_pipeline),
 )
-val_evaluator = dict(type="Accuracy", topk=(1,))
 test_dataloader = val_dataloader
+val_evaluator = dict(topk=(1,))
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

@@ -5,13 +5,11 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
 # Hardware: 1 GPU, 64 images.
-# Expected: 77.8 top-1 (published summary table; there, 31.1 from random weights); not yet measured by this project.
+# Expected: 77.8 top-1 (arXiv 2104.03602; there, 31.1 from random weights); not yet measured by this project.
 _base_ = ["./vit-small-p16_1xb64-deit-amp-300e_pets.py"]
 
 data_root = "data/aircraft"
-num_classes = 100
-model = dict(head=dict(num_classes=num_classes))
-data_preprocessor = dict(num_classes=num_classes)
-train_dataloader = dict(dataset=dict(data_root=data_root + "/trainval"))
-val_dataloader = dict(dataset=dict(data_root=data_root + "/test"))
-test_dataloader = val_dataloader
+_base_.train_dataloader.dataset.data_root = data_root + "/trainval"
+_base_.val_dataloader.dataset.data_root = data_root + "/test"
+_base_.test_dataloader.dataset.data_root = data_root + "/test"
+_base_.model.head.num_classes = _base_.data_preprocessor.num_classes = 100

@@ -8,11 +8,12 @@
 _base_ = ["./vit-small-p16_8xb128-linear-90e_in1k.py"]
 
 data_root = "data/pets"
-num_classes = 37
-model = dict(head=dict(num_classes=num_classes))
-data_preprocessor = dict(num_classes=num_classes)
-train_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root + "/trainval"))
-val_dataloader = dict(batch_size=64, dataset=dict(data_root=data_root + "/test"))
+_base_.train_dataloader.dataset.data_root = data_root + "/trainval"
+_base_.val_dataloader.dataset.data_root = data_root + "/test"
+_base_.test_dataloader.dataset.data_root = data_root + "/test"
+_base_.model.head.num_classes = _base_.data_preprocessor.num_classes = 37
+train_dataloader = dict(batch_size=64)
+val_dataloader = dict(batch_size=64)
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=0.75))
 auto_scale_lr = dict(base_batch_size=64)

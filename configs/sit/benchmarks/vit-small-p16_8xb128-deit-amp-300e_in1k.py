@@ -5,17 +5,17 @@
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
 # Hardware: 8 GPUs, 128 images each (batch 1024).
-# Expected: no published number that we could read; not yet measured by this project.
+# Expected: no number is quoted here; see the paper. Not yet measured by this project.
 _base_ = ["./vit-small-p16_1xb64-deit-amp-300e_pets.py"]
 
 data_root = "data/imagenet"
-num_classes = 1000
-model = dict(head=dict(num_classes=num_classes))
-data_preprocessor = dict(num_classes=num_classes)
-train_dataloader = dict(batch_size=128, dataset=dict(data_root=data_root + "/train"))
-val_dataloader = dict(batch_size=128, dataset=dict(data_root=data_root + "/val"))
+_base_.train_dataloader.dataset.data_root = data_root + "/train"
+_base_.val_dataloader.dataset.data_root = data_root + "/val"
+_base_.test_dataloader.dataset.data_root = data_root + "/val"
+_base_.model.head.num_classes = _base_.data_preprocessor.num_classes = 1000
+train_dataloader = dict(batch_size=128)
+val_dataloader = dict(batch_size=128)
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = _base_.param_scheduler
-param_scheduler[0].update(start_factor=1e-3)
+_base_.param_scheduler[0].start_factor = 1e-3
 auto_scale_lr = dict(base_batch_size=1024)

@@ -12,24 +12,15 @@ model = dict(
     head=dict(
         _delete_=True,
         type="LinearClsHead",
-        num_classes=_base_.num_classes,
+        num_classes=_base_.model.head.num_classes,
         in_channels=384,
         loss=dict(type="CrossEntropyLoss", loss_weight=1.0),
         init_cfg=dict(type="Normal", std=0.01, layer="Linear"),
     ),
     train_cfg=dict(augments=None),
 )
-train_dataloader = dict(
-    sampler=dict(_delete_=True, type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="RandomResizedCrop", scale=224, backend="pillow", interpolation="bicubic"),
-            dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-            dict(type="PackInputs"),
-        ]
-    ),
-)
+train_dataloader = dict(sampler=dict(_delete_=True, type="DefaultSampler", shuffle=True))
+del _base_.train_dataloader.dataset.pipeline[3:5]  # RandAugment and random erasing
 optim_wrapper = dict(
     _delete_=True,
     type="OptimWrapper",

@@ -27,31 +27,22 @@ model = dict(
     train_cfg=dict(augments=None),
 )
 data_preprocessor = dict(num_classes=num_classes)
-bicubic = dict(backend="pillow", interpolation="bicubic")
 train_dataloader = dict(
     num_workers=0,
     sampler=dict(_delete_=True, type="DefaultSampler", shuffle=True),
-    dataset=dict(
-        data_root=data_root + "/train",
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="RandomResizedCrop", scale=64, crop_ratio_range=(0.3, 0.6), **bicubic),
-            dict(type="RandomFlip", prob=0.5, direction="horizontal"),
-            dict(type="PackInputs"),
-        ],
-    ),
+    dataset=dict(data_root=data_root + "/train"),
 )
+_base_.train_dataloader.dataset.pipeline[1].update(scale=64, crop_ratio_range=(0.3, 0.6))
+del _base_.train_dataloader.dataset.pipeline[3:5]  # RandAugment and random erasing
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="CenterCrop", crop_size=64),
+    dict(type="PackInputs"),
+]
 val_dataloader = dict(
     batch_size=125,
     num_workers=0,
-    dataset=dict(
-        data_root=data_root + "/val",
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="CenterCrop", crop_size=64),
-            dict(type="PackInputs"),
-        ],
-    ),
+    dataset=dict(data_root=data_root + "/val", pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(lr=1e-3))

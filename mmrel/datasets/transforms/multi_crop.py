@@ -136,6 +136,8 @@ class MultiCrop(BaseTransform):
         how many views follow it.
         """
         kinds = [kind for kind in self.kinds for _ in range(kind.count)]
+        # All numbers at once, used or not: a box that fits at the first attempt must not shift the
+        # numbers of the next view.
         uniform = sample_generator(key, Purpose.CROPS).random((len(kinds), DRAWS_PER_VIEW))
         rows = [
             (*random_box(row, height, width, kind.scale, self.ratio), row[-1] < self.flip_prob)
@@ -203,6 +205,8 @@ def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
     @torch.inference_mode()
     def cut(box: Box, size: int) -> ByteImage:
         x, y, w, h = box
+        # A bilinear kernel spans two pixels; from a reduction by 2 on, pixels would fall between
+        # the samples and alias.
         if max(w, h) < 2 * size:
             crop = image[y : y + h, x : x + w]
             resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)

@@ -48,6 +48,9 @@ def sample_generator(key: SampleKey, purpose: Purpose) -> np.random.Generator:
             f"cannot key random numbers by {key}; epoch must be in [0, 2**{EPOCH_BITS}) and index "
             f"in [0, 2**{INDEX_BITS}): check the sampler"
         )
+    # The sample goes into the key and the purpose into the counter's highest word. A stream would
+    # need 2**192 numbers to run into the next purpose's, and a new purpose changes none that
+    # exists.
     words = np.array([key.seed & SEED_MASK, (key.epoch << INDEX_BITS) | key.index], dtype=np.uint64)
     counter = np.array([0, 0, 0, int(purpose)], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=words, counter=counter))

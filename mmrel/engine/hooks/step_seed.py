@@ -20,6 +20,9 @@ from mmrel.registry import HOOKS
 def seed_step(seed: int, rank: int, iteration: int) -> None:
     """Seed Python's, NumPy's and torch's generators (CPU and CUDA, without a transfer)."""
     words = np.random.SeedSequence([seed, rank, iteration]).generate_state(2, np.uint64)
+    # SeedSequence mixes, so that neighbouring iterations and ranks get unrelated streams; seed +
+    # rank + iteration would give rank 1 at step 0 what rank 0 has at step 1. The shift: torch wants
+    # less than 2**63.
     torch.manual_seed(int(words[0]) >> 1)
     random.seed(int(words[1]))
     np.random.seed(int(words[1]) & 0xFFFFFFFF)

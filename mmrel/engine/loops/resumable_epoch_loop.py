@@ -37,6 +37,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
+        # A checkpoint of an epoch's last iteration: nothing is left, but the hooks of its end have
+        # not run yet.
         if done < len(self.dataloader):
             if done:
                 self._skip(sampler, done)
@@ -63,6 +65,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Give the sampler rank 0's seed, the one that a checkpoint restores."""
         sampler = self._sampler()
         if hasattr(sampler, "seed"):
+            # Every process draws a seed of its own if none is configured; the samplers must agree,
+            # or ranks see images twice.
             seed = torch.tensor([self.runner.seed], dtype=torch.int64)
             broadcast(seed)
             sampler.seed = int(seed)

@@ -53,6 +53,8 @@ class _HostFlag:
             self._host = flag
             return
         if self._host is None:
+            # Pinned, or the copy would be a synchronous one in disguise. One buffer is enough: it
+            # is read before it is sent to again.
             self._host = torch.empty((), dtype=flag.dtype, pin_memory=True)
             self._event = torch.cuda.Event()
         self._host.copy_(flag, non_blocking=True)
@@ -81,6 +83,8 @@ class NonFiniteGuard:
     def __init__(self, deferred: bool) -> None:
         self.deferred = deferred
         self.healthy: Tensor | None = None
+        # A gradient of iteration i is part of the flag that is sent in i + 1 and read when i + 2
+        # begins: the record of i must still be here.
         self._records: deque[_Record] = deque(maxlen=3)
         self._flag = _HostFlag()
 
@@ -97,6 +101,7 @@ class NonFiniteGuard:
         Raises:
             NonFiniteLossError: in immediate mode, on all ranks if one of them has a non-finite loss.
         """
+        # Of one dtype, which stack() needs; a head may give its loss in another one.
         values = torch.stack([value.detach().float().mean() for value in losses.values()])
         self._records.append(_Record(iteration, tuple(samples), tuple(losses), values))
         self._combine(values.isfinite().all(), reduce=True)
@@ -138,6 +143,9 @@ class NonFiniteGuard:
             self._raise(alone)
 
     def _combine(self, finite: Tensor, reduce: bool) -> None:
+        # A float, since NCCL and Gloo reduce numbers: min over ranks is "all of them". ANDed with
+        # the past, it never recovers, so that the steps which the device has in its queue by then
+        # are gated too.
         flag = (finite if self.healthy is None else self.healthy & finite).float()
         if reduce and get_world_size() > 1:
             all_reduce(flag, op="min")
@@ -146,6 +154,9 @@ class NonFiniteGuard:
     def _raise(self, alone: bool) -> None:
         own = self._findings()
         all_ranks: list[list[tuple[str, str]]] = [own]
+        # A collective in an error path: every rank comes here in the same call, since all of them
+        # read the same reduced flag. `alone` is for calls that only one rank makes, such as saving,
+        # where this would hang.
         if get_world_size() > 1 and not alone:
             all_ranks = all_gather_object(own)
         kinds = {kind for findings in all_ranks for kind, _ in findings}

@@ -39,6 +39,8 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     Returns:
         ``(P,)``, the norms before clipping.
     """
+    # One kernel for all tensors, and no number leaves the device: the coefficient of a tensor that
+    # needs no clipping is 1, which multiplies exactly.
     norms = torch.stack(torch._foreach_norm(gradients))
     if max_norm > 0:
         coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
@@ -191,6 +193,8 @@ class SelfSupOptimWrapper(OptimWrapper):
         ]
         if not parameters:
             return
+        # Clipped before the frozen gradients are dropped, as in DINO's loop. With a global norm
+        # that order would matter; tensor by tensor it only decides what is logged.
         norms = clip_per_tensor([p.grad for p in parameters], self.max_norm)
         defer_scalar(self.message_hub, "train/grad_norm", norms.norm())
         defer_scalar(self.message_hub, "train/grad_norm_max", norms.max())
@@ -203,6 +207,9 @@ class SelfSupOptimWrapper(OptimWrapper):
         if not self.guard.deferred:
             self.optimizer.step(**kwargs)
             return
+        # The attribute that GradScaler sets on optimizers which gate themselves: a fused step reads
+        # it on the device and leaves weights, moments and its step counter alone where it is 1. It
+        # must not outlive this step.
         self.optimizer.found_inf = (~self.step_ok).float()
         try:
             self.optimizer.step(**kwargs)
@@ -211,9 +218,15 @@ class SelfSupOptimWrapper(OptimWrapper):
 
     def _scaled_step(self, scaler: GradScaler, **kwargs: Any) -> None:
         assert self.guard.healthy is not None
+        # GradScaler decides per device whether to step by the infinities that unscale_ found in the
+        # gradients. A loss that is not finite on another rank leaves this rank's gradients finite,
+        # so its finding goes into the same flags: all ranks skip together, the scale falls as after
+        # an overflow, and no value is read by the host.
         overflows = list(scaler._found_inf_per_device(self.optimizer).values())
         for overflow in overflows:
             overflow.copy_(torch.maximum(overflow, (~self.guard.healthy).to(overflow)))
+        # No entries: no parameter had a gradient, and step() below would refuse; there is nothing
+        # to skip.
         self.step_ok = torch.stack(overflows).sum() == 0 if overflows else self.guard.healthy
         scaler.step(self.optimizer, **kwargs)
         scaler.update(self._fixed_scale)
@@ -236,6 +249,8 @@ class SelfSupOptimWrapper(OptimWrapper):
         scale = state.pop("loss_scaler", None)
         if scale and self.loss_scaler is not None:
             self.loss_scaler.load_state_dict(scale)
+        # torch takes every key of the saved groups, also the choice of kernel. A checkpoint of a
+        # fused run would otherwise make this run fused, on a device that may not have it.
         live = self.optimizer.param_groups
         if len(live) == len(state["param_groups"]):
             state["param_groups"] = [

@@ -31,7 +31,7 @@ OUT_NORMS = ("none", "last", "all")
 INSTEAD = {
     "final_norm": "use out_norm instead",
     "out_type": "feature maps are returned, so leave it out",
-    "interpolate_mode": "positions are resized as pos_interp says, always bicubic, so leave it out",
+    "interpolate_mode": "positions are resized as pos_interpolation says, always bicubic, so leave it out",
 }
 
 
@@ -56,7 +56,7 @@ class DenseViT(HostViT):
             Blocks after the last one are not run and not trained.
         out_norm: ``'none'``: raw maps (iBOT on COCO, SelfPatch); ``'last'``: the final norm on the
             last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
-        pos_interp: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
+        pos_interpolation: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
             checkpoint was trained, if its meta tells, otherwise ``'size'``.
         load_interpolation: the rule on loading, where it is another one than in ``forward``: iBOT resizes positions by
             ``'size'`` when it loads them for COCO and by ``'dino'`` at run time; ``None``: the same.
@@ -82,7 +82,7 @@ class DenseViT(HostViT):
         patch_size: int = 16,
         out_indices: int | Sequence[int] = (3, 5, 7, 11),
         out_norm: str = "none",
-        pos_interp: str | None = None,
+        pos_interpolation: str | None = None,
         load_interpolation: str | None = None,
         with_cp: bool = False,
         with_cls_token: bool = True,
@@ -93,7 +93,10 @@ class DenseViT(HostViT):
     ) -> None:
         check_arch(arch, self.arch_zoo)
         _check_choice("out_norm", out_norm, OUT_NORMS)
-        for name, rule in (("pos_interp", pos_interp), ("load_interpolation", load_interpolation)):
+        for name, rule in (
+            ("pos_interpolation", pos_interpolation),
+            ("load_interpolation", load_interpolation),
+        ):
             if rule is not None:
                 _check_choice(name, rule, METHODS)
         refuse_arguments("DenseViT", kwargs, INSTEAD)
@@ -111,9 +114,9 @@ class DenseViT(HostViT):
         )
         self.out_indices = _check_indices(out_indices, self.num_layers)
         self.out_norm = out_norm
-        self.pos_interp = pos_interp or "size"
+        self.pos_interpolation = pos_interpolation or "size"
         self.load_interpolation = load_interpolation
-        self._follows_checkpoint = pos_interp is None
+        self._follows_checkpoint = pos_interpolation is None
         self.with_cp = with_cp
         own_heads = self.arch_settings["num_heads"]
         self.pretrained_num_heads = (
@@ -184,8 +187,10 @@ class DenseViT(HostViT):
         The positions are resized, then and later, by the rule of ``meta``, unless others were given.
         """
         if self._follows_checkpoint:
-            self.pos_interp = (meta or {}).get("pos_interpolation") or self.pos_interp
-        return fit_tensors(self, state, meta, self.load_interpolation or self.pos_interp)
+            self.pos_interpolation = (meta or {}).get("pos_interpolation") or self.pos_interpolation
+        return fit_tensors(
+            self, state, meta, self.load_interpolation or self.pos_interpolationolation
+        )
 
     def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
         """mmpretrain's load hook: fit the state in place, whoever loads it."""
@@ -200,7 +205,11 @@ class DenseViT(HostViT):
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
         position = resize_position_embedding(
-            self.pos_embed, self.patch_resolution, grid, self.num_extra_tokens, self.pos_interp
+            self.pos_embed,
+            self.patch_resolution,
+            grid,
+            self.num_extra_tokens,
+            self.pos_interpolation,
         )
         return self.pre_norm(self.drop_after_pos(tokens + position)), grid
 

@@ -20,7 +20,7 @@ from mmrel.utils.checkpoint_file import read_checkpoint
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 MAX_LISTED = 8
-NEEDLESS = ("cls_token", "mask_token", "ln1.weight", "ln1.bias", "ln2.weight", "ln2.bias")
+OPTIONAL_PARTS = ("cls_token", "mask_token", "ln1.weight", "ln1.bias", "ln2.weight", "ln2.bias")
 """What a checkpoint may hold in vain, where a network was built without it."""
 
 
@@ -211,7 +211,7 @@ def fit_tensors(
         method: how positions are resized, ``'dino'`` or ``'size'``.
     """
     own = model.state_dict()
-    fitted = {key: value for key, value in state.items() if key in own or key not in NEEDLESS}
+    fitted = {key: value for key, value in state.items() if key in own or key not in OPTIONAL_PARTS}
     if "mask_token" in own:
         fitted.setdefault("mask_token", own["mask_token"])
     if "pos_embed" in fitted:

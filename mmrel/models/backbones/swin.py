@@ -54,6 +54,18 @@ class Swin(PlainWeights, SwinTransformer):
             **kwargs,
         )
 
+    @property
+    def token_channels(self) -> int:
+        """C, the width of the last stage."""
+        return self.num_features[-1]
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """``(rows, cols)`` of the last stage's tokens: each stage but the first halves the grid, rounding up."""
+        shrink = 2 ** (len(self.stages) - 1)
+        rows, cols = self.patch_embed.init_out_size
+        return -(-rows // shrink), -(-cols // shrink)
+
     def forward(self, crops: Tensor, masks: None = None) -> TokenViews:
         """Tokens of a group of same-size crops.
 

@@ -41,6 +41,17 @@ class T2TViT(PlainWeights, T2T_ViT):
         )
         self.arch_settings = dict(num_heads=self.encoder[0].attn.num_heads)
 
+    @property
+    def token_channels(self) -> int:
+        """C, the width of the tokens."""
+        return self.pos_embed.shape[-1]
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """``(rows, cols)`` of the tokens after pooling."""
+        rows, cols = self.patch_resolution
+        return (rows + 1) // 2, (cols + 1) // 2
+
     def forward(self, crops: Tensor, masks: None = None) -> TokenViews:
         """Tokens of a group of same-size crops.
 

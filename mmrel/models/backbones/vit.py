@@ -159,6 +159,16 @@ class ViT(HostViT):
         """Attention heads per block."""
         return self.arch_settings["num_heads"]
 
+    @property
+    def token_channels(self) -> int:
+        """C, the width of the tokens."""
+        return self.embed_dims
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """``(rows, cols)`` of the patches of an image of ``img_size``."""
+        return tuple(self.patch_resolution)
+
     def init_weights(self) -> None:
         """Load pretrained weights if ``init_cfg`` names them, otherwise draw new ones.
 

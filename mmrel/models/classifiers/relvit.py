@@ -9,10 +9,11 @@ from typing import Any
 from mmengine.model import ModuleDict
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmrel.models.selfsup.relvit import pretext_heads
-from mmrel.models.selfsup.self_supervised import Built, build_part
+from mmrel.models.contracts import PartOrConfig
+from mmrel.models.heads.base import weighted
+from mmrel.models.heads.grid import build_grid_heads
 from mmrel.registry import MODELS
 
 
@@ -34,18 +35,17 @@ class RelViTClassifier(ImageClassifier):
 
     def __init__(
         self,
-        backbone: Built,
-        pretext: Mapping[str, Built | None],
-        neck: Built,
-        head: Built,
-        patch_tokens: Built | None = None,
+        backbone: PartOrConfig,
+        pretext: Mapping[str, PartOrConfig | None],
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        patch_tokens: PartOrConfig | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
-        self.patch_tokens = build_part(patch_tokens or dict(type="mmrel.PatchTokens"))
-        self.pretext = ModuleDict(
-            {name: build_part(part) for name, part in pretext_heads(pretext).items()}
-        )
+        reader = patch_tokens or dict(type="mmrel.PatchTokens")
+        self.patch_tokens = reader if isinstance(reader, nn.Module) else MODELS.build(reader)
+        self.pretext = ModuleDict(build_grid_heads(pretext, self.backbone))
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Losses and statistics of one batch.
@@ -62,6 +62,5 @@ class RelViTClassifier(ImageClassifier):
         losses = {"loss_cls": classified.pop("loss"), **classified}
         patches = self.patch_tokens(tokens)
         for head in self.pretext.values():
-            for name, value in head(patches).items():
-                losses[name] = value * head.loss_weight if "loss" in name else value
+            losses |= weighted(head, head(patches))
         return losses

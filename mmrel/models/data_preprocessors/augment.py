@@ -161,6 +161,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     size = fit_kernel_size(kernel_size, height, width)
     weights = gaussian_kernels(sigma, size).repeat_interleave(channels, dim=0)
     padded = F.pad(images, (size // 2,) * 4, mode="reflect")
+    # Every image has a sigma of its own. As groups of one convolution, all are blurred in two
+    # calls.
     stacked = padded.reshape(1, n * channels, *padded.shape[-2:])
     rows = F.conv2d(stacked, weights[:, None, None, :], groups=n * channels)
     blurred = F.conv2d(rows, weights[:, None, :, None], groups=n * channels)

@@ -66,6 +66,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
     @torch.no_grad()
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Prepare a batch (see the class); the batch itself says what it is, not ``training``."""
+        # The preprocessor runs inside the optimizer wrapper's autocast; colours and normalisation
+        # must not be rounded to half precision.
         with torch.autocast(self.device.type, enabled=False):
             if "geometry" in data:
                 return {"inputs": self._views(data)}
@@ -112,6 +114,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         weights = (1.0 / hidden.float()).expand(flat.shape)[flat]
         return {
             "masks": self.cast_data(flat),
+            # On the host, where the masks come from: nonzero() on a device makes the host wait for
+            # the count.
             "mask_indices": self.cast_data(flat.flatten().nonzero().squeeze(1)),
             "mask_weights": self.cast_data(weights),
         }

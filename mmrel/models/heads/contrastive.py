@@ -1,12 +1,10 @@
 """Contrast of whole images across views (MoCo v3, arXiv 2104.02057, alg. 1; SiT, arXiv 2104.03602)."""
 
-from typing import ClassVar
-
 import torch
 from mmengine.dist import all_gather, get_rank
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmrel.models.heads.base import Head
 from mmrel.ops.contrastive import info_nce, retrieval_accuracy
 from mmrel.ops.distillation import check_temperature
 from mmrel.registry import MODELS
@@ -14,7 +12,7 @@ from mmrel.structures import ViewBatch, cross_pairs
 
 
 @MODELS.register_module()
-class ContrastiveHead(BaseModule):
+class ContrastiveHead(Head):
     """The student's feature of one view must single out the teacher's feature of another view of the same image.
 
     With q a view seen by the teacher and v another view seen by the student, both L2-normalised::
@@ -31,8 +29,7 @@ class ContrastiveHead(BaseModule):
         init_cfg: MMEngine's initialisation config.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    terms: ClassVar[tuple[str, ...]] = ("loss_contrast",)
+    terms = ("loss_contrast",)
 
     def __init__(
         self,
@@ -41,11 +38,9 @@ class ContrastiveHead(BaseModule):
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(neck, loss_weight, init_cfg)
         check_temperature(temperature, "temperature")
         self.temperature = temperature
-        self.neck = neck
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor, views: ViewBatch) -> dict[str, Tensor]:
         """Loss of one batch.

@@ -1,7 +1,6 @@
 """Self-distillation of the class token across views (DINO, arXiv 2104.14294, eq. 3)."""
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,8 +25,7 @@ class DistillationHead(PrototypeHead):
     The arguments are :class:`PrototypeHead`'s.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    terms: ClassVar[tuple[str, ...]] = ("loss_cls",)
+    terms = ("loss_cls",)
 
     def forward(
         self, student: ClassLogits, teacher: ClassLogits, views: ViewBatch

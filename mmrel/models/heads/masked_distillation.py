@@ -22,7 +22,7 @@ class MaskedDistillationHead(PrototypeHead):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"masks"})
-    terms: ClassVar[tuple[str, ...]] = ("loss_patch",)
+    terms = ("loss_patch",)
 
     def forward(
         self, student: ProjectedTokens, teacher: ProjectedTokens, views: ViewBatch

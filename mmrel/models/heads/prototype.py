@@ -1,13 +1,13 @@
 """What the distillation heads over prototypes share: temperatures and the centre."""
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmrel.models.heads.base import Head
 from mmrel.models.heads.center import RunningCenter
 from mmrel.models.heads.temperature import TemperatureSchedule
 
 
-class PrototypeHead(BaseModule):
+class PrototypeHead(Head):
     """A head that compares distributions over prototypes.
 
     Args:
@@ -29,7 +29,7 @@ class PrototypeHead(BaseModule):
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(neck, loss_weight, init_cfg)
         if student_temperature <= 0:
             raise ValueError(
                 f"student_temperature is {student_temperature}; it must be greater than 0 (0.1 is usual)"
@@ -37,8 +37,6 @@ class PrototypeHead(BaseModule):
         self.student_temperature = student_temperature
         self.teacher_temperature = TemperatureSchedule.build(teacher_temperature)
         self.center = RunningCenter(out_channels, center_momentum)
-        self.neck = neck
-        self.loss_weight = loss_weight
 
     def set_epoch(self, epoch: int) -> None:
         """Set the teacher temperature of this epoch (counted from 0)."""

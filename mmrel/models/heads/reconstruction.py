@@ -2,16 +2,16 @@
 
 from typing import ClassVar
 
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmrel.models.heads.base import Head
 from mmrel.ops.reconstruction import masked_l1
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch
 
 
 @MODELS.register_module()
-class ReconstructionHead(BaseModule):
+class ReconstructionHead(Head):
     """L1 distance to the clean crop where the student's crop was corrupted, and nowhere else.
 
     With m the corrupted pixels of *all* crops of this process, counted per channel::
@@ -27,14 +27,12 @@ class ReconstructionHead(BaseModule):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"corruption"})
-    terms: ClassVar[tuple[str, ...]] = ("loss_recon",)
+    terms = ("loss_recon",)
 
     def __init__(
         self, neck: str = "decoder", loss_weight: float = 1.0, init_cfg: dict | None = None
     ) -> None:
-        super().__init__(init_cfg)
-        self.neck = neck
-        self.loss_weight = loss_weight
+        super().__init__(neck, loss_weight, init_cfg)
 
     def forward(self, student: Tensor, teacher: None, views: ViewBatch) -> dict[str, Tensor]:
         """Loss of one batch.

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmrel.models.heads.base import Head
 from mmrel.models.outputs import RelationTokens
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice, sample_selected_tokens
@@ -20,7 +20,7 @@ from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch, cross_pairs
 
 
-class RelationHead(BaseModule):
+class RelationHead(Head):
     """What both heads share.
 
     Args:
@@ -39,13 +39,11 @@ class RelationHead(BaseModule):
         loss_weight: float = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(neck, loss_weight, init_cfg)
         check_temperature(teacher_temperature, "teacher_temperature")
         check_temperature(student_temperature, "student_temperature")
         self.teacher_temperature = teacher_temperature
         self.student_temperature = student_temperature
-        self.neck = neck
-        self.loss_weight = loss_weight
 
 
 class Crops(NamedTuple):
@@ -61,6 +59,8 @@ class Crops(NamedTuple):
 
     def sample(self, indices: Sequence[int], lattice: Tensor) -> Tensor:
         """Tokens ``(len(indices) * B, S*S, C)`` of these views on their lattices."""
+        # A view may take part in several pairs. Its tokens are not repeated: each lattice names the
+        # map that it reads.
         maps = torch.arange(len(self.tokens), device=self.tokens.device).view(len(self.boxes), -1)
         selected = torch.cat([maps[i] for i in indices])
         return sample_selected_tokens(self.tokens, selected, lattice, self.grid)
@@ -82,7 +82,7 @@ class SpatialRelationHead(RelationHead):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"geometry"})
-    terms: ClassVar[tuple[str, ...]] = ("loss_spatial",)
+    terms = ("loss_spatial",)
 
     def __init__(
         self,
@@ -165,8 +165,7 @@ class ChannelRelationHead(RelationHead):
         init_cfg: MMEngine's initialisation config.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
-    terms: ClassVar[tuple[str, ...]] = ("loss_channel",)
+    terms = ("loss_channel",)
 
     def __init__(
         self,
@@ -193,6 +192,8 @@ class ChannelRelationHead(RelationHead):
         """
         check_views(student, views)
         num_global = views.num_global
+        # One group per global view, since each has other teachers (all but itself); the local views
+        # share theirs, so they are one group.
         students = list(student.global_tokens.unflatten(0, (num_global, 1, -1)).unbind())
         targets = [tuple(q for q in range(num_global) if q != v) for v in range(num_global)]
         if student.local_tokens is not None:

@@ -55,12 +55,17 @@ class ClassAttention(nn.Module):
         """
         q = self._heads(self.q(query)) * self.scale
         keyed = torch.einsum("nhd,hdc->nhc", q, self._heads(self.k.weight, dim=0))
+        # The query attends to itself too. It is no row of the tokens, so its score and its value
+        # are added by hand rather than by a concatenation, which would copy all tokens.
         own = keyed @ query[:, :, None]
         scores = torch.cat([own, keyed @ tokens.transpose(1, 2)], dim=2)
+        # <q, W_k x + b_k>: the bias of the keys adds the same number to all scores of a head, so
+        # softmax does not see it. It stays for the parameter's gradient (0), which DDP waits for.
         scores = scores + (q * self._heads(self.k.bias)).sum(dim=2, keepdim=True)
         attention = scores.softmax(dim=2)
         mean = attention[:, :, :1] * query[:, None] + attention[:, :, 1:] @ tokens
         values = torch.einsum("nhc,hdc->nhd", mean, self._heads(self.v.weight, dim=0))
+        # The weights of a head sum to 1, hence the bias of the values comes through whole.
         return self.proj(values.flatten(1) + self.v.bias)
 
     def over_selected(self, query: Tensor, tokens: Tensor, indices: Tensor) -> Tensor:
@@ -79,6 +84,8 @@ class ClassAttention(nn.Module):
         keys, values = self._heads(self.k(tokens)[indices]), self._heads(self.v(tokens)[indices])
         own = (q * own_key).sum(dim=-1)[:, None].expand(len(indices), -1, -1)
         scores = torch.cat([own, (q[:, None] * keys).sum(dim=-1)], dim=1)
+        # Under autocast softmax gives float32 and the values are in half precision; without this
+        # the product would be promoted, with twice the memory of the largest tensor here.
         attention = scores.softmax(dim=1).to(values.dtype)[..., None]
         mean = attention[:, 0] * own_value + (attention[:, 1:] * values).sum(dim=1)
         return self.proj(mean.flatten(1))
@@ -180,11 +187,13 @@ class Aggregator(BaseModule):
         Returns:
             ``(n, N, C)``.
         """
+        # What a crop's gathered keys take: k rows per patch, and the patch's own query.
         entries = tokens[0].numel() * (indices.shape[2] + 1)
         crops = pieces(len(tokens), entries, tokens.device)
         return torch.cat([self._over_neighbours(tokens[i], indices[i]) for i in crops])
 
     def _over_neighbours(self, tokens: Tensor, indices: Tensor) -> Tensor:
+        # Indices count within a crop; one table of all crops needs them counted through.
         first = torch.arange(len(tokens), device=tokens.device) * tokens.shape[1]
         rows = (indices + first[:, None, None]).flatten(0, 1)
         query = self.cls_token[0]

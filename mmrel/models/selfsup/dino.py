@@ -1,6 +1,17 @@
-"""DINO: self-distillation with no labels (Caron et al., ICCV 2021, arXiv 2104.14294)."""
+"""DINO: self-distillation with no labels (Caron et al., ICCV 2021, arXiv 2104.14294).
 
-from mmrel.models.selfsup.self_supervised import Built
+One step::
+
+    views = augment(crops)                              # models/data_preprocessors/view_preprocessor.py
+    s, t = student(all crops), teacher(global crops)    # models/backbones/vit.py
+    s, t = logits(s.cls), logits(t.cls)                 # models/necks/projection.py
+    loss = mean over v != q of CE(t[q] - center, s[v])  # models/heads/distillation.py, ops/distillation.py
+    step(loss)                                          # engine/optimizers/selfsup_optim_wrapper.py
+    teacher = m teacher + (1 - m) student               # models/selfsup/student_teacher.py
+    center = c center + (1 - c) mean(t)                 # models/heads/center.py
+"""
+
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -19,10 +30,10 @@ class DINO(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(

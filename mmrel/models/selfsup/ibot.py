@@ -1,6 +1,18 @@
-"""iBOT: image BERT pre-training with online tokenizer (Zhou et al., ICLR 2022, arXiv 2111.07832)."""
+"""iBOT: image BERT pre-training with online tokenizer (Zhou et al., ICLR 2022, arXiv 2111.07832).
 
-from mmrel.models.selfsup.self_supervised import Built
+One step::
+
+    masks = blocks of patches, per global crop               # datasets/transforms/block_mask.py
+    views = augment(crops)                                   # models/data_preprocessors/view_preprocessor.py
+    s, t = student(all crops, masks), teacher(global crops)  # models/backbones/vit.py
+    s, t = logits of class tokens and of hidden patches      # models/necks/projection.py
+    loss_cls = mean over v != q of CE(t[q] - center, s[v])   # models/heads/distillation.py
+    loss_patch = CE(t - center, s) at hidden patches         # models/heads/masked_distillation.py
+    step(loss_cls + loss_patch)                              # engine/optimizers/selfsup_optim_wrapper.py
+    teacher and centers follow                               # models/selfsup/student_teacher.py
+"""
+
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -20,11 +32,11 @@ class IBOT(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        patch_head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        patch_head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(

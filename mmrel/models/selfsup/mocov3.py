@@ -2,11 +2,20 @@
 
 What differs from the public code: the teacher moves after the optimiser's step and not before the next loss. The
 sequence of updates is the same, each with the momentum of the iteration before.
+
+One step::
+
+    views = augment(crops)                              # models/data_preprocessors/view_preprocessor.py
+    s, t = student(both crops), teacher(both crops)     # models/backbones/mocov3_vit.py
+    q, k = predict(project(s.cls)), project(t.cls)      # models/necks/contrastive.py
+    loss = info_nce(q[0], k[1]) + info_nce(q[1], k[0])  # models/heads/contrastive.py, ops/contrastive.py
+    step(loss)                                          # engine/optimizers/selfsup_optim_wrapper.py
+    teacher = m teacher + (1 - m) student               # models/selfsup/student_teacher.py
 """
 
 from typing import ClassVar
 
-from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -27,10 +36,10 @@ class MoCoV3(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(

@@ -1,7 +1,16 @@
 """RelViT: "Where are my Neighbors? Exploiting Patches Relations in Self-Supervised Vision Transformer".
 
-Camporese, Izzo, Ballan, BMVC 2022, arXiv 2206.00481. Everything here follows the public code's scripts; the
-weighting and schedule of the paper's text could not be compared.
+Camporese, Izzo, Ballan, BMVC 2022, arXiv 2206.00481. Everything here follows the public code's scripts
+(github.com/guglielmocamporese/relvit).
+
+One step::
+
+    view = augment(crop), each patch by itself           # models/data_preprocessors/patch_augmenting.py
+    tokens = backbone(view), which sees no positions     # models/backbones/vit.py
+    patches = tokens in the order of the grid            # models/necks/patch_tokens.py
+    loss_rel = CE(scores of all pairs, how i lies to j)  # models/heads/patch_relation.py, ops/patch_pairs.py
+    loss_abs_pos = CE(logits of each patch, its place)   # models/heads/patch_relation.py, ops/patch_pairs.py
+    step(loss_rel + loss_abs_pos)                        # models/selfsup/self_supervised.py
 """
 
 from collections.abc import Mapping
@@ -9,24 +18,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mmrel.models.selfsup.self_supervised import Built, SelfSupervised
+from mmrel.models.contracts import GridBackbone, PartOrConfig, build_part
+from mmrel.models.heads.grid import build_grid_heads
+from mmrel.models.selfsup.self_supervised import SelfSupervised
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch
-
-
-def pretext_heads(head: Mapping[str, Built | None]) -> dict[str, Built]:
-    """The heads that are not switched off with ``None``.
-
-    Raises:
-        ValueError: none is left.
-    """
-    heads = {name: part for name, part in head.items() if part is not None}
-    if not heads:
-        raise ValueError(
-            f"all of RelViT's heads are None ({', '.join(head) or 'none was given'}), so there is nothing to "
-            "learn; give a relation and a position head, as the recipes do"
-        )
-    return heads
 
 
 @MODELS.register_module()
@@ -40,7 +36,8 @@ class RelViT(SelfSupervised):
     Args:
         backbone: ``mmrel.ViT`` with ``use_pos_embed=False``, ``mmrel.Swin`` or ``mmrel.T2TViT``.
         head: by any names: ``mmrel.PatchRelationHead`` and ``mmrel.PatchPositionHead`` (the method), or also
-            ``mmrel.PatchPairRegressionHead`` (its ablations). ``None`` switches a head off.
+            ``mmrel.PatchPairRegressionHead`` (its ablations). Their ``side`` and ``in_channels`` follow from the
+            backbone. ``None`` switches a head off.
         neck: ``mmrel.PatchTokens`` by default.
         data_preprocessor: ``mmrel.PatchAugmentingPreprocessor`` by default.
         init_cfg: MMEngine's initialisation config.
@@ -50,16 +47,17 @@ class RelViT(SelfSupervised):
 
     def __init__(
         self,
-        backbone: Built,
-        head: Mapping[str, Built | None],
-        neck: Built | None = None,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        head: Mapping[str, PartOrConfig | None],
+        neck: PartOrConfig | None = None,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        built = build_part(backbone, GridBackbone)
         super().__init__(
-            backbone=backbone,
+            backbone=built,
             neck=dict(patches=neck or dict(type="mmrel.PatchTokens")),
-            head=pretext_heads(head),
+            head=build_grid_heads(head, built),
             data_preprocessor=data_preprocessor or dict(type="mmrel.PatchAugmentingPreprocessor"),
             init_cfg=init_cfg,
         )

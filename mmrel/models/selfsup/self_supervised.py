@@ -13,22 +13,25 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel, ModuleDict
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmrel.models.contracts import (
+    BATCH_NEEDS,
+    KNOWN_NEEDS,
+    Backbone,
+    EpochAware,
+    ImageTokenNeck,
+    LossHead,
+    Neck,
+    Network,
+    PartOrConfig,
+    Parts,
+    build_part,
+    build_parts,
+)
+from mmrel.models.heads.base import weighted
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
-
-Built = dict[str, Any] | nn.Module
-
-KNOWN_NEEDS = frozenset({"masks", "geometry", "teacher_local", "corruption"})
-OF_THE_BATCH = {
-    "masks": "add mmrel.BlockMask to the pipeline",
-    "geometry": "use mmrel.MultiCrop and mmrel.PackViews",
-    "corruption": (
-        "add mmrel.DrawCorruption to the pipeline and use mmrel.CorruptingViewPreprocessor as data_preprocessor"
-    ),
-}
-"""What a head may need of a batch, by field of :class:`ViewBatch`, and where it comes from."""
 
 
 @MODELS.register_module()
@@ -38,11 +41,10 @@ class SelfSupervised(BaseModel):
     State-dict layout: ``backbone.*``, ``neck.<name>.*``, ``head.<name>.*``.
 
     Args:
-        backbone: gives :class:`TokenViews`, for instance ``mmrel.ViT``.
-        neck: named necks; each has ``student(tokens, views)``. One that reads a backbone without class token may
-            have ``image_token(tokens)``, which gives what stands for it.
-        head: named heads; each says in ``neck`` which neck it reads, in ``needs`` what the batch must
-            hold, in ``terms`` the losses that it returns, and has a ``loss_weight``.
+        backbone: a :class:`~mmrel.models.contracts.Backbone`, for instance ``mmrel.ViT``.
+        neck: named :class:`necks <mmrel.models.contracts.Neck>`. One that reads a backbone without class token may
+            be an :class:`~mmrel.models.contracts.ImageTokenNeck`, which makes what stands for it.
+        head: named :class:`heads <mmrel.models.contracts.LossHead>`.
         data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
         init_cfg: MMEngine's initialisation config.
     """
@@ -50,18 +52,22 @@ class SelfSupervised(BaseModel):
     local_crops: ClassVar[bool] = True
     """Whether the method can use local crops."""
 
+    backbone: Backbone
+    neck: Parts[Neck]
+    head: Parts[LossHead]
+
     def __init__(
         self,
-        backbone: Built,
-        neck: Mapping[str, Built],
-        head: Mapping[str, Built],
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: Mapping[str, PartOrConfig],
+        head: Mapping[str, PartOrConfig],
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor or dict(type="mmrel.ViewPreprocessor"), init_cfg)
-        self.backbone: Any = build_part(backbone)
-        self.neck: Any = ModuleDict({name: build_part(part) for name, part in neck.items()})
-        self.head: Any = ModuleDict({name: build_part(part) for name, part in head.items()})
+        self.backbone = build_part(backbone, Backbone)
+        self.neck = ModuleDict(build_parts(neck, Neck))
+        self.head = ModuleDict(build_parts(head, LossHead))
         self._check_heads()
         self.last_losses: dict[str, Tensor] = {}
         self.last_samples: tuple[int, ...] = ()
@@ -86,9 +92,9 @@ class SelfSupervised(BaseModel):
         raise ValueError(f"mode is {mode!r}; a self-supervised model knows 'loss' and 'tensor'")
 
     @property
-    def networks(self) -> dict[str, tuple[Any, Any]]:
-        """Backbone and necks of each network, by its name; the one to evaluate comes first."""
-        return {"student": (self.backbone, self.neck)}
+    def networks(self) -> dict[str, Network]:
+        """The networks by their names; the one to evaluate comes first."""
+        return {"student": Network(self.backbone, self.neck)}
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Features ``(B, C)`` for images ``(B, 3, H, W)``: class tokens or what stands for them."""
@@ -111,12 +117,12 @@ class SelfSupervised(BaseModel):
         tokens = backbone(images)
         if tokens.cls is None:
             for neck in necks.values():
-                if hasattr(neck, "image_token"):
+                if isinstance(neck, ImageTokenNeck):
                     return replace(tokens, cls=neck.image_token(tokens))
         return tokens
 
-    def select_network(self, network: str | None = None) -> tuple[Any, Any]:
-        """Backbone and necks of a network; ``None``: the one to evaluate."""
+    def select_network(self, network: str | None = None) -> Network:
+        """The network of that name; ``None``: the one to evaluate."""
         networks = self.networks
         if network is None:
             return next(iter(networks.values()))
@@ -141,13 +147,15 @@ class SelfSupervised(BaseModel):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """As the host does; keeps the named losses for whoever checks that they are finite."""
         total, log_vars = super().parse_losses(losses)
+        # The optimizer wrapper only gets the sum; for a message that names the term it needs the
+        # parts.
         self.last_losses = {k: v.detach() for k, v in log_vars.items() if "loss" in k}
         return total, log_vars
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the heads which epoch begins (counted from 0)."""
         for head in self.head.values():
-            if hasattr(head, "set_epoch"):
+            if isinstance(head, EpochAware):
                 head.set_epoch(epoch)
 
     def _student_tokens(self, views: ViewBatch) -> NetworkTokens:
@@ -158,7 +166,7 @@ class SelfSupervised(BaseModel):
         return NetworkTokens(global_tokens, self.backbone(views.local_crops))
 
     def _head_losses(
-        self, outputs: Mapping[str, tuple[Any, Any]], views: ViewBatch
+        self, outputs: Mapping[str, tuple[object, object]], views: ViewBatch
     ) -> dict[str, Tensor]:
         """All heads' losses, weighted, and statistics.
 
@@ -166,10 +174,9 @@ class SelfSupervised(BaseModel):
             outputs: the student's and the teacher's output of each neck.
             views: the batch.
         """
-        results = {}
+        results: dict[str, Tensor] = {}
         for head in self.head.values():
-            for key, value in head(*outputs[head.neck], views).items():
-                results[key] = value * head.loss_weight if "loss" in key else value
+            results |= weighted(head, head(*outputs[head.neck], views))
         return results
 
     def _needs(self, what: str) -> bool:
@@ -197,7 +204,7 @@ class SelfSupervised(BaseModel):
                 f"a training batch must be a ViewBatch, got {type(views).__name__}; "
                 "set data_preprocessor=dict(type='mmrel.ViewPreprocessor') and end the pipeline with mmrel.PackViews"
             )
-        for need, remedy in OF_THE_BATCH.items():
+        for need, remedy in BATCH_NEEDS.items():
             if self._needs(need) and getattr(views, need) is None:
                 raise ValueError(f"a head needs {need}, but the batch has none; {remedy}")
         if views.local_crops is not None and not self.local_crops:
@@ -205,11 +212,6 @@ class SelfSupervised(BaseModel):
                 f"the batch has {views.num_local} local views, but {type(self).__name__} uses global views only; "
                 "set num_local=0 in mmrel.MultiCrop"
             )
-
-
-def build_part(part: Built) -> Any:
-    """A module from its config, or as it is."""
-    return part if isinstance(part, nn.Module) else MODELS.build(part)
 
 
 @torch.no_grad()

@@ -1,9 +1,20 @@
 """SelfPatch: patch-level representation learning for ViTs (Yun et al., CVPR 2022, arXiv 2206.07990).
 
 Follows the official code, of which it keeps the wrap-around of neighbourhoods and the class centre over all crops.
+
+One step::
+
+    views = augment(crops)                                   # models/data_preprocessors/view_preprocessor.py
+    s, t = student(all crops), teacher(all crops)            # models/backbones/vit.py
+    near = per patch of t, its most similar neighbours       # ops/neighbours.py
+    image tokens, targets = aggregate(all), aggregate(near)  # models/necks/neighbour_aggregation.py
+    loss_cls = mean over v != q of CE(t[q] - center, s[v])   # models/heads/distillation.py
+    loss_patch = CE(targets - center, patches of s)          # models/heads/patch_distillation.py
+    step(loss_cls + 0.1 loss_patch)                          # engine/optimizers/selfsup_optim_wrapper.py
+    teacher and centers follow                               # models/selfsup/student_teacher.py
 """
 
-from mmrel.models.selfsup.self_supervised import Built, build_part
+from mmrel.models.contracts import PartOrConfig, ViTBackbone, build_part
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -26,14 +37,14 @@ class SelfPatch(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        head: Built,
-        patch_head: Built,
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        head: PartOrConfig,
+        patch_head: PartOrConfig,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        vit = build_part(backbone)
+        vit = build_part(backbone, ViTBackbone)
         if vit.cls_token is not None or vit.final_norm:
             raise ValueError(
                 "the backbone has a class token or a final norm, which SelfPatch does not use; build it with "

@@ -3,12 +3,24 @@
 An add-on: two relation heads, and a factor on the losses of the base that carries them. Over a base
 with m loss terms the total is ``(m + 2 - alpha - beta) / m * base + alpha * spatial + beta * channel``: the weights
 of all terms sum to m + 2 (with iBOT's two terms, 4). This reading for bases other than iBOT is ours.
+
+One step::
+
+    s, t, base = tokens of both networks, losses of the base    # models/selfsup/student_teacher.py
+    s, t = predict(project(s)), project(t)                      # models/necks/self_relation.py
+    where = lattice over the overlap of two crops               # ops/overlap.py
+    loss_spatial = CE of token-by-token relations at where      # models/heads/relation.py, ops/relation.py
+    loss_channel = CE of channel-by-channel relations           # models/heads/relation.py, ops/relation.py
+    step(factor base + alpha loss_spatial + beta loss_channel)  # engine/optimizers/selfsup_optim_wrapper.py
+    teacher and centers follow                                  # models/selfsup/student_teacher.py
 """
 
 import copy
 from typing import Any
 
-from mmrel.models.selfsup.self_supervised import Built, build_part
+from torch import nn
+
+from mmrel.models.contracts import PartOrConfig, ViTBackbone, build_part
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.ops.relation import check_heads
 from mmrel.registry import MODELS
@@ -38,7 +50,7 @@ class SERE(StudentTeacher):
 
     def __init__(
         self,
-        base: Built,
+        base: dict[str, Any] | StudentTeacher,
         alpha: float = 0.2,
         beta: float = 0.5,
         num_heads: int | None = None,
@@ -48,10 +60,10 @@ class SERE(StudentTeacher):
         channel_temperature: float = 0.1,
         local: bool | None = None,
         norm_cfg: dict[str, Any] | None = None,
-        data_preprocessor: Built | None = None,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        base = copy.deepcopy(base) if isinstance(base, StudentTeacher) else build_part(base)
+        base = copy.deepcopy(base) if isinstance(base, nn.Module) else MODELS.build(base)
         if not isinstance(base, StudentTeacher):
             raise TypeError(
                 f"base is {type(base).__name__}; SERE is carried by a student-teacher algorithm "
@@ -60,8 +72,9 @@ class SERE(StudentTeacher):
         weights = {SPATIAL: alpha, CHANNEL: beta}
         if min(weights.values()) < 0:
             raise ValueError(f"alpha is {alpha} and beta is {beta}; both must be at least 0")
-        num_heads = num_heads or base.backbone.num_heads
-        check_heads(base.backbone.embed_dims, num_heads)
+        backbone = build_part(base.backbone, ViTBackbone)
+        num_heads = num_heads or backbone.num_heads
+        check_heads(backbone.embed_dims, num_heads)
         heads: dict[str, dict[str, Any]] = {
             SPATIAL: dict(
                 type="mmrel.SpatialRelationHead",
@@ -76,17 +89,17 @@ class SERE(StudentTeacher):
         }
         neck = dict(
             type="mmrel.SelfRelation",
-            in_channels=base.backbone.embed_dims,
+            in_channels=backbone.embed_dims,
             local=base.local_crops if local is None else local,
             norm_cfg=norm_cfg or dict(type="SyncBN"),
         )
         used = [name for name, weight in weights.items() if weight > 0]
         reweight_base(base, alpha, beta)
         super().__init__(
-            backbone=base.backbone,
-            neck={**base.neck, **{name: neck for name in used}},
+            backbone=backbone,
+            neck={**dict(base.neck.items()), **{name: neck for name in used}},
             head={
-                **base.head,
+                **dict(base.head.items()),
                 **{name: dict(heads[name], neck=name, loss_weight=weights[name]) for name in used},
             },
             data_preprocessor=data_preprocessor or base.data_preprocessor,

@@ -2,11 +2,22 @@
 
 This is the third published form: one class token, corruption by groups of connected pixels, reconstruction and
 contrast, and a momentum teacher. The earlier forms, with rotation and learned task weights, are not offered.
+
+One step::
+
+    spots = groups of pixels to overwrite, per crop              # datasets/transforms/corruption.py
+    views = augment(crops); dirty = overwrite(views, spots)      # models/data_preprocessors/corrupting.py
+    s, t = student(dirty), teacher(views)                        # models/backbones/vit.py
+    q, k = project(s.cls), project(t.cls)                        # models/necks/contrastive.py
+    loss_contrast = info_nce(q[0], k[1]) + info_nce(q[1], k[0])  # models/heads/contrastive.py
+    pixels = decode(s.patches)                                   # models/necks/pixel_decoder.py
+    loss_recon = L1(pixels, views) at spots                      # models/heads/reconstruction.py
+    step(loss_contrast + alpha loss_recon); teacher follows      # models/selfsup/student_teacher.py
 """
 
 from typing import ClassVar
 
-from mmrel.models.selfsup.self_supervised import Built
+from mmrel.models.contracts import PartOrConfig
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 
@@ -32,12 +43,12 @@ class SiT(StudentTeacher):
 
     def __init__(
         self,
-        backbone: Built,
-        neck: Built,
-        decoder: Built,
-        head: Built,
+        backbone: PartOrConfig,
+        neck: PartOrConfig,
+        decoder: PartOrConfig,
+        head: PartOrConfig,
         alpha: float = 1.0,
-        data_preprocessor: Built | None = None,
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         if alpha < 0:

@@ -7,16 +7,43 @@ The teacher is an exponential moving average of the student (Mean Teacher, arXiv
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmrel.models.selfsup.self_supervised import Built, SelfSupervised, feature_std
+from mmrel.models.contracts import (
+    Committing,
+    Network,
+    PartOrConfig,
+    Parts,
+    TeachableBackbone,
+    TeachableNeck,
+    check_part,
+)
+from mmrel.models.selfsup.self_supervised import SelfSupervised, feature_std
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
 MAX_UNCOMMITTED = 64
+
+
+class TeacherNetwork(nn.Module):
+    """What follows the student: copies of its backbone and necks, never trained by gradients.
+
+    Args:
+        backbone: of the student.
+        neck: of the student.
+    """
+
+    backbone: TeachableBackbone
+    neck: Parts[TeachableNeck]
+
+    def __init__(self, backbone: TeachableBackbone, neck: Parts[TeachableNeck]) -> None:
+        super().__init__()
+        self.add_module("backbone", backbone.teacher_copy())
+        necks = {name: part.teacher_copy() for name, part in neck.items()}
+        self.add_module("neck", nn.ModuleDict(necks))
+        self.requires_grad_(False)
 
 
 @MODELS.register_module()
@@ -27,34 +54,36 @@ class StudentTeacher(SelfSupervised):
     ``teacher.neck.<name>.*``.
 
     Args:
-        backbone: gives :class:`TokenViews`, for instance ``mmrel.ViT``.
-        neck: named necks; each has ``student``, ``teacher`` and ``teacher_copy``.
-        head: named heads; each says in ``neck`` which neck it reads, in ``needs`` what the batch must
-            hold, in ``terms`` the losses that it returns, and has a ``loss_weight``.
+        backbone: a :class:`~mmrel.models.contracts.TeachableBackbone`, for instance ``mmrel.ViT``.
+        neck: named :class:`necks <mmrel.models.contracts.TeachableNeck>`.
+        head: named :class:`heads <mmrel.models.contracts.LossHead>`.
         data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
         init_cfg: MMEngine's initialisation config.
     """
 
+    backbone: TeachableBackbone
+    neck: Parts[TeachableNeck]
+
     def __init__(
         self,
-        backbone: Built,
-        neck: Mapping[str, Built],
-        head: Mapping[str, Built],
-        data_preprocessor: Built | None = None,
+        backbone: PartOrConfig,
+        neck: Mapping[str, PartOrConfig],
+        head: Mapping[str, PartOrConfig],
+        data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(backbone, neck, head, data_preprocessor, init_cfg)
-        necks = {name: part.teacher_copy() for name, part in self.neck.items()}
-        self.teacher: Any = nn.ModuleDict(
-            {"backbone": self.backbone.teacher_copy(), "neck": nn.ModuleDict(necks)}
-        ).requires_grad_(False)
+        check_part(self.backbone, TeachableBackbone)
+        for part in self.neck.values():
+            check_part(part, TeachableNeck)
+        self.teacher = TeacherNetwork(self.backbone, self.neck)
         self._check_teacher()
         self._uncommitted = 0
 
     @property
-    def networks(self) -> dict[str, tuple[Any, Any]]:
-        """Backbone and necks of the teacher and of the student."""
-        return {"teacher": (self.teacher.backbone, self.teacher.neck), **super().networks}
+    def networks(self) -> dict[str, Network]:
+        """The teacher, then the student."""
+        return {"teacher": Network(self.teacher.backbone, self.teacher.neck), **super().networks}
 
     def init_weights(self) -> None:
         """Initialise the student and copy it into the teacher."""
@@ -95,12 +124,15 @@ class StudentTeacher(SelfSupervised):
         self._uncommitted = 0
         teachers, students = zip(*self._teacher_pairs(), strict=True)
         _check_precision(teachers[0].dtype)
+        # `ok` lives on the device and is not read here: a skipped step keeps 1 and adds 0. One
+        # kernel over all tensors for each of the two, where a loop over parameters would launch
+        # hundreds.
         keep = torch.where(ok, torch.full_like(ok, momentum, dtype=teachers[0].dtype), 1.0)
         add = torch.where(ok, torch.full_like(ok, 1.0 - momentum, dtype=teachers[0].dtype), 0.0)
         torch._foreach_mul_(teachers, keep)
         torch._foreach_add_(teachers, torch._foreach_mul(students, add))
         for head in self.head.values():
-            if hasattr(head, "commit"):
+            if isinstance(head, Committing):
                 head.commit(ok)
 
     @torch.no_grad()

@@ -1,0 +1,26 @@
+# The bundled scenes for the quickstart's pretrainings, as tools/make_scenes.py writes them: the crops' loader, and k-NN
+# over the whole images, before the first epoch and after each.
+_base_ = ["./image_folders.py"]
+
+data_root = "data/scenes"
+
+train_dataloader = dict(
+    num_workers=0,
+    drop_last=True,
+    dataset=dict(data_root=data_root + "/classification/train"),
+)
+knn_pipeline = [
+    dict(type="mmrel.DecodeImage"),
+    dict(type="ResizeEdge", scale=48, backend="pillow", interpolation="bicubic"),
+    dict(type="PackInputs"),
+]
+labelled = dict(batch_size=125, num_workers=0)
+bank = dict(data_root=data_root + "/classification/train", pipeline=knn_pipeline)
+queries = dict(data_root=data_root + "/classification/val", pipeline=knn_pipeline)
+knn = dict(
+    bank_dataloader=dict(labelled, dataset=bank),
+    val_dataloader=dict(labelled, dataset=queries),
+    k=(20,),
+    at_start=True,
+    interval=1,
+)
