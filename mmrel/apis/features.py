@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mmrel.datasets.bad_samples import UnreadableImageError
-from mmrel.datasets.transforms.load import ByteImage, DecodeImage, to_rgb
+from mmrel.datasets.transforms.load import DecodeImage
+from mmrel.datasets.transforms.pixel_values import ByteImage, to_rgb
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.models.data_preprocessors import ViewPreprocessor
@@ -172,7 +173,7 @@ def _to_array(image: OneImage, index: int) -> ByteImage:
         return array
     if isinstance(image, Image.Image):
         try:
-            return np.array(to_rgb(ImageOps.exif_transpose(image)))
+            return np.array(to_rgb(image))
         except (OSError, ValueError) as error:
             name = getattr(image, "filename", "") or f"image {index}"
             raise UnreadableImageError(name, f"{type(error).__name__}: {error}") from error
