@@ -66,7 +66,20 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar=("HEIGHT", "WIDTH"),
         help="image size in pixels of the position embedding, where its grid is no square",
     )
+    for name in ("mean", "std"):
+        parser.add_argument(
+            f"--{name}",
+            type=float,
+            nargs=3,
+            metavar=("R", "G", "B"),
+            help=f"{name} that the images were normalised with (0-255 scale), where the file does not tell",
+        )
     return parser.parse_args(arguments)
+
+
+def numbers_of(values: list[float] | None) -> str:
+    """Three numbers, or that they are unknown."""
+    return "unknown" if values is None else " ".join(f"{value:g}" for value in values)
 
 
 def report(backbone: Backbone) -> str:
@@ -90,6 +103,7 @@ def report(backbone: Backbone) -> str:
         f"{meta['num_heads']} heads, MLP {meta['feedforward_channels']}",
         f"patch {meta['patch_size']}, grid {rows} x {cols} ({height} x {width} pixels), positions "
         f"resized by '{meta['pos_interpolation'] or 'unknown'}'",
+        f"images normalised with mean {numbers_of(meta['mean'])}, deviation {numbers_of(meta['std'])}",
         ", ".join(f"{'with' if there else 'without'} {part}" for part, there in parts.items()),
         f"mapped: {len(backbone.state)} tensors, {numbers:,} numbers",
     ]
@@ -108,8 +122,10 @@ def run(options: argparse.Namespace) -> Backbone:
     if options.full and options.to:
         raise ValueError("--full writes mmrel's names, --to another project's. Give one of them.")
     if options.full:
+        if options.mean or options.std:
+            raise ValueError("--mean and --std go with a backbone. Leave them out with --full.")
         return convert_full(options.source, options.output, **settings)
-    settings["network"] = options.network
+    settings |= {"network": options.network, "mean": options.mean, "std": options.std}
     if options.to:
         return convert_to_official(options.source, options.output, options.to, **settings)
     return convert(options.source, options.output, **settings)

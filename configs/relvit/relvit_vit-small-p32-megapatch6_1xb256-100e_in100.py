@@ -29,7 +29,7 @@ val_dataloader = dict(
     dataset=dict(
         pipeline=[
             dict(type="mmrel.DecodeImage"),
-            _base_.whole,
+            *_base_.whole,
             dict(type="mmrel.DrawMegaPatches", patch_size=32, count=6),
             dict(type="mmrel.PackViews", patch_size=32),
         ],

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmrel.checkpoints.config_text import as_normalization
 from mmrel.checkpoints.containers import (
     Contents,
     Network,
@@ -86,9 +87,11 @@ def load_backbone(
         The tensors (``'layers.0.ln1.weight'``, float32), and the meta: ``arch``, ``embed_dims``, ``num_layers``,
         ``num_heads``, ``feedforward_channels``, ``patch_size``, ``img_size`` (side, or [height, width]),
         ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``'dino'`` or
-        ``'size'``: the rule that the weights were trained with), ``method``, ``epoch``, ``iter``, ``source`` (name
-        of the training's or the project's file) and ``network``. What a file does not tell is ``None``: ``epoch``,
-        ``iter``, ``network`` and, for mmpretrain's own files, ``pos_interpolation`` and ``method``.
+        ``'size'``: the rule that the weights were trained with), ``mean`` and ``std`` (of R, G and B, 0-255 scale: what
+        the images were normalised with), ``method``, ``epoch``, ``iter``, ``source`` (name of the training's or the
+        project's file) and ``network``. What a file does not tell is ``None``: ``epoch``, ``iter``, ``network``; for
+        timm's and RelViT's official files ``mean`` and ``std``, which differ from model to model; and, for mmpretrain's
+        own files, ``pos_interpolation`` and ``method``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -106,6 +109,8 @@ def read_backbone_file(
     allow_extra: Sequence[str] = (),
     num_heads: int | None = None,
     img_size: ImgSize = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Backbone:
     """As :func:`load_backbone`, with everything that is worth a report.
 
@@ -116,8 +121,11 @@ def read_backbone_file(
         allow_extra: shell patterns (``'adapter.*'``) of unknown keys to leave out all the same.
         num_heads: attention heads, where the file does not tell them.
         img_size: side or (height, width) in pixels that the positions were made for, where their grid is no square.
+        mean: of R, G and B on the 0-255 scale, that the images were normalised with, where the file does not tell it.
+        std: likewise.
     """
     source = str(path)
+    given = given_normalization(mean, std)
     if network not in (None, *NETWORKS):
         raise ValueError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}, or None.")
     contents = open_contents(read_checkpoint(path), source)
@@ -129,6 +137,7 @@ def read_backbone_file(
     state, notes = as_float32(mapped, Path(path))
     check_shapes(state, source)
     meta = describe_any(scheme, contents, state, num_heads, img_size)
+    meta |= given
     meta["network"] = _network_name(found, meta, network, source)
     meta.setdefault("source", Path(path).name)
     notes += _notes(scheme, contents, found, meta, layout)
@@ -226,6 +235,24 @@ def describe_any(
     return meta
 
 
+def given_normalization(
+    mean: Sequence[float] | None, std: Sequence[float] | None
+) -> dict[str, list[float]]:
+    """Mean and deviation as a meta holds them; empty if they are not given.
+
+    Raises:
+        ValueError: one is given alone, or they are not three numbers each, deviations above 0.
+    """
+    if mean is None and std is None:
+        return {}
+    known = as_normalization(mean, std)
+    if known is None:
+        raise ValueError(
+            f"mean is {mean} and std is {std}; give both, three numbers each (R, G, B on the 0-255 scale), std above 0."
+        )
+    return {"mean": list(known.mean), "std": list(known.std)}
+
+
 def _network_name(
     found: Network, meta: Mapping[str, Any], wanted: str | None, source: str
 ) -> str | None:
@@ -242,6 +269,11 @@ def _notes(
     scheme: Layout, contents: Contents, found: Network, meta: Mapping[str, Any], asked: str
 ) -> list[str]:
     notes = []
+    if meta["mean"] is None:
+        notes.append(
+            "The file does not tell the mean and deviation that its images were normalised with; features are computed "
+            "with ImageNet's unless --mean and --std (mean=, std=) give others (127.5 each for many of timm's)."
+        )
     if asked == "auto" and scheme.name in LOOK_ALIKE and found.name == "single":
         notes.append(
             f"A plain ViT looks alike in {', '.join(LOOK_ALIKE)}; it is taken as {scheme.name}'s. --from tells "

@@ -10,8 +10,10 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 OTHER_IMAGES = frozenset(
-    ".heic .heif .hif .jxl .avif .avifs .jp2 .j2k .j2c .jpx .jpf .webp .tga .psd .exr .hdr .ico .svg .eps .pcx .qoi "
-    ".dds .pfm .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .dcm .fits .nii .npy .h5 .tar .zip .jpg_large".split()
+    """
+    .heic .heif .hif .jxl .avif .avifs .jp2 .j2k .j2c .jpx .jpf .webp .tga .psd .exr .hdr .ico .svg .eps .pcx .qoi .dds
+    .pfm .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .dcm .fits .nii .npy .h5 .tar .zip
+    """.split()  # noqa: SIM905
 )
 """Endings of images, and of what holds images, that may be in a folder and are not decoded everywhere."""
 
@@ -49,7 +51,9 @@ def list_files(folder: str, is_image: Callable[[str], bool]) -> Listing:
     return listing
 
 
-def list_classes(folder: str, is_image: Callable[[str], bool]) -> tuple[dict[str, list[str]], Listing]:
+def list_classes(
+    folder: str, is_image: Callable[[str], bool]
+) -> tuple[dict[str, list[str]], Listing]:
     """The images in each folder of the first level, sorted by its name, and everything else.
 
     Args:
@@ -60,14 +64,21 @@ def list_classes(folder: str, is_image: Callable[[str], bool]) -> tuple[dict[str
         paths relative to ``folder`` by class, empty classes too; and the whole listing.
     """
     listing = list_files(folder, is_image)
-    with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if not _is_hidden(e) and _is_folder(e))
-    classes: dict[str, list[str]] = {name: [] for name in names if name not in listing.dead}
+    names = [name for name in class_folders(folder) if name not in listing.dead]
+    classes: dict[str, list[str]] = {name: [] for name in names}
     for path in listing.images:
         name, slash, _ = path.partition("/")
         if slash:
             classes[name].append(path)
     return classes, listing
+
+
+def class_folders(folder: str) -> list[str]:
+    """Sorted names of the folders of the first level."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if not _is_hidden(entry) and _is_folder(entry)
+        )
 
 
 def announce(root: str, listing: Listing, lying_loose: int = 0) -> None:
@@ -144,5 +155,5 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
+    status = Path(folder).stat()
     return status.st_dev, status.st_ino

@@ -32,16 +32,21 @@ train_dataloader = dict(
         ],
     ),
 )
-# The pretext loss on held-out images, their central square, without patch augmentation.
-whole = dict(
-    type="mmrel.MultiCrop",
-    num_global=1,
-    num_local=0,
-    global_scale=(1.0, 1.0),
-    ratio=(1.0, 1.0),
-    flip_prob=0.0,
-    interpolation="bilinear",
-)
+# The pretext loss on held-out images without patch augmentation: short side 256, central 224 (README of the official
+# code), all of which is then one view.
+whole = [
+    dict(type="ResizeEdge", scale=256, edge="short", **bilinear),
+    dict(type="CenterCrop", crop_size=224),
+    dict(
+        type="mmrel.MultiCrop",
+        num_global=1,
+        num_local=0,
+        global_scale=(1.0, 1.0),
+        ratio=(1.0, 1.0),
+        flip_prob=0.0,
+        interpolation="bilinear",
+    ),
+]
 val_dataloader = dict(
     train_dataloader,
     sampler=dict(type="mmrel.KeyedSampler", shuffle=False),
@@ -50,7 +55,7 @@ val_dataloader = dict(
         data_root=data_root + "/val",
         pipeline=[
             dict(type="mmrel.DecodeImage"),
-            whole,
+            *whole,
             dict(type="mmrel.PackViews", patch_size=32),
         ],
     ),

@@ -52,10 +52,10 @@ class _Frame:
 
 @dataclass(frozen=True)
 class Scans:
-    """Where the coded data are: the first byte of the first scan, the end marker, and the kind."""
+    """Where the coded data are: the first byte of the first scan, the markers that end scans, and the kind."""
 
     start: int
-    end: int
+    ends: tuple[int, ...]
     progressive: bool
 
 
@@ -73,9 +73,10 @@ def check_structure(data: bytes) -> Scans | None:
     """
     array = np.frombuffer(data, np.uint8)
     places = np.flatnonzero((array[:-1] == 0xFF) & (array[1:] != 0))
-    position, frame, interval, start = 2, None, 0, 0
+    position, frame, interval = 2, None, 0
+    start, ends = 0, []
     while True:
-        position = _next_marker(data, position, strict=start > 0)
+        position = _next_marker(data, position, strict=bool(ends))
         code = data[position + 1]
         if code == EOI:
             break
@@ -91,11 +92,12 @@ def check_structure(data: bytes) -> Scans | None:
             components = _count_scan(frame, body)
             start = start or position
             position = _end_of_scan(array, places, position, frame, components, interval)
-    if frame is None or not start:
+            ends.append(position)
+    if frame is None or not ends:
         return None
     if any(missing.any() for missing in frame.missing.values()):
         raise ValueError("the file is cut: its last scans are missing")
-    return Scans(start, position, frame.progressive)
+    return Scans(start, tuple(ends), frame.progressive)
 
 
 def check_length(
@@ -117,15 +119,17 @@ def check_length(
     Raises:
         ValueError: the data end before the picture does, or go on after it.
     """
+    end = scans.ends[-1]
     gray = last_corner is None or _is_gray(image[last_corner])
-    if not gray and all(data.find(run, scans.start, scans.end) < 0 for run in RUNS):
+    if not gray and all(data.find(run, scans.start, end) < 0 for run in RUNS):
         return
-    longer = decode(data[: scans.end] + SURPLUS + data[scans.end :])
+    parts = [data[a:b] for a, b in zip((0, *scans.ends), (*scans.ends, None), strict=True)]
+    longer = decode(SURPLUS.join(parts))
     if not np.array_equal(longer, image):
         raise ValueError("the file is cut or damaged: its coded data end before the picture does")
-    if scans.progressive or gray or scans.end - SHORTAGE <= scans.start:
+    if scans.progressive or gray or end - SHORTAGE <= scans.start:
         return
-    shorter = decode(data[: scans.end - SHORTAGE] + data[scans.end :])
+    shorter = decode(data[: end - SHORTAGE] + data[end:])
     if np.array_equal(shorter, image):
         raise ValueError("the file is damaged: its coded data go on after the picture's end")
 

@@ -91,7 +91,9 @@ class DecodeImage(BaseTransform):
         self.max_pixels = max_pixels
         # A text other than 'auto' is refused there, with the values allowed.
         bits: Any = None if bit_depth == "auto" else bit_depth
-        self.depth = PixelDepth(bits, None if value_range is None else (value_range[0], value_range[1]))
+        self.depth = PixelDepth(
+            bits, None if value_range is None else (value_range[0], value_range[1])
+        )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape`` (height, width)."""
@@ -142,7 +144,9 @@ class DecodeImage(BaseTransform):
         bits, values = self.depth.bits, self.depth.value_range
         parts = [f"16-bit values are taken to have {bits} significant bits"] if bits else []
         if values is not None:
-            parts.append(f"other values are mapped from {values[0]:g} ... {values[1]:g} to 0 ... 255")
+            parts.append(
+                f"other values are mapped from {values[0]:g} ... {values[1]:g} to 0 ... 255"
+            )
         return " and ".join(parts)
 
     def _decode(self, data: bytes) -> ByteImage:
@@ -165,9 +169,22 @@ class DecodeImage(BaseTransform):
         return pixels
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(mode={self.mode!r}, min_side={self.min_side}, depth={self.depth})"
-        )
+        return f"{type(self).__name__}(mode={self.mode!r}, min_side={self.min_side}, depth={self.depth})"
+
+
+def share_depth(reference: Any, other: Any) -> None:
+    """Let a data set read values of more than 8 bits as another one does, whatever its own files suggest."""
+    sources, targets = (
+        [t for t in _transforms(dataset) if isinstance(t, DecodeImage)]
+        for dataset in (reference, other)
+    )
+    for source in sources[:1]:
+        for target in targets:
+            target.depth = source.depth
+
+
+def _transforms(dataset: Any) -> Sequence[Any]:
+    return getattr(getattr(dataset, "pipeline", None), "transforms", ())
 
 
 def check_mode(mode: str) -> None:

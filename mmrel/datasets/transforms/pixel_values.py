@@ -78,8 +78,9 @@ def to_rgb(
         depth: what to do with values of more than 8 bits; ``None``: judge by this image.
         data: the file's content, without which colours of 16 bits keep their upper 8.
     """
-    orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    # First, since reading the EXIF data of a PNG file loads its pixels, reduced to 8 bits.
     values = wide_values(image, data)
+    orientation = image.getexif().get(ORIENTATION_TAG, 1)
     if values is not None:
         image = Image.fromarray((depth or PixelDepth()).to_bytes(values))
         image.getexif()[ORIENTATION_TAG] = orientation
@@ -159,21 +160,24 @@ def _is_unsigned_gray(image: Image.Image) -> bool:
 
 def _raw_mode(image: Image.Image) -> str:
     """How the values lie in the file, in Pillow's words; empty once the pixels are loaded."""
-    tile = getattr(image, "tile", None)
-    if not isinstance(image, ImageFile) or not tile:
-        return ""
-    arguments = tile[0][3]
+    arguments = _tile_arguments(image)
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
+
+
+def _tile_arguments(image: Image.Image) -> Any:
+    """What Pillow notes for the decoder of a file that is not yet loaded."""
+    tile = image.tile if isinstance(image, ImageFile) else ()
+    return tile[0][3] if tile else None
 
 
 def _has_wide_colors(image: Image.Image) -> bool:
     if image.mode not in ("RGB", "RGBA", "RGBX", "LA"):
         return False
     if image.format == "PPM":
-        tile = getattr(image, "tile", None)
+        arguments = _tile_arguments(image)
         # Pillow scales other maxima than 65535 as the header says.
-        return bool(tile) and isinstance(tile[0][3], tuple) and tile[0][3][-1] == 65535
+        return isinstance(arguments, tuple) and arguments[-1:] == (65535,)
     bits = max(tiff_tag(image, BITS_PER_SAMPLE), default=8)
     return bits == 16 or re.search(";16", _raw_mode(image)) is not None
 

@@ -26,7 +26,7 @@ from mmrel.models.backbones.pretrained import (
 )
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
-from mmrel.structures import TokenViews
+from mmrel.structures import Normalization, TokenViews
 
 
 def check_arch(arch: str | dict[str, int], known: Collection[str] | None = None) -> None:
@@ -98,7 +98,13 @@ class ViT(VisionTransformer):
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``.
+
+    Attributes:
+        normalization: mean and deviation of the images that the weights were trained on, where known; the network
+            does not apply it.
     """
+
+    normalization: Normalization | None = None
 
     def __init__(
         self,
