@@ -159,7 +159,12 @@ def test_upstream__published_values(path: Path) -> None:
     assert "mmrel.DrawPatchAugmentation" not in held_out
     assert held_out.get("mmrel.DrawMegaPatches") == mega
     if image == 224:
-        assert list(held_out)[:4] == ["mmrel.DecodeImage", "ResizeEdge", "CenterCrop", "mmrel.MultiCrop"]
+        assert list(held_out)[:4] == [
+            "mmrel.DecodeImage",
+            "ResizeEdge",
+            "CenterCrop",
+            "mmrel.MultiCrop",
+        ]
     checkpoint = config.default_hooks.checkpoint
     assert (checkpoint.save_best, checkpoint.rule) == ("held_out/total", "less")
     assert not {"teacher_update", "last_layer_freeze"} & set(config.default_hooks)

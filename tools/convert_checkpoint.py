@@ -15,6 +15,7 @@ it. Nothing stored in the file is executed. See docs/checkpoints.md.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from mmrel.checkpoints import Backbone, convert, convert_full, convert_to_official
 from mmrel.checkpoints.convert import NETWORKS
@@ -77,9 +78,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def numbers_of(values: list[float] | None) -> str:
-    """Three numbers, or that they are unknown."""
-    return "unknown" if values is None else " ".join(f"{value:g}" for value in values)
+def normalization_of(meta: dict[str, Any]) -> str:
+    """Mean and deviation of the images, or that the file does not tell them."""
+    if meta["mean"] is None:
+        return "unknown, so ImageNet's unless --mean and --std say otherwise (127.5 each for many of timm's)"
+    mean, std = (" ".join(f"{value:g}" for value in meta[name]) for name in ("mean", "std"))
+    return f"mean {mean}, deviation {std}"
 
 
 def report(backbone: Backbone) -> str:
@@ -103,7 +107,7 @@ def report(backbone: Backbone) -> str:
         f"{meta['num_heads']} heads, MLP {meta['feedforward_channels']}",
         f"patch {meta['patch_size']}, grid {rows} x {cols} ({height} x {width} pixels), positions "
         f"resized by '{meta['pos_interpolation'] or 'unknown'}'",
-        f"images normalised with mean {numbers_of(meta['mean'])}, deviation {numbers_of(meta['std'])}",
+        f"images normalised with: {normalization_of(meta)}",
         ", ".join(f"{'with' if there else 'without'} {part}" for part, there in parts.items()),
         f"mapped: {len(backbone.state)} tensors, {numbers:,} numbers",
     ]

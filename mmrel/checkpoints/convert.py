@@ -269,11 +269,6 @@ def _notes(
     scheme: Layout, contents: Contents, found: Network, meta: Mapping[str, Any], asked: str
 ) -> list[str]:
     notes = []
-    if meta["mean"] is None:
-        notes.append(
-            "The file does not tell the mean and deviation that its images were normalised with; features are computed "
-            "with ImageNet's unless --mean and --std (mean=, std=) give others (127.5 each for many of timm's)."
-        )
     if asked == "auto" and scheme.name in LOOK_ALIKE and found.name == "single":
         notes.append(
             f"A plain ViT looks alike in {', '.join(LOOK_ALIKE)}; it is taken as {scheme.name}'s. --from tells "

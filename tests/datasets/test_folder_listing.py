@@ -59,7 +59,10 @@ def test_folder__other_files_are_worth_no_warning(tmp_path: Path) -> None:
     with log_lines(logging.INFO) as lines, log_lines() as warnings:
         ImageFolder(str(tmp_path), pipeline=DECODE)
     assert not warnings
-    assert sum("2 files skipped (1 .txt, 1 .json)" in x or "(1 .json, 1 .txt)" in x for x in lines) == 1
+    assert (
+        sum("2 files skipped (1 .txt, 1 .json)" in x or "(1 .json, 1 .txt)" in x for x in lines)
+        == 1
+    )
 
 
 @pytest.mark.parametrize("with_label", [True, False])
@@ -69,7 +72,7 @@ def test_folder__hidden_files_and_folders_do_not_count(tmp_path: Path, with_labe
     make(tmp_path, "dog/.ipynb_checkpoints/d.jpg", "cat/.DS_Store", "cat/Thumbs.db")
     dataset = ImageFolder(str(tmp_path), with_label=with_label, pipeline=DECODE)
     assert names(dataset) == ["cat/a.jpg", "dog/b.jpg"]
-    assert dataset.CLASSES == (("cat", "dog") if with_label else None)
+    assert (("cat", "dog") if with_label else None) == dataset.CLASSES
 
 
 @pytest.mark.parametrize("with_label", [True, False])

@@ -86,13 +86,17 @@ def test_cut_progressive__is_refused(tmp_path: Path, mode: str, scans: int) -> N
     parts = content.split(b"\xff\xda")
     assert len(parts) == 11
     cut = b"\xff\xda".join(parts[: scans + 1])[:-40] + END
-    with pytest.raises(UnreadableImageError, match="last scans are missing|incomplete|stray|marker"):
+    with pytest.raises(
+        UnreadableImageError, match="last scans are missing|incomplete|stray|marker"
+    ):
         decode(tmp_path / "x.jpg", cut, mode)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("filling", ["zeros", "ones", "random", "removed"])
-@pytest.mark.parametrize("options", [{"quality": 85}, {"progressive": True}, {"restart_marker_blocks": 5}])
+@pytest.mark.parametrize(
+    "options", [{"quality": 85}, {"progressive": True}, {"restart_marker_blocks": 5}]
+)
 def test_damaged_in_the_middle__is_refused(
     tmp_path: Path, mode: str, filling: str, options: dict
 ) -> None:
@@ -112,7 +116,9 @@ def test_damaged_in_the_middle__is_refused(
     }[filling]
     for place in (0.3, 0.5, 0.7):
         start = int(place * len(content))
-        assert refused(tmp_path / "x.jpg", content[:start] + filler + content[start + length :], mode)
+        assert refused(
+            tmp_path / "x.jpg", content[:start] + filler + content[start + length :], mode
+        )
 
 
 @pytest.mark.parametrize("mode", MODES)

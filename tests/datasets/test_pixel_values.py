@@ -95,7 +95,9 @@ def test_color__alpha_is_dropped(tmp_path: Path, color_type: int, planes: list[i
     content = png16(np.concatenate([colors, opaque], axis=-1), color_type)
     image = decode(tmp_path / "x.png", content, bit_depth=12)
     # OpenCV writes the planes of grey and alpha as it likes; the colours are what counts.
-    assert (image == colors[..., planes] >> 4).all() if color_type == 6 else image.shape == (32, 32, 3)
+    assert (
+        (image == colors[..., planes] >> 4).all() if color_type == 6 else image.shape == (32, 32, 3)
+    )
 
 
 def test_color__upright(tmp_path: Path) -> None:
@@ -104,7 +106,12 @@ def test_color__upright(tmp_path: Path) -> None:
     exif[0x0112] = 6
     blob = exif.tobytes()[6:]
     content = png16(values, 2)
-    chunk = struct.pack(">I", len(blob)) + b"eXIf" + blob + struct.pack(">I", zlib.crc32(b"eXIf" + blob))
+    chunk = (
+        struct.pack(">I", len(blob))
+        + b"eXIf"
+        + blob
+        + struct.pack(">I", zlib.crc32(b"eXIf" + blob))
+    )
     image = decode(tmp_path / "x.png", content[:33] + chunk + content[33:])
     assert (image == np.rot90(values, -1) >> 4).all()
 
@@ -120,7 +127,9 @@ def test_dataset__one_depth_for_dark_and_bright(tmp_path: Path) -> None:
 
 def test_dataset__float_and_signed_values_have_one_range(tmp_path: Path) -> None:
     images = [np.full((4, 4), v, np.float32) for v in (-1.0, 0.0, 3.0)]
-    root = folder(tmp_path, {f"{i}.tif": encoded(Image.fromarray(a), "TIFF") for i, a in enumerate(images)})
+    root = folder(
+        tmp_path, {f"{i}.tif": encoded(Image.fromarray(a), "TIFF") for i, a in enumerate(images)}
+    )
     assert [dataset(root)[i]["img"].max() for i in range(3)] == [0, 64, 255]
     given = dataset(root, value_range=(0, 6))
     assert [given[i]["img"].max() for i in range(3)] == [0, 0, 128]
@@ -144,13 +153,19 @@ def test_signed_bytes__are_refused(tmp_path: Path) -> None:
 
 
 def test_value_above_the_depth__is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImageError, match="value 4095 does not fit into the 10 bits .* bit_depth=12"):
+    with pytest.raises(
+        UnreadableImageError, match="value 4095 does not fit into the 10 bits .* bit_depth=12"
+    ):
         decode(tmp_path / "x.png", png16(ramp(12)), bit_depth=10)
 
 
-@pytest.mark.parametrize("options", [{"bit_depth": 11}, {"bit_depth": "12"}, {"value_range": (1, 1)}])
+@pytest.mark.parametrize(
+    "options", [{"bit_depth": 11}, {"bit_depth": "12"}, {"value_range": (1, 1)}]
+)
 def test_options__are_checked(options: dict) -> None:
-    with pytest.raises(ValueError, match=r"bit_depth is .*choose 'auto' or one of 8, 10|value_range is \(1, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"bit_depth is .*choose 'auto' or one of 8, 10|value_range is \(1, 1\)"
+    ):
         DecodeImage(**options)
 
 
