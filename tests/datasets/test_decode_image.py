@@ -219,7 +219,12 @@ def test_decode__max_pixels_counts_and_not_pillow_s_limit(
 def test_decode__many_bands_are_named(tmp_path: Path, bands: int) -> None:
     """Satellite images: the reason tells that it is a TIFF file of a form that cannot be read."""
     tifffile = pytest.importorskip("tifffile")
-    tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 8, bands), np.uint8), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        np.zeros((8, 8, bands), np.uint8),
+        photometric="minisblack",
+        planarconfig="contig",
+    )
     with pytest.raises(UnreadableImageError, match=r"x\.tif: .*as TIFF: .*"):
         DecodeImage()({"img_path": str(tmp_path / "x.tif")})
 

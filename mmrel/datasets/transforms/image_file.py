@@ -6,6 +6,7 @@ here is an argument, so files are opened by the decoders that Pillow has registe
 
 import io
 import struct
+from math import inf
 
 from PIL import Image, UnidentifiedImageError, features
 from PIL.ImageFile import ImageFile
@@ -81,6 +82,9 @@ def _check(image: ImageFile, max_pixels: int) -> None:
             f"{image.width} x {image.height} is more than {max_pixels} pixels; raise max_pixels of "
             "mmrel.DecodeImage if it is meant to be that large"
         )
+    if image.format == "TIFF" and image.width * image.height > (Image.MAX_IMAGE_PIXELS or inf):
+        # Otherwise Pillow's plugin applies that limit when it makes room for the pixels.
+        image.im = Image.core.new(image.mode, getattr(image, "_tile_size", image.size))
     if image.mode == "L" and SIGNED in tiff_tag(image, SAMPLE_FORMAT):
         raise ValueError("its values are signed bytes, which Pillow would take for unsigned ones")
 
