@@ -74,7 +74,8 @@ def check_structure(data: bytes) -> Scans | None:
     array = np.frombuffer(data, np.uint8)
     places = np.flatnonzero((array[:-1] == 0xFF) & (array[1:] != 0))
     position, frame, interval = 2, None, 0
-    start, ends = 0, []
+    start = 0
+    ends: list[int] = []
     while True:
         position = _next_marker(data, position, strict=bool(ends))
         code = data[position + 1]
