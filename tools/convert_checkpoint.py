@@ -20,6 +20,7 @@ from typing import Any
 from mmrel.checkpoints import Backbone, convert, convert_full, convert_to_official
 from mmrel.checkpoints.convert import NETWORKS
 from mmrel.checkpoints.layouts import OFFICIAL
+from mmrel.launch.arguments import add_normalization
 
 TARGETS = ("timm", "dino")
 
@@ -67,14 +68,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar=("HEIGHT", "WIDTH"),
         help="image size in pixels of the position embedding, where its grid is no square",
     )
-    for name in ("mean", "std"):
-        parser.add_argument(
-            f"--{name}",
-            type=float,
-            nargs=3,
-            metavar=("R", "G", "B"),
-            help=f"{name} that the images were normalised with (0-255 scale), where the file does not tell",
-        )
+    add_normalization(parser)
     return parser.parse_args(arguments)
 
 

@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from mmrel.launch.arguments import positive
+from mmrel.launch.arguments import add_normalization, positive
 from mmrel.utils import UsageError
 
 
@@ -61,14 +61,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         help="significant bits of 16-bit images (default: found from a sample of them)",
     )
-    for name in ("mean", "std"):
-        parser.add_argument(
-            f"--{name}",
-            type=float,
-            nargs=3,
-            metavar=("R", "G", "B"),
-            help=f"{name} to normalise with (0-255 scale), where the backbone's file does not tell",
-        )
+    add_normalization(parser)
     return parser.parse_args(arguments)
 
 

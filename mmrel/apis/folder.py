@@ -115,20 +115,14 @@ def extract_folder(
         ],
     )
     loader = build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset))
-    all_names = [_relative(loader.dataset, i) for i in range(len(loader.dataset))]  # type: ignore[arg-type]
+    all_names = _relative_paths(loader.dataset)
     listed = _listed_classes(folder, all_names, classes)
     run = uuid.uuid4().hex
     connect_bad_sample_log(loader.dataset, unreadable_list, run)
     features, kept = _extract(backbone, loader, feature, progress or (lambda done, count: None))
     names = [all_names[index] for index in kept]
-    bad = read_bad_samples(unreadable_list, run)
-    return FolderFeatures(
-        features=features,
-        labels=_labels(names, listed),
-        classes=listed,
-        paths=tuple(names),
-        unreadable=tuple((entry["path"], entry["reason"]) for entry in bad),
-    )
+    bad = tuple((e["path"], e["reason"]) for e in read_bad_samples(unreadable_list, run))
+    return FolderFeatures(features, _labels(names, listed), listed, tuple(names), bad)
 
 
 def _extract(
@@ -155,9 +149,9 @@ def _own(samples: list[Any], first: int) -> list[int]:
     return [row for row, sample in enumerate(samples) if sample.sample_idx == first + row]
 
 
-def _relative(dataset: Any, index: int) -> str:
-    path = Path(dataset.get_data_info(index)["img_path"])
-    return path.relative_to(dataset.img_prefix).as_posix()
+def _relative_paths(dataset: Any) -> list[str]:
+    paths = (Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset)))
+    return [path.relative_to(dataset.img_prefix).as_posix() for path in paths]
 
 
 def _listed_classes(folder: Path, paths: list[str], given: Sequence[str] | None) -> tuple[str, ...]:
