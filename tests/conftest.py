@@ -1,5 +1,6 @@
 """Fixtures for all tests: few threads, fixed seeds, no traces of one test in the next."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -16,7 +17,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Skip what needs a GPU where there is none.
+
+    What is imported by now lives as long as the tests: every data set that is built collects garbage, half a second
+    each if it looks at all of torch.
+    """
+    gc.freeze()
     if torch.cuda.is_available():
         return
     for item in items:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
+from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -173,10 +173,31 @@ def test_upstream__published_values(path: Path) -> None:
     assert config.val_dataloader.dataset.data_root == f"{config.data_root}/{split}"
     assert "mmrel.DrawPatchAugmentation" not in held_out
     assert held_out.get("mmrel.DrawMegaPatches") == mega
+    if image == 224:
+        assert list(held_out)[:4] == [
+            "mmrel.DecodeImage",
+            "ResizeEdge",
+            "CenterCrop",
+            "mmrel.MultiCrop",
+        ]
     checkpoint = config.default_hooks.checkpoint
     assert (checkpoint.save_best, checkpoint.rule) == ("held_out/total", "less")
     assert not {"teacher_update", "last_layer_freeze"} & set(config.default_hooks)
     assert config.randomness.seed == 35771
+
+
+def test_pretraining__held_out_crop(tmp_path: Path) -> None:
+    """Short side 256, central 224 (README of the official code), not the whole central square."""
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    config = Config.fromfile(FOLDER / "relvit_vit-small-p32_1xb256-100e_in100.py")
+    settings = dict(config.val_dataloader.dataset, data_root=str(tmp_path))
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        view = DATASETS.build(settings)[0]["inputs"][0]
+    small = Image.fromarray(pixels).resize((341, 256), Image.Resampling.BILINEAR)
+    left, top = round((341 - 224) / 2), 16
+    expected = np.asarray(small)[top : top + 224, left : left + 224].transpose(2, 0, 1)
+    assert view.shape == (3, 224, 224) and (view.numpy() == expected).all()
 
 
 @pytest.mark.parametrize("path", FINETUNING + JOINT, ids=lambda path: path.stem)

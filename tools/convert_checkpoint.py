@@ -15,9 +15,10 @@ it. Nothing stored in the file is executed. See docs/checkpoints.md.
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmrel.checkpoints.layouts import NETWORKS, OFFICIAL
+from mmrel.launch.arguments import add_normalization
 
 if TYPE_CHECKING:
     from mmrel.checkpoints import Backbone
@@ -74,7 +75,16 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="M",
         help="with --full of MoCo v3: make the move of the teacher that its code makes before the next loss",
     )
+    add_normalization(parser)
     return parser.parse_args(arguments)
+
+
+def normalization_of(meta: dict[str, Any]) -> str:
+    """Mean and deviation of the images, or that the file does not tell them."""
+    if meta["mean"] is None:
+        return "unknown, so ImageNet's unless --mean and --std say otherwise (127.5 each for many of timm's)"
+    mean, std = (" ".join(f"{value:g}" for value in meta[name]) for name in ("mean", "std"))
+    return f"mean {mean}, deviation {std}"
 
 
 def report(backbone: "Backbone") -> str:
@@ -98,6 +108,7 @@ def report(backbone: "Backbone") -> str:
         f"{meta['num_heads']} heads, MLP {meta['feedforward_channels']}",
         f"patch {meta['patch_size']}, grid {rows} x {cols} ({height} x {width} pixels), positions "
         f"resized by '{meta['pos_interpolation'] or 'unknown'}'",
+        f"images normalised with: {normalization_of(meta)}",
         ", ".join(f"{'with' if there else 'without'} {part}" for part, there in parts.items()),
         f"mapped: {len(backbone.state)} tensors, {numbers:,} numbers",
     ]
@@ -123,8 +134,10 @@ def run(options: argparse.Namespace) -> "Backbone":
         )
     if options.full:
         settings["teacher_momentum"] = options.teacher_momentum
+        if options.mean or options.std:
+            raise ValueError("--mean and --std go with a backbone. Leave them out with --full.")
         return convert_full(options.source, options.output, **settings)
-    settings["network"] = options.network
+    settings |= {"network": options.network, "mean": options.mean, "std": options.std}
     if options.to:
         return convert_to_official(options.source, options.output, options.to, **settings)
     return convert(options.source, options.output, **settings)

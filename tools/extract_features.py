@@ -16,9 +16,10 @@ stop the tool, which then writes no features; ``--max-bad-fraction`` tolerates m
 import argparse
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
-from mmrel.launch.arguments import positive
+from mmrel.launch.arguments import add_normalization, positive
 from mmrel.utils import UsageError
 
 
@@ -48,6 +49,19 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--max-bad-fraction", type=float, default=0.001, help="unreadable files tolerated"
     )
+    parser.add_argument(
+        "--classes-from",
+        type=Path,
+        metavar="NPZ",
+        help="number the classes as in a file that this tool wrote, so that labels compare",
+    )
+    parser.add_argument(
+        "--bit-depth",
+        choices=("auto", "8", "10", "12", "14", "16"),
+        default="auto",
+        help="significant bits of 16-bit images (default: found from a sample of them)",
+    )
+    add_normalization(parser)
     return parser.parse_args(arguments)
 
 
@@ -60,7 +74,9 @@ def run(args: argparse.Namespace) -> str:
 
     unreadable = args.out.with_name(args.out.name + ".unreadable.jsonl")
     prepare_output(args.out, unreadable)
-    backbone = get_backbone(args.backbone, args.network).to(usable_device(args.device))
+    known_classes = None if args.classes_from is None else read_classes(args.classes_from)
+    backbone = get_backbone(args.backbone, args.network, mean=args.mean, std=args.std)
+    backbone = backbone.to(usable_device(args.device))
     bar: list[ProgressBar] = []
 
     def progress(done: int, count: int) -> None:
@@ -80,6 +96,8 @@ def run(args: argparse.Namespace) -> str:
         crop=args.image_size,
         max_bad_fraction=args.max_bad_fraction,
         progress=progress,
+        classes=known_classes,
+        bit_depth="auto" if args.bit_depth == "auto" else int(args.bit_depth),
     )
     found.save(args.out)
     rows, width = found.features.shape
@@ -96,6 +114,19 @@ def prepare_output(out: Path, unreadable: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out.parent):
         unreadable.unlink(missing_ok=True)
+
+
+def read_classes(path: Path) -> list[str]:
+    """The classes in a file that this tool wrote."""
+    import numpy as np
+
+    try:
+        with np.load(path) as file:
+            return [str(name) for name in file["classes"]]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"{path} holds no classes ({error}); give a file that this tool wrote"
+        ) from error
 
 
 def usable_device(name: str | None) -> str:

@@ -10,6 +10,7 @@ default_hooks = dict(
         type="mmrel.AtomicCheckpointHook", interval=10, max_keep_ckpts=1, save_best="auto"
     ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    class_names=dict(type="mmrel.ClassNamesHook"),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 
 from mmrel.checkpoints import load_backbone
+from mmrel.checkpoints.config_text import as_normalization, find_normalization
+from mmrel.checkpoints.convert import given_normalization
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.pretrained import State, load_fitted
 from mmrel.registry import MODELS
+from mmrel.structures import Normalization
 from mmrel.utils.config import load_config
 
 NETWORKS = ("teacher", "student")
@@ -32,11 +35,12 @@ def get_backbone(
             then the weights are freshly drawn, by torch's random generator.
         network: ``'teacher'`` or ``'student'``, of a checkpoint that holds both; ``None``: the one that the method's
             authors evaluate.
-        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size`` and others of
-            :func:`mmrel.checkpoints.read_backbone_file`.
+        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size``, ``mean`` and ``std``, and
+            others of :func:`mmrel.checkpoints.read_backbone_file`.
 
     Returns:
-        The backbone in evaluation mode, on the CPU, every tensor of it from the checkpoint. Its ``eval()`` and
+        The backbone in evaluation mode, on the CPU, every tensor of it from the checkpoint; ``normalization`` is the
+        mean and deviation of its images, ``None`` where nothing tells them (a warning then says so). Its ``eval()`` and
         ``train()`` return nothing, as those of all of mmpretrain's backbones.
 
     Raises:
@@ -48,8 +52,10 @@ def get_backbone(
         raise ValueError(
             f"network is {network!r}; choose {' or '.join(map(repr, NETWORKS))}, or None"
         )
+    numbers = given_normalization(options.get("mean"), options.get("std"))
+    given = as_normalization(numbers.get("mean"), numbers.get("std"))
     if isinstance(checkpoint_or_config, Config):
-        return _random_backbone(checkpoint_or_config, network)
+        return _random_backbone(checkpoint_or_config, network, given)
     path = Path(checkpoint_or_config).expanduser()
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
@@ -57,11 +63,11 @@ def get_backbone(
             f"'{path}' {what} (looked for {path.absolute()}); give a checkpoint or a pretraining's config"
         )
     if path.suffix in CONFIG_SUFFIXES:
-        return _random_backbone(load_config(str(path)), network)
+        return _random_backbone(load_config(str(path)), network, given)
     return _pretrained_backbone(*load_backbone(path, network, **options), str(path))
 
 
-def _random_backbone(config: Config, network: str | None) -> ViT:
+def _random_backbone(config: Config, network: str | None, given: Normalization | None) -> ViT:
     model = config.get("model") or {}
     settings = model.get("base", model).get("backbone")
     backbone = None if settings is None else MODELS.build(dict(settings))
@@ -72,6 +78,8 @@ def _random_backbone(config: Config, network: str | None) -> ViT:
         )
     with _brief_log():
         backbone.init_weights()
+    known = find_normalization(model, config.get("data_preprocessor"))
+    backbone.normalization = given or known
     return _evaluating(backbone if network == "student" else backbone.teacher_copy())
 
 
@@ -89,6 +97,14 @@ def _pretrained_backbone(state: State, meta: Mapping[str, Any], source: str) -> 
         layer_scale_init_value=1.0 if meta["layer_scale"] else 0.0,
     )
     load_fitted(backbone, state, meta, source)
+    backbone.normalization = as_normalization(meta["mean"], meta["std"])
+    if backbone.normalization is None:
+        print_log(
+            f"{source} does not tell the mean and deviation of its images; features are computed with ImageNet's. "
+            "Give mean and std (R, G, B on the 0-255 scale) if it was trained with others",
+            "current",
+            logging.WARNING,
+        )
     return _evaluating(backbone)
 
 

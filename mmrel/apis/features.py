@@ -1,26 +1,33 @@
 """Features of images by a frozen backbone, in the preprocessing of the k-NN protocol.
 
 That of DINO and iBOT (arXiv 2104.14294, 2111.07832): short side 256 (bicubic), central 224 pixels, normalised with
-ImageNet's mean and standard deviation.
+the mean and standard deviation that the weights were trained with.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mmrel.datasets.bad_samples import UnreadableImageError
-from mmrel.datasets.transforms.load import ByteImage, DecodeImage, to_rgb
+from mmrel.datasets.transforms.load import DecodeImage
+from mmrel.datasets.transforms.pixel_values import (
+    ByteImage,
+    common_depth,
+    is_wide,
+    to_rgb,
+    wide_values,
+)
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.registry import TRANSFORMS
-from mmrel.structures import FEATURES
+from mmrel.structures import FEATURES, IMAGENET
 
 RESIZE, CROP = 256, 224
 OneImage = str | Path | Image.Image | ByteImage
@@ -34,6 +41,7 @@ def extract_features(
     batch_size: int = 64,
     resize: int = RESIZE,
     crop: int = CROP,
+    bit_depth: int | str = "auto",
 ) -> Tensor:
     """One feature vector per image.
 
@@ -41,7 +49,8 @@ def extract_features(
     normalises them to length 1.
 
     Args:
-        backbone: as ``get_backbone`` gives it, on the device that shall compute.
+        backbone: as ``get_backbone`` gives it, on the device that shall compute. Its ``normalization`` is applied;
+            where that is ``None``, ImageNet's.
         images: one of, or any iterable of, these: paths of image files, Pillow images, uint8 arrays ``(H, W, 3)`` in
             RGB. Or a tensor ``(B, 3, H, W)`` of any float type that is already resized and normalised.
         feature: ``'cls'``: class token; ``'avg'``: mean patch token; ``'cls+avg'``: both, one after the other; after
@@ -49,6 +58,9 @@ def extract_features(
         batch_size: images that are computed at once.
         resize: pixels of the short side before cropping; not for tensors.
         crop: side in pixels of the central square, a multiple of the patch size; not for tensors.
+        bit_depth: significant bits of 16-bit values, as for ``mmrel.DecodeImage``. ``'auto'`` finds one number for the
+            images given, from a sample; of an iterator, for its first batch. Give it where the features of several
+            calls are compared.
 
     Returns:
         float32 ``(B, C)``, or ``(B, 2C)`` for ``'cls+avg'``, on the backbone's device.
@@ -64,7 +76,9 @@ def extract_features(
     if isinstance(images, Tensor):
         batches: Iterable[Tensor] = _check_tensor(images).split(batch_size)
     else:
-        batches = _prepare(images, resize, crop, batch_size, device_of(backbone))
+        decoder = DecodeImage(bit_depth=bit_depth)
+        prepared = _prepare(images, resize, crop, batch_size, decoder)
+        batches = (normalised(packed, backbone) for packed in prepared)
     with evaluation_mode(backbone), torch.inference_mode():
         parts = [embed(backbone, batch, feature) for batch in batches]
     if not parts:
@@ -130,9 +144,10 @@ def evaluation_transforms(resize: int, crop: int) -> list[dict[str, Any]]:
     ]
 
 
-def normalised(inputs: list[Tensor], device: torch.device) -> Tensor:
-    """Stack packed images, uint8 ``(3, H, W)``, and normalise them: float32 ``(B, 3, H, W)``."""
-    batch: Tensor = ViewPreprocessor().to(device)({"inputs": inputs}, False)["inputs"]
+def normalised(inputs: list[Tensor], backbone: ViT) -> Tensor:
+    """Stack packed images, uint8 ``(3, H, W)``, and normalise them for a backbone: float32 ``(B, 3, H, W)``."""
+    preprocess = ViewPreprocessor(*(backbone.normalization or IMAGENET)).to(device_of(backbone))
+    batch: Tensor = preprocess({"inputs": inputs}, False)["inputs"]
     return batch
 
 
@@ -141,18 +156,31 @@ def _prepare(
     resize: int,
     crop: int,
     batch_size: int,
-    device: torch.device,
-) -> Iterator[Tensor]:
+    decoder: DecodeImage,
+) -> Iterator[list[Tensor]]:
+    listed = _listed(images)
     steps = [TRANSFORMS.build(step) for step in evaluation_transforms(resize, crop)]
-    numbered = iter(enumerate(_listed(images)))
+    numbered = iter(enumerate(listed))
+    if isinstance(listed, Sequence):
+        _resolve(decoder, listed)
     while chunk := list(islice(numbered, batch_size)):
         packed = []
+        if chunk[0][0] == 0 and not isinstance(listed, Sequence):
+            _resolve(decoder, [image for _, image in chunk])
         for index, image in chunk:
-            results: dict[str, Any] = {"img": _to_array(image, index)}
+            results: dict[str, Any] = {"img": _to_array(image, index, decoder)}
             for step in steps:
                 results = step(results)
             packed.append(results["inputs"])
-        yield normalised(packed, device)
+        yield packed
+
+
+def _resolve(decoder: DecodeImage, images: Sequence[OneImage]) -> None:
+    """Let the decoder find what it was not told about values of more than 8 bits."""
+    decoder.resolve([str(image) for image in images if isinstance(image, str | Path)])
+    pictures = [image for image in images if isinstance(image, Image.Image) and is_wide(image)]
+    arrays = [values for values in map(wide_values, pictures) if values is not None]
+    decoder.depth = common_depth(arrays, decoder.depth)
 
 
 def _listed(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
@@ -165,14 +193,14 @@ def _listed(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
     return images
 
 
-def _to_array(image: OneImage, index: int) -> ByteImage:
+def _to_array(image: OneImage, index: int, decoder: DecodeImage) -> ByteImage:
     """uint8 ``(H, W, 3)``, RGB, by the rules of ``mmrel.DecodeImage``."""
     if isinstance(image, str | Path):
-        array: ByteImage = DecodeImage().transform({"img_path": str(image)})["img"]
+        array: ByteImage = decoder.transform({"img_path": str(image)})["img"]
         return array
     if isinstance(image, Image.Image):
         try:
-            return np.array(to_rgb(ImageOps.exif_transpose(image)))
+            return np.array(to_rgb(image, decoder.depth))
         except (OSError, ValueError) as error:
             name = getattr(image, "filename", "") or f"image {index}"
             raise UnreadableImageError(name, f"{type(error).__name__}: {error}") from error

@@ -1,14 +1,13 @@
 """Features of a whole folder of images, and the file that keeps them."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmpretrain.datasets.custom import find_folders
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -17,12 +16,13 @@ from mmrel.apis.features import (
     CROP,
     RESIZE,
     check_feature,
-    device_of,
     embed,
     evaluation_transforms,
     normalised,
 )
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
+from mmrel.datasets.class_names import named
+from mmrel.datasets.folder_listing import class_folders
 from mmrel.evaluation.loading import build_loader, evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.utils.files import write_atomically
@@ -76,6 +76,8 @@ def extract_folder(
     crop: int = CROP,
     max_bad_fraction: float = 0.001,
     progress: Progress | None = None,
+    classes: Sequence[str] | None = None,
+    bit_depth: int | str = "auto",
 ) -> FolderFeatures:
     """Compute the features of all images in a folder and its subfolders.
 
@@ -93,9 +95,13 @@ def extract_folder(
         crop: pixels of the central square.
         max_bad_fraction: share of unreadable files that is tolerated.
         progress: is called with the number of images done and of all, at the start and after each batch.
+        classes: what labels are positions in, where they shall compare with another folder's: that one's ``classes``.
+            ``None``: the folders on the first level.
+        bit_depth: significant bits of 16-bit values, as for ``mmrel.DecodeImage``.
 
     Raises:
         FileNotFoundError: the folder is missing or holds no image.
+        ValueError: there are images of a class that ``classes`` does not have.
         TooManyBadSamplesError: more unreadable files than tolerated.
     """
     feature, folder = check_feature(backbone, feature), folder.expanduser()
@@ -103,22 +109,20 @@ def extract_folder(
         type="mmrel.ImageFolder",
         data_root=str(folder),
         max_bad_fraction=max_bad_fraction,
-        pipeline=[dict(type="mmrel.DecodeImage"), *evaluation_transforms(resize, crop)],
+        pipeline=[
+            dict(type="mmrel.DecodeImage", bit_depth=bit_depth),
+            *evaluation_transforms(resize, crop),
+        ],
     )
     loader = build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset))
+    all_names = _relative_paths(loader.dataset)
+    listed = _listed_classes(folder, all_names, classes)
     run = uuid.uuid4().hex
     connect_bad_sample_log(loader.dataset, unreadable_list, run)
     features, kept = _extract(backbone, loader, feature, progress or (lambda done, count: None))
-    names = [_relative(loader.dataset, index) for index in kept]
-    classes, labels = _classes(folder, names)
-    bad = read_bad_samples(unreadable_list, run)
-    return FolderFeatures(
-        features=features,
-        labels=labels,
-        classes=classes,
-        paths=tuple(names),
-        unreadable=tuple((entry["path"], entry["reason"]) for entry in bad),
-    )
+    names = [all_names[index] for index in kept]
+    bad = tuple((e["path"], e["reason"]) for e in read_bad_samples(unreadable_list, run))
+    return FolderFeatures(features, _labels(names, listed), listed, tuple(names), bad)
 
 
 def _extract(
@@ -132,7 +136,7 @@ def _extract(
     with evaluation_mode(backbone), torch.inference_mode():
         for batch in loader:
             found = _own(batch["data_samples"], done)
-            images = normalised(batch["inputs"], device_of(backbone))
+            images = normalised(batch["inputs"], backbone)
             rows.append(embed(backbone, images, feature).cpu()[found])
             kept.extend(done + row for row in found)
             done += len(batch["inputs"])
@@ -145,13 +149,26 @@ def _own(samples: list[Any], first: int) -> list[int]:
     return [row for row, sample in enumerate(samples) if sample.sample_idx == first + row]
 
 
-def _relative(dataset: Any, index: int) -> str:
-    path = Path(dataset.get_data_info(index)["img_path"])
-    return path.relative_to(dataset.img_prefix).as_posix()
+def _relative_paths(dataset: Any) -> list[str]:
+    paths = (Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset)))
+    return [path.relative_to(dataset.img_prefix).as_posix() for path in paths]
 
 
-def _classes(folder: Path, paths: list[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-    classes, numbers = find_folders(str(folder))
+def _listed_classes(folder: Path, paths: list[str], given: Sequence[str] | None) -> tuple[str, ...]:
+    """The given classes or, without, the folders on the first level."""
+    if given is None:
+        return tuple(class_folders(str(folder)))
+    used = {path.split("/")[0] for path in paths if "/" in path}
+    if unknown := sorted(used - set(given)):
+        raise ValueError(
+            f"{folder} has images of {len(unknown)} class(es) that are not among the {len(given)} given ones: "
+            f"{named(unknown)}. Give a list that has them all, or remove these folders"
+        )
+    return tuple(given)
+
+
+def _labels(paths: list[str], classes: tuple[str, ...]) -> NDArray[np.int64]:
+    numbers = {name: i for i, name in enumerate(classes)}
     parts = (path.split("/") for path in paths)
     labels = [numbers[first] if rest else NO_LABEL for first, *rest in parts]
-    return tuple(classes), np.array(labels, dtype=np.int64)
+    return np.array(labels, dtype=np.int64)

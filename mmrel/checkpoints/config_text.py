@@ -1,12 +1,64 @@
-"""The backbone's settings in the text of a configuration, which is parsed and never executed."""
+"""Settings of backbone and images in the text of a configuration, which is parsed and never executed."""
 
 import ast
+from collections.abc import Mapping
+from math import isfinite
 from typing import Any
+
+from mmrel.structures import IMAGENET, Normalization
+
+OUR_PREPROCESSORS = (
+    "ViewPreprocessor",
+    "CorruptingViewPreprocessor",
+    "PatchAugmentingPreprocessor",
+)
+"""The data preprocessors of mmrel's pretraining; a test compares them."""
 
 
 def backbone_config(text: str) -> dict[str, Any]:
     """The first ``backbone`` in ``model`` of a config's text; empty if there is none."""
     return _find_backbone(_model(text)) or {}
+
+
+def normalization(text: str) -> Normalization | None:
+    """Mean and deviation of R, G and B in a config's text; ``None`` if it does not tell them."""
+    return find_normalization(_model(text), _assigned(text, "data_preprocessor"))
+
+
+def find_normalization(model: Mapping[str, Any], beside: Any) -> Normalization | None:
+    """The same from the settings of the model, and of the data preprocessor that stand beside them."""
+    base = model.get("base")
+    places = [model, base if isinstance(base, Mapping) else {}]
+    found = next((p["data_preprocessor"] for p in places if p.get("data_preprocessor")), beside)
+    if not found and str(model.get("type")).startswith("mmrel."):
+        return IMAGENET  # what its models have without further words
+    return read_normalization(found)
+
+
+def read_normalization(settings: Any) -> Normalization | None:
+    """Mean and deviation in a data preprocessor's settings.
+
+    mmrel's own have ImageNet's unless they say otherwise. Another one's are those of R, G and B only if it turns BGR
+    images round.
+    """
+    if not isinstance(settings, Mapping):
+        return None
+    name = str(settings.get("type", "")).rpartition(".")[2]
+    ours = name in OUR_PREPROCESSORS
+    if not ours and not (settings.get("to_rgb") or settings.get("bgr_to_rgb")):
+        return None
+    default = IMAGENET if ours else (None, None)
+    return as_normalization(settings.get("mean", default[0]), settings.get("std", default[1]))
+
+
+def as_normalization(mean: Any, std: Any) -> Normalization | None:
+    """Three numbers each, deviations above 0; ``None`` for anything else."""
+    try:
+        pair = Normalization(tuple(map(float, mean)), tuple(map(float, std)))
+    except (TypeError, ValueError):
+        return None
+    fits = len(pair.mean) == len(pair.std) == 3 and all(map(isfinite, pair.mean + pair.std))
+    return pair if fits and min(pair.std) > 0 else None
 
 
 def method_name(text: str) -> str | None:
@@ -16,12 +68,17 @@ def method_name(text: str) -> str | None:
 
 
 def _model(text: str) -> dict[str, Any]:
+    return _assigned(text, "model")
+
+
+def _assigned(text: str, name: str) -> dict[str, Any]:
+    """The dict that a config's text gives a name; empty if there is none."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "model":
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
             value = _evaluate(node.value)
             return value if isinstance(value, dict) else {}
     return {}

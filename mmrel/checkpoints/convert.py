@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmrel.checkpoints.config_text import as_normalization
 from mmrel.checkpoints.containers import (
     Contents,
     Network,
@@ -85,9 +86,11 @@ def load_backbone(
         The tensors (``'layers.0.ln1.weight'``, float32), and the meta: ``arch``, ``embed_dims``, ``num_layers``,
         ``num_heads``, ``feedforward_channels``, ``patch_size``, ``img_size`` (side, or [height, width]),
         ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``'dino'`` or
-        ``'size'``: the rule that the weights were trained with), ``method``, ``epoch``, ``iter``, ``source`` (name
-        of the training's or the project's file) and ``network``. What a file does not tell is ``None``: ``epoch``,
-        ``iter``, ``network`` and, for mmpretrain's own files, ``pos_interpolation`` and ``method``.
+        ``'size'``: the rule that the weights were trained with), ``mean`` and ``std`` (of R, G and B, 0-255 scale: what
+        the images were normalised with), ``method``, ``epoch``, ``iter``, ``source`` (name of the training's or the
+        project's file) and ``network``. What a file does not tell is ``None``: ``epoch``, ``iter``, ``network``; for
+        timm's and RelViT's official files ``mean`` and ``std``, which differ from model to model; and, for mmpretrain's
+        own files, ``pos_interpolation`` and ``method``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -106,6 +109,8 @@ def read_backbone_file(
     num_heads: int | None = None,
     img_size: ImgSize = None,
     contents: Contents | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Backbone:
     """As :func:`load_backbone`, with everything that is worth a report.
 
@@ -117,8 +122,11 @@ def read_backbone_file(
         num_heads: attention heads, where the file does not tell them.
         img_size: side or (height, width) in pixels that the positions were made for, where their grid is no square.
         contents: what the file holds, if somebody has read it.
+        mean: of R, G and B on the 0-255 scale, that the images were normalised with, where the file does not tell it.
+        std: likewise.
     """
     source = str(path)
+    given = given_normalization(mean, std)
     if network not in (None, *NETWORKS):
         raise ValueError(f"network is {network!r}; allowed: {', '.join(NETWORKS)}, or None.")
     contents = contents or open_contents(read_checkpoint(path), source)
@@ -130,6 +138,7 @@ def read_backbone_file(
     state, notes = as_float32(mapped, Path(path))
     check_shapes(state, source)
     meta = describe_any(scheme, contents, state, num_heads, img_size)
+    meta |= given
     meta["network"] = _network_name(found, meta, network, source)
     meta.setdefault("source", Path(path).name)
     notes += _notes(scheme, contents, found, meta, layout)
@@ -230,6 +239,24 @@ def describe_any(
     heads = known or num_heads
     meta["num_heads"] = choose_num_heads(meta["embed_dims"], scheme, state, heads)
     return meta
+
+
+def given_normalization(
+    mean: Sequence[float] | None, std: Sequence[float] | None
+) -> dict[str, list[float]]:
+    """Mean and deviation as a meta holds them; empty if they are not given.
+
+    Raises:
+        ValueError: one is given alone, or they are not three numbers each, deviations above 0.
+    """
+    if mean is None and std is None:
+        return {}
+    known = as_normalization(mean, std)
+    if known is None:
+        raise ValueError(
+            f"mean is {mean} and std is {std}; give both, three numbers each (R, G, B on the 0-255 scale), std above 0."
+        )
+    return {"mean": list(known.mean), "std": list(known.std)}
 
 
 def _network_name(

@@ -12,10 +12,16 @@ from typing import Any
 from torch import Tensor
 
 from mmrel.checkpoints.architectures import ARCHITECTURES
-from mmrel.checkpoints.config_text import backbone_config, method_name
+from mmrel.checkpoints.config_text import (
+    as_normalization,
+    backbone_config,
+    method_name,
+    normalization,
+)
 from mmrel.checkpoints.layouts import Layout
 from mmrel.checkpoints.recognise import has_fixed_positions
 from mmrel.checkpoints.rules import State
+from mmrel.structures import Normalization
 
 ARCH_NAMES = ("deit-tiny", "deit-small", "deit-base", "large", "huge")
 UNUSUAL_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
@@ -45,7 +51,8 @@ def describe(
         ``arch`` (a name or ``'custom'``), ``embed_dims``, ``num_layers``, ``num_heads`` (``None`` if unknown),
         ``feedforward_channels``, ``patch_size``, ``img_size`` (side or [height, width]; ``None`` if unknown),
         ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``None`` if
-        unknown), ``method`` (``None`` if unknown), ``epoch`` and ``iter``.
+        unknown), ``mean`` and ``std`` (of R, G and B, 0-255 scale; ``None`` if unknown), ``method`` (``None`` if
+        unknown), ``epoch`` and ``iter``.
 
     Raises:
         ValueError: ``img_size`` does not belong to the positions.
@@ -66,6 +73,7 @@ def describe(
         "with_cls_token": meta.get("with_cls_token", "cls_token" in state),
         "use_pos_embed": meta.get("use_pos_embed", config.get("use_pos_embed", True)),
         "pos_interpolation": meta.get("pos_interpolation", config.get("pos_interpolation")),
+        **_as_meta(as_normalization(meta.get("mean"), meta.get("std")) or normalization(text)),
         "method": meta.get("method") or method_name(text),
         "epoch": meta.get("epoch"),
         "iter": meta.get("iter"),
@@ -98,11 +106,20 @@ def describe_official(
         "with_cls_token": "cls_token" in state,
         "use_pos_embed": True,
         "pos_interpolation": layout.pos_interpolation,
+        **_as_meta(layout.normalization),
         "method": layout.name,
         "epoch": None,
         "iter": None,
         **layout.overrides,
     }
+
+
+def _as_meta(known: Normalization | None) -> dict[str, Any]:
+    """As lists, which every safe reader takes."""
+    names = ("mean", "std")
+    return (
+        dict.fromkeys(names) if known is None else dict(zip(names, map(list, known), strict=True))
+    )
 
 
 def measure(state: State) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mmrel.checkpoints.rules import Rule
+from mmrel.structures import IMAGENET, Normalization
 
 NETWORKS = ("teacher", "student")
 """What a file may hold two of."""
@@ -80,6 +81,7 @@ class Layout:
         separate_qkv: query, key and value are three tensors.
         num_heads: attention heads by width, where they are not one per 64 channels.
         author_network: the network that the authors evaluate.
+        normalization: mean and deviation that the authors normalise images with; ``None`` if it depends on the model.
         overrides: what a model must be built with in spite of the tensors that the file holds.
     """
 
@@ -91,6 +93,7 @@ class Layout:
     separate_qkv: bool = False
     num_heads: Mapping[int, int] = field(default_factory=dict)
     author_network: str = "teacher"
+    normalization: Normalization | None = IMAGENET
     overrides: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -134,6 +137,7 @@ RELVIT = Layout(
         "classifier": r"clf_head\..+",
     },
     pos_interpolation="size",
+    normalization=None,
     overrides={"with_cls_token": False, "use_pos_embed": False},
 )
 MAE = Layout(
@@ -165,6 +169,7 @@ TIMM = Layout(
     frozenset({"class token", "final norm", "norm of the mean", "layer scale"}),
     CLASSIFIER | {"representation layer": r"pre_logits\.fc\.(weight|bias)"},
     pos_interpolation="size",
+    normalization=None,
 )
 DINOV2 = Layout(
     "dinov2",

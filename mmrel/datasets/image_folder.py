@@ -18,12 +18,15 @@ from mmrel.datasets.bad_samples import (
     UnreadableImageError,
     allowed_bad_samples,
 )
+from mmrel.datasets.class_names import named
+from mmrel.datasets.folder_listing import announce, list_classes, list_files
+from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import DATASETS
 from mmrel.structures import SampleKey
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MAX_LISTED = 10_000
+MAX_SIZES = 100_000
 
 
 @DATASETS.register_module()
@@ -40,16 +43,20 @@ class ImageFolder(CustomDataset):
     ceil(max_bad_fraction * len))`` unreadable files stop the run.
 
     Args:
-        data_root: the folder; ``~`` is expanded. Files and folders may be links.
+        data_root: the folder; ``~`` is expanded. Files and folders may be links. Hidden files and folders, whose
+            names begin with a dot, are passed over. What else is left out is counted in the log.
         with_label: take the first folder level as class names (k-NN, linear probe). Files that lie
             directly in ``data_root`` are then left out. By default every image counts, unlabelled.
+            A label is a position in the sorted names, or in ``classes``.
         extensions: file name endings that count as images, any case.
         max_bad_fraction: share of unreadable files that is tolerated.
         min_bad_allowed: number of unreadable files that is always tolerated.
-        **kwargs: as ``CustomDataset``: pipeline, ann_file (a list of relative paths), indices, ...
+        **kwargs: as ``CustomDataset``: pipeline, ann_file (a list of relative paths), indices, ... ``classes`` may
+            hold the folders' names in another order, or more of them; or other names for the sorted folders.
 
     Raises:
         FileNotFoundError: if the folder is missing or holds no image.
+        ValueError: if ``classes`` knows some of the folders, but not all that hold images.
     """
 
     def __init__(
@@ -71,6 +78,8 @@ class ImageFolder(CustomDataset):
         self.bad_samples_file: str | None = None
         self.bad_samples_run = ""
         self._bad_samples: BadSampleLog | None = None
+        self._new_labels: list[int] | None = None
+        self.used_classes: frozenset[str] | None = None
         super().__init__(
             data_root=str(Path(data_root).expanduser()) if data_root else "",
             with_label=with_label,
@@ -101,12 +110,47 @@ class ImageFolder(CustomDataset):
         )
 
     def fingerprint(self) -> str:
-        """``<count>-<hash>`` of the sorted relative paths and sizes; reads every file's size."""
+        """``<count>-<hash>`` of the sorted relative paths and of sizes; the same wherever the folder lies.
+
+        The sizes are those of all files, or of 100,000 spread evenly: what a file system answers slowly must not
+        delay the start of a run. A file that is gone counts as one without size.
+        """
+        root = os.fspath(self.img_prefix)
+        paths = sorted(os.fsencode(self.get_data_info(i)["img_path"]) for i in range(len(self)))
+        step = max(1, -(-len(paths) // MAX_SIZES))
         digest = hashlib.sha256()
-        for path in sorted(self.get_data_info(i)["img_path"] for i in range(len(self))):
-            size = Path(path).stat().st_size
-            digest.update(f"{os.path.relpath(path, self.img_prefix)}\0{size}\n".encode())
+        for position, path in enumerate(paths):
+            size = _size(path) if position % step == 0 else b""
+            digest.update(os.path.relpath(path, os.fsencode(root)) + b"\0" + size + b"\n")
         return f"{len(self)}-{digest.hexdigest()[:16]}"
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """As ``CustomDataset``, with the label by the classes in force."""
+        info: dict[str, Any] = super().get_data_info(idx)
+        if self._new_labels is not None and "gt_label" in info:
+            info["gt_label"] = self._new_labels[info["gt_label"]]
+        return info
+
+    def adopt_classes(self, names: Sequence[str]) -> None:
+        """Number the classes by another list, which must have all those of which there are images.
+
+        Args:
+            names: the classes; a label becomes the position of its class's name in them.
+        """
+        position = {name: i for i, name in enumerate(names)}
+        now = self._new_labels or list(range(len(self.CLASSES)))
+        moved = {i: position.get(name, -1) for i, name in enumerate(self.CLASSES)}
+        self._new_labels = [moved.get(label, -1) for label in now]
+        self._metainfo["classes"] = tuple(names)
+        self.folder_to_idx = dict(position)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """As ``CustomDataset``; then the pipeline may look at a sample of the files (:class:`DecodeImage`)."""
+        infos: list[dict[str, Any]] = super().load_data_list()
+        for transform in self.pipeline.transforms:
+            if hasattr(transform, "resolve"):
+                transform.resolve([info["img_path"] for info in infos])
+        return infos
 
     def _candidates(self, key: SampleKey) -> Iterator[int]:
         yield key.index
@@ -158,13 +202,52 @@ class ImageFolder(CustomDataset):
                 f"({' '.join(sorted(self.extensions))}): correct data_root in the data set's config"
             )
         try:
-            return super()._find_samples()
+            return super()._find_samples() if "://" in root else self._list(root)
         except PermissionError as error:
             raise PermissionError(
                 f"data_root {root!r} cannot be read: {error}; make it readable"
             ) from error
-        except RuntimeError as error:
+        except RuntimeError as error:  # mmpretrain's, from other places than the file system
             raise FileNotFoundError(self._nothing_found(root)) from error
+
+    def _list(self, root: str) -> list[Any]:
+        """Relative paths, with labels if wanted, of the images below a folder."""
+        if not self.with_label:
+            listing = list_files(root, self.is_valid_file)
+            samples: list[Any] = list(listing.images)
+            announce(root, listing)
+        else:
+            classes, listing = list_classes(root, self.is_valid_file)
+            self._set_classes(classes)
+            samples = [
+                (path, self.folder_to_idx[name]) for name in classes for path in classes[name]
+            ]
+            announce(root, listing, len(listing.images) - len(samples))
+            if empty := [name for name in classes if not classes[name]]:
+                print_log(f"{root}: no image in {named(empty)}", "current", logging.WARNING)
+        if not samples:
+            raise FileNotFoundError(self._nothing_found(root))
+        return samples
+
+    def _set_classes(self, folders: dict[str, list[str]]) -> None:
+        """Number the folders: by ``classes`` if it knows them, else in their order."""
+        given = None if self.CLASSES is None else tuple(self.CLASSES)
+        used = [name for name, paths in folders.items() if paths]
+        if given is not None and set(given).isdisjoint(folders) and len(given) == len(folders):
+            self.folder_to_idx = {name: i for i, name in enumerate(folders)}
+            self.used_classes = frozenset(given[self.folder_to_idx[name]] for name in used)
+            return
+        names = tuple(folders) if given is None else given
+        if unknown := [name for name in used if name not in names]:
+            raise ValueError(
+                f"{self.img_prefix} has images in {len(unknown)} folder(s) that are not among the {len(names)} given "
+                f"classes: {named(unknown)}. Give `classes` all names of the folders, or one new name for each of "
+                f"the {len(folders)} folders in their sorted order, or leave it away"
+            )
+        self._metainfo["classes"] = names
+        self.used_classes = frozenset(used)
+        position = {name: i for i, name in enumerate(names)}
+        self.folder_to_idx = {name: position.get(name, -1) for name in folders}
 
     def _nothing_found(self, root: str) -> str:
         files = (name for _, _, names in os.walk(root) for name in names)
@@ -176,3 +259,11 @@ class ImageFolder(CustomDataset):
             f"{' '.join(sorted(self.extensions))}, found by ending: {found}. Correct data_root, or "
             "set extensions or with_label=False"
         )
+
+
+def _size(path: bytes) -> bytes:
+    try:
+        # Path would take as long as the call itself.
+        return str(os.stat(path).st_size).encode()  # noqa: PTH116
+    except OSError:
+        return b"gone"

@@ -4,11 +4,13 @@ The protocol of DINO and iBOT (arXiv 2104.14294, 2111.07832): cosine similarity 
 the k nearest training images vote for their class with weight exp(similarity / 0.07).
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import all_gather, all_reduce, get_comm_device, get_dist_info
+from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -29,7 +31,7 @@ def knn_classify(
         train_features: ``(N, C)``; normalised here.
         train_labels: long ``(N,)``.
         test_features: ``(M, C)``; normalised here.
-        k: numbers of neighbours; more than N means N.
+        k: numbers of neighbours; more than N means N, which is announced.
         temperature: T in the weights exp(similarity / T).
         num_classes: number of classes; ``None``: the largest label plus one.
         chunk: test features that are handled at once, which bounds the memory to chunk * N.
@@ -38,9 +40,11 @@ def knn_classify(
         for each k, long ``(M, min(5, k, num_classes))``: the classes, most votes first.
 
     Raises:
-        ValueError: if shapes, k or temperature do not fit.
+        ValueError: if shapes, k or temperature do not fit, or a feature has no direction (NaN, infinite, all zeros).
     """
     _check_bank(train_features, train_labels, test_features, k, temperature)
+    _check_directions(train_features, "bank")
+    _check_directions(test_features, "validation")
     bank = functional.normalize(train_features, dim=1)
     queries = functional.normalize(test_features, dim=1)
     classes = int(train_labels.max()) + 1 if num_classes is None else num_classes
@@ -73,6 +77,19 @@ def _check_bank(
         )
 
 
+def _check_directions(features: Tensor, name: str) -> None:
+    """Among NaN and zero vectors nothing is nearest; ``topk`` would take any without a word."""
+    length = features.float().norm(dim=1)
+    bad = ~(length.isfinite() & (length > 0))
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        what = "is zero" if length[first] == 0 else "has values that are not finite"
+        raise ValueError(
+            f"{int(bad.sum())} of {len(features)} {name} features have no direction, so that no neighbour is the "
+            f"nearest: number {first} {what}. The network's weights or its input are broken; look at the losses."
+        )
+
+
 def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tensor], Tensor]:
     """The function from normalised images ``(n, 3, H, W)`` to L2-normalised features.
 
@@ -95,7 +112,8 @@ def extract_features(
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of a whole data set, in its order, on every rank.
 
-    Each rank computes its share; an image that the sampler repeats to fill up the last round counts once.
+    Each rank computes its share; an image that the sampler repeats to fill up the last round counts once. One that
+    replaces an unreadable file does not count.
 
     Args:
         extract: images ``(n, 3, H, W)`` to features ``(n, D)``.
@@ -107,15 +125,29 @@ def extract_features(
     """
     features: list[Tensor] = []
     labels: list[int] = []
+    origins: list[int | None] = []
     for batch in loader:
         data = preprocess(batch, False)
         features.append(extract(data["inputs"]))
         labels.extend(_label(sample) for sample in data["data_samples"])
-    own_features = torch.cat(features)
-    own_labels = torch.tensor(labels, device=own_features.device)
-    positions = [int(getattr(key, "index", key)) for key in loader.sampler]
-    own_positions = torch.tensor(positions[: len(labels)], device=own_features.device)
-    return _merge(own_features, own_labels, own_positions, len(loader.dataset))  # type: ignore
+        origins.extend(getattr(sample, "sample_idx", None) for sample in data["data_samples"])
+    positions = [int(getattr(key, "index", key)) for key in loader.sampler][: len(labels)]
+    pairs = zip(origins, positions, strict=True)
+    kept = [row for row, (origin, position) in enumerate(pairs) if origin in (None, position)]
+    own_features = torch.cat(features)[kept]
+    own_labels, own_positions = (
+        torch.tensor([values[row] for row in kept], dtype=torch.long, device=own_features.device)
+        for values in (labels, positions)
+    )
+    length = len(loader.dataset)  # type: ignore[arg-type]
+    merged = _merge(own_features, own_labels, own_positions, length)
+    if len(merged[1]) < length:
+        print_log(
+            f"{length - len(merged[1])} of {length} images are left out of the k-NN: their files cannot be read",
+            "current",
+            logging.WARNING,
+        )
+    return merged
 
 
 def _label(sample: Any) -> int:
@@ -173,7 +205,12 @@ def knn_accuracy(
 
     Returns:
         ``top1_k<k>`` and ``top5_k<k>`` for each k.
+
+    Raises:
+        ValueError: as :func:`knn_classify`.
     """
+    _check_bank(*train, test[0], k, temperature)
+    _announce_limits(train[1], test[1], k)
     rank, world_size = get_dist_info()
     features, labels = test[0][rank::world_size], test[1][rank::world_size]
     classes = int(torch.maximum(train[1].max(), test[1].max())) + 1
@@ -191,3 +228,22 @@ def knn_accuracy(
         for row, number in enumerate(k)
         for column, top in enumerate((1, 5))
     }
+
+
+def _announce_limits(train_labels: Tensor, test_labels: Tensor, k: Sequence[int]) -> None:
+    """Say what the numbers cannot show."""
+    if max(k) > len(train_labels):
+        print_log(
+            f"k-NN with k={max(k)} takes all {len(train_labels)} images of the bank, which has no more",
+            "current",
+            logging.WARNING,
+        )
+    lost = ~torch.isin(test_labels, train_labels.to(test_labels.device))
+    if lost.any():
+        print_log(
+            f"k-NN: {int(lost.sum())} of {len(test_labels)} images are of classes (label "
+            f"{', '.join(map(str, test_labels[lost].unique().tolist()[:8]))}) without an image in the bank, and "
+            "count as wrong; raise max_bank",
+            "current",
+            logging.WARNING,
+        )

@@ -13,6 +13,9 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrel.datasets.class_names import share_classes
+from mmrel.datasets.transforms.load import share_depth
+
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
@@ -37,7 +40,14 @@ def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoa
     Args:
         cfg: dataloader configuration; a missing sampler is an ordered ``DefaultSampler``.
         max_samples: ``None`` for all.
+
+    Raises:
+        ValueError: ``max_samples`` is 0 or negative.
     """
+    if max_samples is not None and max_samples < 1:
+        raise ValueError(
+            f"at most {max_samples} images are asked for; give 1 or more, or None for all"
+        )
     cfg = copy.deepcopy(dict(cfg))
     cfg.setdefault("sampler", {"type": "DefaultSampler", "shuffle": False})
     dataset = DATASETS.build(cfg["dataset"])
@@ -47,3 +57,24 @@ def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoa
         dataset.get_subset_(spread.tolist())
     cfg["dataset"] = dataset
     return Runner.build_dataloader(cfg, seed=0)
+
+
+def build_labelled_pair(
+    bank_cfg: dict[str, Any], val_cfg: dict[str, Any], max_bank: int | None = None
+) -> tuple[DataLoader, DataLoader]:
+    """Loaders of a bank and of the images that are classified by it, whose labels mean the same.
+
+    The bank says how classes are numbered and how values of more than 8 bits are read.
+
+    Args:
+        bank_cfg: dataloader configuration of the bank.
+        val_cfg: of the images to classify.
+        max_bank: as ``max_samples`` of :func:`build_loader`.
+
+    Raises:
+        UsageError: classes of the latter are missing in the bank.
+    """
+    bank, val = build_loader(bank_cfg, max_bank), build_loader(val_cfg)
+    share_classes(bank.dataset, val.dataset, "bank", "validation set")
+    share_depth(bank.dataset, val.dataset)
+    return bank, val

@@ -31,6 +31,8 @@ META = {
     "layer_scale",
     "use_pos_embed",
     "pos_interpolation",
+    "mean",
+    "std",
     "method",
     "epoch",
     "iter",

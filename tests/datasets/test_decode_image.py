@@ -7,8 +7,9 @@ import pytest
 from image_files import encoded, pixels
 from PIL import Image
 
-from mmrel.datasets import DecodeImage
+from mmrel.datasets import DecodeImage, MultiCrop
 from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.structures import SampleKey
 
 MODES = ("exact", "fast")
 
@@ -193,3 +194,48 @@ def test_decode__damaged_bytes_raise_nothing_else(tmp_path: Path, mode: str) -> 
 def test_decode__unknown_mode() -> None:
     with pytest.raises(ValueError, match="mode is 'quick'; choose 'exact'"):
         DecodeImage(mode="quick")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP", "GIF"])
+@pytest.mark.filterwarnings("error")
+def test_decode__max_pixels_counts_and_not_pillow_s_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, form: str
+) -> None:
+    """Neither Pillow's error, at twice its limit, nor its warning; and the limit stays for other code."""
+    content = encoded(pixels(40, 60), form)
+    for limit in (1000, 2000):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        image = decode(tmp_path / "x", content, mode, max_pixels=2400)
+        key = SampleKey(0, 0, 0)
+        crops = MultiCrop(8, (1.0, 1.0), num_local=0, mode=mode)({"img": image, "key": key})
+        assert image.shape == (40, 60, 3) and len(crops["views"]) == 2
+        assert limit == Image.MAX_IMAGE_PIXELS
+        with pytest.raises(UnreadableImageError, match="2400 is|60 x 40 is more than 2399 pixels"):
+            decode(tmp_path / "x", content, mode, max_pixels=2399)
+
+
+@pytest.mark.parametrize("bands", [5, 7])
+def test_decode__many_bands_are_named(tmp_path: Path, bands: int) -> None:
+    """Satellite images: the reason tells that it is a TIFF file of a form that cannot be read."""
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(
+        tmp_path / "x.tif",
+        np.zeros((8, 8, bands), np.uint8),
+        photometric="minisblack",
+        planarconfig="contig",
+    )
+    with pytest.raises(UnreadableImageError, match=r"x\.tif: .*as TIFF: .*"):
+        DecodeImage()({"img_path": str(tmp_path / "x.tif")})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("pil_mode", ["LA", "RGBA", "P", "1"])
+def test_decode__one_pixel_of_every_kind(
+    tmp_path: Path, mode: str, form: str, pil_mode: str
+) -> None:
+    source = Image.new("RGB", (1, 1), "white").convert(pil_mode)
+    options = {"lossless": True} if form == "WEBP" else {}
+    source = source.convert("RGBA") if form == "WEBP" else source
+    assert decode(tmp_path / "x", encoded(source, form, **options), mode).tolist() == [[[255] * 3]]

@@ -2,16 +2,21 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from log_lines import log_lines
 from PIL import Image
 
 import mmrel.engine.hooks  # noqa: F401
 from mmrel.engine.hooks import KNNHook
+from mmrel.evaluation import extract_features
+from mmrel.evaluation.loading import build_loader
+from mmrel.utils import UsageError
 
 
 def make_images(root: Path, count: int = 6) -> Path:
@@ -118,3 +123,48 @@ def test_hook__logs_the_curve(images: Path, tmp_path: Path) -> None:
     log = next(Path(runner.log_dir).glob("*.log")).read_text()
     assert "Epoch(knn) [2]  knn/top1_k1: " in log
     assert len(runner.message_hub.get_scalar("knn/top1_k3").data[0]) == 3
+
+
+def test_evaluate__a_class_that_validation_lacks(tmp_path: Path) -> None:
+    """Identical images are all right, though each folder lists its own classes."""
+    bank = make_images(tmp_path / "bank")
+    val = make_images(tmp_path / "val")
+    shutil.rmtree(val / "bright")
+    with log_lines() as lines:
+        result = hook(bank, val_dataloader=loader(val), k=(1,)).evaluate(tiny.build(tiny.dino()))
+    assert result["top1_k1"] == 100.0
+    assert any("has no image of 1 of the 2 classes of the bank: bright" in line for line in lines)
+
+
+def test_evaluate__a_class_that_the_bank_lacks(tmp_path: Path) -> None:
+    bank, val = make_images(tmp_path / "bank"), make_images(tmp_path / "val")
+    shutil.rmtree(bank / "bright")
+    with pytest.raises(UsageError, match="never be classified rightly: bright"):
+        hook(bank, val_dataloader=loader(val)).evaluate(tiny.build(tiny.dino()))
+
+
+def test_evaluate__says_what_max_bank_leaves_out(images: Path) -> None:
+    with log_lines() as lines:
+        hook(images, max_bank=1, k=(1, 3)).evaluate(tiny.build(tiny.dino()))
+    assert any("k=3 takes all 1 images of the bank" in line for line in lines)
+    assert any("6 of 12 images are of classes (label 1) without an image" in line for line in lines)
+
+
+def test_evaluate__unreadable_files_do_not_count_twice(tmp_path: Path) -> None:
+    """Another image replaces them in the batch; it has its own place already."""
+    bank = make_images(tmp_path / "bank")
+    val = make_images(tmp_path / "val", count=2)
+    (val / "dark" / "9.jpg").write_bytes(b"")
+    data = build_loader(loader(val))
+    features, labels = extract_features(
+        lambda images: images.mean(dim=(2, 3)), tiny.build(tiny.dino()).data_preprocessor, data
+    )
+    assert len(data.dataset) == 5 and labels.tolist() == [0, 0, 1, 1] and len(features) == 4
+    with log_lines() as lines:
+        hook(bank, val_dataloader=loader(val), k=(1,)).evaluate(tiny.build(tiny.dino()))
+    assert any("1 of 5 images are left out of the k-NN" in line for line in lines)
+
+
+def test_loader__refuses_no_samples(images: Path) -> None:
+    with pytest.raises(ValueError, match="at most 0 images are asked for"):
+        build_loader(loader(images), 0)

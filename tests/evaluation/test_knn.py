@@ -57,6 +57,22 @@ def test_classify__bad_arguments(arguments: tuple, message: str) -> None:
         knn_classify(*arguments)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize("where", ["bank", "validation"])
+def test_classify__features_without_direction(value: float, where: str) -> None:
+    """``topk`` takes any neighbour for the nearest among NaN, and for a zero vector."""
+    train, test = torch.eye(4), torch.eye(4)[:2]
+    broken = train if where == "bank" else test
+    broken[1] = value
+    size = len(broken)
+    with pytest.raises(
+        ValueError, match=f"1 of {size} {where} features have no direction.*number 1"
+    ):
+        knn_classify(train, torch.arange(4), test, (1,))
+    with pytest.raises(ValueError, match="have no direction"):
+        knn_accuracy((train, torch.arange(4)), (test, torch.arange(2)), (1,))
+
+
 def test_token_views__three_kinds_of_feature() -> None:
     patches = torch.arange(8.0).reshape(1, 4, 2)
     tokens = TokenViews(torch.tensor([[5.0, 7.0]]), patches, patches, (2, 2))

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -266,3 +267,30 @@ def test_tool__usage_errors(tool, images, checkpoint, tmp_path, capsys) -> None:
         assert not out.exists()
     with pytest.raises(SystemExit):
         tool.main([*map(str, (checkpoint, val, out)), "--batch-size", "0"])
+
+
+def test_tool__classes_of_another_file(tool, images, checkpoint, tmp_path, capsys) -> None:
+    """Without a folder, the other classes keep the numbers that they have in the training file."""
+    part = tmp_path / "part"
+    shutil.copytree(images / "val" / "sand", part / "sand")
+    train, out = tmp_path / "train.npz", tmp_path / "part.npz"
+    assert tool.main(arguments(checkpoint, images / "train", train)) == 0
+    assert tool.main(arguments(checkpoint, part, out, "--classes-from", train)) == 0
+    with np.load(out) as file:
+        assert file["classes"].tolist() == list(CLASSES) and set(file["labels"].tolist()) == {1}
+    (part / "sand").rename(part / "snow")
+    assert tool.main(arguments(checkpoint, part, out, "--classes-from", train)) == 1
+    assert "1 class(es) that are not among the 3 given ones: snow" in capsys.readouterr().err
+    assert tool.main(arguments(checkpoint, part, out, "--classes-from", checkpoint)) == 1
+    assert "holds no classes" in capsys.readouterr().err
+
+
+def test_tool__normalises_as_told(tool, images, checkpoint, tmp_path) -> None:
+    folder, out = images / "val" / "sand", tmp_path / "x.npz"
+    numbers = ["--mean", "100", "110", "120", "--std", "40", "50", "60"]
+    assert tool.main(arguments(checkpoint, folder, out, *numbers)) == 0
+    backbone = get_backbone(checkpoint, mean=[100, 110, 120], std=[40, 50, 60])
+    with np.load(out) as file:
+        paths = [folder / name for name in file["paths"].tolist()]
+        expected = extract_features(backbone, paths, resize=20, crop=16)
+        np.testing.assert_allclose(file["features"], expected.numpy(), rtol=1e-4, atol=1e-5)

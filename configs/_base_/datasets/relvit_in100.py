@@ -21,18 +21,19 @@ train_pipeline = [
     dict(type="mmrel.DrawPatchAugmentation", patch_size=32),
     dict(type="mmrel.PackViews", patch_size=32),
 ]
-# The pretext loss on held-out images, their central square, without patch augmentation.
+# Short side 256, central 224, as the README of the official code says for held-out images.
+central_square = [
+    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bilinear"),
+    dict(type="CenterCrop", crop_size=224),
+]
+# The pretext loss on held-out images without patch augmentation; all of the square is one view.
 val_pipeline = [
     dict(type="mmrel.DecodeImage"),
+    *central_square,
     dict(crop, global_scale=(1.0, 1.0), ratio=(1.0, 1.0), flip_prob=0.0),
     dict(type="mmrel.PackViews", patch_size=32),
 ]
-knn_pipeline = [
-    dict(type="mmrel.DecodeImage"),
-    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bilinear"),
-    dict(type="CenterCrop", crop_size=224),
-    dict(type="PackInputs"),
-]
+knn_pipeline = [dict(type="mmrel.DecodeImage"), *central_square, dict(type="PackInputs")]
 
 train = dict(data_root=data_root + "/train")
 val = dict(data_root=data_root + "/val")

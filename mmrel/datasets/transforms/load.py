@@ -1,27 +1,33 @@
 """Decoding: whatever the file holds, 8-bit RGB comes out, or an error that names the file."""
 
-import io
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from mmengine.logging import print_log
+from PIL.ImageFile import ImageFile
 
 from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.datasets.transforms.image_file import MAX_PIXELS, SUFFIXES, open_image
+from mmrel.datasets.transforms.jpeg_check import check_length, check_structure
+from mmrel.datasets.transforms.pixel_values import (
+    ORIENTATION_TAG,
+    ByteImage,
+    PixelDepth,
+    Range,
+    common_depth,
+    is_wide,
+    to_rgb,
+    wide_values,
+)
 from mmrel.registry import TRANSFORMS
 
-ByteImage = NDArray[np.uint8]
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
-"""Pillow's decoders that may be used; all others are refused, whatever the file name says.
-(Pillow opens MPO, the cameras' multi-picture JPEG, through JPEG.)"""
-
 MODES = ("exact", "fast")
-MAX_PIXELS = 178_956_970
-ORIENTATION_TAG = 0x0112
 END_OF_IMAGE = b"\xff\xd9"
 RGB_FLAG: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 and newer
 REDUCED = {
@@ -30,6 +36,14 @@ REDUCED = {
     2: cv2.IMREAD_REDUCED_COLOR_2,
     1: cv2.IMREAD_COLOR if RGB_FLAG is None else RGB_FLAG,
 }
+LAST_CORNER = {1: (-1, -1), 2: (-1, 0), 3: (0, 0), 4: (0, -1)}
+LAST_CORNER |= {5: (-1, -1), 6: (-1, 0), 7: (0, 0), 8: (0, -1)}
+"""Where an EXIF orientation puts the last pixel of the file."""
+
+WIDE_SUFFIXES = tuple(s for name in ("PNG", "TIFF", "PPM", "JPEG2000") for s in SUFFIXES[name])
+"""Endings of files whose values may have more than 8 bits."""
+
+PROBED_HEADERS, PROBED_IMAGES = 64, 16
 
 
 @TRANSFORMS.register_module()
@@ -38,9 +52,12 @@ class DecodeImage(BaseTransform):
 
     The rules, alike in both modes: EXIF orientation is applied, so that the image stands upright
     (the papers' codes ignore it); alpha is dropped; palette, grey, CMYK and 1-bit images are
-    converted by Pillow; 16-bit values keep their high byte; images without a fixed range (32-bit
-    integer, float) are stretched from their minimum and maximum to 0 and 255; of an animated or
-    multi-page file the first picture counts.
+    converted by Pillow; of an animated or multi-page file the first picture counts.
+
+    Values of more than 8 bits are reduced by one rule for the whole data set. Unsigned 16-bit values, grey or
+    colour, keep the upper 8 of their ``bit_depth`` bits. Values without a fixed range (32-bit integer, signed, float)
+    are mapped linearly from ``value_range`` to 0 and 255. What is not given is found from a sample of the files when
+    ``mmrel.ImageFolder`` is built (:meth:`resolve`), and logged; without a data set, each image is judged by itself.
 
     Modes:
         ``'exact'``: Pillow decodes at full size.
@@ -52,20 +69,31 @@ class DecodeImage(BaseTransform):
         mode: ``'exact'`` or ``'fast'``.
         min_side: see above, in pixels. The default keeps DINO's and iBOT's crops from being
             magnified by it.
-        max_pixels: larger images are refused before they are decoded. Pillow's own limit applies as
-            well.
+        max_pixels: larger images are refused before they are decoded, whatever Pillow's own limit is.
+        bit_depth: 8, 10, 12, 14, 16 or ``'auto'``: significant bits of 16-bit values.
+        value_range: (low, high), or ``None`` to find it.
 
     Raises:
         UnreadableImageError: from ``transform``, for every file that gives no image.
     """
 
     def __init__(
-        self, mode: str = "exact", min_side: int = 480, max_pixels: int = MAX_PIXELS
+        self,
+        mode: str = "exact",
+        min_side: int = 480,
+        max_pixels: int = MAX_PIXELS,
+        bit_depth: int | str = "auto",
+        value_range: Range | None = None,
     ) -> None:
         check_mode(mode)
         self.mode = mode
         self.min_side = min_side
         self.max_pixels = max_pixels
+        # A text other than 'auto' is refused there, with the values allowed.
+        bits: Any = None if bit_depth == "auto" else bit_depth
+        self.depth = PixelDepth(
+            bits, None if value_range is None else (value_range[0], value_range[1])
+        )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape`` (height, width)."""
@@ -78,22 +106,85 @@ class DecodeImage(BaseTransform):
         results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results
 
+    def resolve(self, paths: Sequence[str]) -> None:
+        """Find from a sample of the files what is not given: bits and range of values of more than 8 bits.
+
+        It looks at the headers of up to 64 files that may have such values, spread evenly, and decodes up to 16 of
+        those that do; the same files give the same answer. Without any, nothing is decided.
+
+        Args:
+            paths: the data set's files, in their order.
+        """
+        if None not in (self.depth.bits, self.depth.value_range):
+            return
+        candidates = [path for path in paths if path.lower().endswith(WIDE_SUFFIXES)]
+        chosen = _spread(candidates, PROBED_HEADERS)
+        wide = [path for path in chosen if self._wide_values(path, header_only=True) is not None]
+        arrays = [self._wide_values(path) for path in _spread(wide, PROBED_IMAGES)]
+        found = common_depth([array for array in arrays if array is not None], self.depth)
+        if found != self.depth:
+            self.depth = found
+            print_log(
+                f"images of more than 8 bits, such as {wide[0]}: {self._describe_depth()}, found from "
+                f"{len(arrays)} of them; mmrel.DecodeImage takes bit_depth and value_range to say otherwise",
+                "current",
+                logging.WARNING,
+            )
+
+    def _wide_values(self, path: str, header_only: bool = False) -> Any:
+        """Values of more than 8 bits in a file, or ``None``; one that cannot be read is met again when training."""
+        try:
+            data = get(path)
+            image = open_image(data, self.max_pixels)
+            return (True if is_wide(image) else None) if header_only else wide_values(image, data)
+        except Exception:
+            return None
+
+    def _describe_depth(self) -> str:
+        bits, values = self.depth.bits, self.depth.value_range
+        parts = [f"16-bit values are taken to have {bits} significant bits"] if bits else []
+        if values is not None:
+            parts.append(
+                f"other values are mapped from {values[0]:g} ... {values[1]:g} to 0 ... 255"
+            )
+        return " and ".join(parts)
+
     def _decode(self, data: bytes) -> ByteImage:
-        if not data:
-            raise ValueError("the file is empty")
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > self.max_pixels:
-                raise ValueError(
-                    f"{image.width} x {image.height} is more than {self.max_pixels} pixels"
-                )
+        with open_image(data, self.max_pixels) as image:
+            if image.format not in ("JPEG", "MPO"):
+                return np.array(to_rgb(image, self.depth, data))
+            scans = check_structure(data)
+            orientation = image.getexif().get(ORIENTATION_TAG, 1)
+            # Blocks without data are grey, but not in CMYK.
+            corner = None if image.mode == "CMYK" else LAST_CORNER.get(orientation, (-1, -1))
+            decode: Callable[[bytes], ByteImage]
             if self.mode == "fast" and _opencv_decodes_alike(image, data):
-                return _decode_jpeg(data, min(image.size) // max(self.min_side, 1))
-            if image.getexif().get(ORIENTATION_TAG, 1) != 1:
-                return np.array(to_rgb(ImageOps.exif_transpose(image)))
-            return np.array(to_rgb(image))
+                decode = partial(_decode_jpeg, reduction=min(image.size) // max(self.min_side, 1))
+                pixels = decode(data)
+            else:
+                decode = partial(_decode_exactly, max_pixels=self.max_pixels)
+                pixels = np.array(to_rgb(image))
+        if scans is not None:
+            check_length(data, scans, pixels, decode, corner)
+        return pixels
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(mode={self.mode!r}, min_side={self.min_side})"
+        return f"{type(self).__name__}(mode={self.mode!r}, min_side={self.min_side}, depth={self.depth})"
+
+
+def share_depth(reference: Any, other: Any) -> None:
+    """Let a data set read values of more than 8 bits as another one does, whatever its own files suggest."""
+    sources, targets = (
+        [t for t in _transforms(dataset) if isinstance(t, DecodeImage)]
+        for dataset in (reference, other)
+    )
+    for source in sources[:1]:
+        for target in targets:
+            target.depth = source.depth
+
+
+def _transforms(dataset: Any) -> Sequence[Any]:
+    return getattr(getattr(dataset, "pipeline", None), "transforms", ())
 
 
 def check_mode(mode: str) -> None:
@@ -105,35 +196,21 @@ def check_mode(mode: str) -> None:
         )
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow image to mode RGB by the rules of :class:`DecodeImage`."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        high = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return Image.fromarray(high).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))).convert("RGB")
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+def _spread(items: Sequence[str], count: int) -> list[str]:
+    """At most ``count`` items, evenly spread, in their order."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def _stretch(values: NDArray[np.float64]) -> ByteImage:
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError("the image has non-finite values")
-    scale = 255 / (high - low) if high > low else 0.0
-    return np.rint((values - low) * scale).astype(np.uint8)
+def _opencv_decodes_alike(image: ImageFile, data: bytes) -> bool:
+    """Whether it is a grey or colour JPEG that ends with its end marker."""
+    return image.mode in ("RGB", "L") and data.endswith(END_OF_IMAGE)
 
 
-def _opencv_decodes_alike(image: Image.Image, data: bytes) -> bool:
-    """Whether it is a grey or colour JPEG with its end.
-
-    OpenCV fills truncated files with grey and says nothing, Pillow refuses them.
-    """
-    is_jpeg = image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
-    return is_jpeg and data.endswith(END_OF_IMAGE)
+def _decode_exactly(data: bytes, max_pixels: int) -> ByteImage:
+    with open_image(data, max_pixels) as image:
+        return np.array(to_rgb(image))
 
 
 def _decode_jpeg(data: bytes, reduction: int) -> ByteImage:

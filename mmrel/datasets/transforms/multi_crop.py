@@ -18,7 +18,8 @@ from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmrel.datasets.transforms.load import ByteImage, check_mode
+from mmrel.datasets.transforms.load import check_mode
+from mmrel.datasets.transforms.pixel_values import ByteImage
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import TRANSFORMS
 from mmrel.structures import SampleKey
@@ -189,11 +190,12 @@ def central_box(height: int, width: int, ratio: Range) -> Box:
 
 
 def _exact_cutter(image: ByteImage, interpolation: str) -> Cutter:
-    picture, method = Image.fromarray(image), INTERPOLATIONS[interpolation]
+    method = INTERPOLATIONS[interpolation]
 
     def cut(box: Box, size: int) -> ByteImage:
         x, y, w, h = box
-        crop = picture.crop((x, y, x + w, y + h))
+        # Pillow's own crop would refuse large boxes by a limit that is global to the process.
+        crop = Image.fromarray(image[y : y + h, x : x + w])
         return _planes(np.asarray(crop.resize((size, size), method)))
 
     return cut

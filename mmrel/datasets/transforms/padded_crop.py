@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
 
-from mmrel.datasets.transforms.load import ByteImage
+from mmrel.datasets.transforms.pixel_values import ByteImage
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import TRANSFORMS
 from mmrel.structures import SampleKey

@@ -2,6 +2,7 @@
 
 from mmrel.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from mmrel.engine.hooks.bad_samples import BadSampleHook
+from mmrel.engine.hooks.class_names import ClassNamesHook
 from mmrel.engine.hooks.deferred_info import DeferredRuntimeInfoHook
 from mmrel.engine.hooks.knn import KNNHook
 from mmrel.engine.hooks.last_layer_freeze import LastLayerFreezeHook
@@ -11,6 +12,7 @@ from mmrel.engine.hooks.teacher_update import TeacherUpdateHook
 __all__ = [
     "AtomicCheckpointHook",
     "BadSampleHook",
+    "ClassNamesHook",
     "DeferredRuntimeInfoHook",
     "KNNHook",
     "LastLayerFreezeHook",

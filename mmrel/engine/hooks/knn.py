@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrel.evaluation.knn import extract_features, feature_extractor, knn_accuracy
-from mmrel.evaluation.loading import build_loader, evaluation_mode
+from mmrel.evaluation.loading import build_labelled_pair, evaluation_mode
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
 
@@ -22,8 +22,8 @@ class KNNHook(Hook):
     the square root of their width, near 1 for spread features and 0 for collapsed ones.
 
     Args:
-        bank_dataloader: labelled training images in the evaluation pipeline.
-        val_dataloader: labelled validation images.
+        bank_dataloader: labelled training images in the evaluation pipeline. Its classes are the classes.
+        val_dataloader: labelled validation images; with class folders, numbered by their names as in the bank.
         k: numbers of neighbours.
         temperature: of the votes.
         interval: epochs between two evaluations; the last epoch is always evaluated.
@@ -72,10 +72,7 @@ class KNNHook(Hook):
         """Accuracies in per cent, and the feature spread, of a model without a wrapper."""
         with evaluation_mode(model):
             if self._loaders is None:
-                self._loaders = (
-                    build_loader(self.bank_cfg, self.max_bank),
-                    build_loader(self.val_cfg),
-                )
+                self._loaders = build_labelled_pair(self.bank_cfg, self.val_cfg, self.max_bank)
             extract = feature_extractor(model, self.network, self.feature)
             bank, val = (
                 extract_features(extract, model.data_preprocessor, loader)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ from mmrel.models.backbones.pretrained import (
 )
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
-from mmrel.structures import TokenViews
+from mmrel.structures import Normalization, TokenViews
 
 INSTEAD = {
     "out_type": "all tokens are returned, so leave it out",
@@ -113,7 +113,13 @@ class ViT(HostViT):
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance ``frozen_stages``, which means
             here: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of blocks
             also the final norm. Frozen parts stay in evaluation mode.
+
+    Attributes:
+        normalization: mean and deviation of the images that the weights were trained on, where known; the network
+            does not apply it.
     """
+
+    normalization: Normalization | None = None
 
     def __init__(
         self,

@@ -10,10 +10,8 @@ from torch import Tensor
 from mmrel.models.data_preprocessors.augment import flip, normalize, to_unit_range
 from mmrel.models.data_preprocessors.color_plan import ColorPlan
 from mmrel.registry import MODELS
-from mmrel.structures import Geometry, ViewBatch
+from mmrel.structures import IMAGENET, Geometry, ViewBatch
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 FLIP = 4
 
 
@@ -40,8 +38,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET.mean,
+        std: Sequence[float] = IMAGENET.std,
         to_rgb: bool = False,
         blur_kernel: int = 13,
         non_blocking: bool = True,

@@ -1,0 +1,219 @@
+"""Whether a JPEG file is whole, as far as its bytes tell.
+
+libjpeg, behind Pillow and OpenCV, fills what is missing with grey and goes on; its warnings reach neither. JPEG (ITU-T
+T.81) has no checksum, so that no check can be complete. What is checked here: every marker is one that may stand where
+it stands; the restart intervals are there, in their order; a progressive file has the scans that give each
+coefficient its full precision; and, where the picture or the bytes look suspicious, the coded data last exactly as
+long as the picture (by decoding again with some more and some fewer of them). It stays unnoticed if some bytes were
+replaced by others that can be decoded too and happen to fill the picture.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SOI, EOI, SOS, DRI, DNL, TEM = 0xD8, 0xD9, 0xDA, 0xDD, 0xDC, 0x01
+RESTARTS = range(0xD0, 0xD8)
+PROGRESSIVE = (0xC2, 0xCA)
+FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, DRI, DNL, SOS, EOI, 0xFE, *range(0xE0, 0xF0)}
+"""Markers that may follow a scan: tables, restart interval, number of lines, scan, end, comment, application."""
+
+RUNS = (b"\0" * 32, b"\xff" * 2)
+SURPLUS = bytes(range(1, 129))
+SHORTAGE = 32
+GRAY = (126, 130)
+
+
+@dataclass
+class _Frame:
+    progressive: bool
+    size: tuple[int, int]
+    sampling: dict[int, tuple[int, int]]
+    missing: dict[int, NDArray[np.bool_]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.missing = {name: np.ones(64, dtype=bool) for name in self.sampling}
+
+    def units(self, components: list[int]) -> int:
+        """Number of minimum coded units in a scan of these components (T.81, A.2)."""
+        width, height = self.size
+        across = max(h for h, _ in self.sampling.values())
+        down = max(v for _, v in self.sampling.values())
+        if len(components) > 1:
+            return -(-width // (8 * across)) * -(-height // (8 * down))
+        h, v = self.sampling[components[0]]
+        columns, rows = -(-width * h // across), -(-height * v // down)
+        return -(-columns // 8) * -(-rows // 8)
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Where the coded data are: the first byte of the first scan, the markers that end scans, and the kind."""
+
+    start: int
+    ends: tuple[int, ...]
+    progressive: bool
+
+
+def check_structure(data: bytes) -> Scans | None:
+    """Walk through the markers.
+
+    Args:
+        data: a file that begins as JPEG does.
+
+    Returns:
+        Where the coded data are; ``None`` for kinds that this check does not know, such as lossless ones.
+
+    Raises:
+        ValueError: the file is cut, or damaged.
+    """
+    array = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero((array[:-1] == 0xFF) & (array[1:] != 0))
+    position, frame, interval = 2, None, 0
+    start = 0
+    ends: list[int] = []
+    while True:
+        position = _next_marker(data, position, strict=bool(ends))
+        code = data[position + 1]
+        if code == EOI:
+            break
+        body = _segment(data, position)
+        position += 2 + len(body) + 2
+        if code in FRAMES:
+            frame = _read_frame(body, code in PROGRESSIVE)
+        elif code == DRI:
+            interval = int.from_bytes(body[:2], "big")
+        elif code == SOS:
+            if frame is None:
+                return None
+            components = _count_scan(frame, body)
+            start = start or position
+            position = _end_of_scan(array, places, position, frame, components, interval)
+            ends.append(position)
+    if frame is None or not ends:
+        return None
+    if any(missing.any() for missing in frame.missing.values()):
+        raise ValueError("the file is cut: its last scans are missing")
+    return Scans(start, tuple(ends), frame.progressive)
+
+
+def check_length(
+    data: bytes,
+    scans: Scans,
+    image: NDArray[Any],
+    decode: Callable[[bytes], NDArray[Any]],
+    last_corner: tuple[int, int] | None,
+) -> None:
+    """Compare the length of the coded data with the picture, if there is a reason to.
+
+    Args:
+        data: the file.
+        scans: what :func:`check_structure` returned.
+        image: the decoded picture, uint8 ``(H, W, 3)``.
+        decode: how it was decoded.
+        last_corner: row and column in it of the file's last pixel; ``None``: unknown.
+
+    Raises:
+        ValueError: the data end before the picture does, or go on after it.
+    """
+    end = scans.ends[-1]
+    gray = last_corner is None or _is_gray(image[last_corner])
+    if not gray and all(data.find(run, scans.start, end) < 0 for run in RUNS):
+        return
+    parts = [data[a:b] for a, b in zip((0, *scans.ends), (*scans.ends, None), strict=True)]
+    longer = decode(SURPLUS.join(parts))
+    if not np.array_equal(longer, image):
+        raise ValueError("the file is cut or damaged: its coded data end before the picture does")
+    if scans.progressive or gray or end - SHORTAGE <= scans.start:
+        return
+    shorter = decode(data[: end - SHORTAGE] + data[end:])
+    if np.array_equal(shorter, image):
+        raise ValueError("the file is damaged: its coded data go on after the picture's end")
+
+
+def _next_marker(data: bytes, position: int, strict: bool) -> int:
+    """Position of the next marker; before the first scan, bytes in between are let pass as libjpeg does."""
+    while position + 1 < len(data):
+        if data[position] == 0xFF and data[position + 1] not in (0x00, 0xFF, TEM, *RESTARTS):
+            if strict and data[position + 1] not in BETWEEN_SCANS:
+                raise ValueError(
+                    f"the file is damaged: marker {data[position + 1]:#x} in the coded data"
+                )
+            return position
+        if strict and data[position] != 0xFF:
+            raise ValueError("the file is damaged: stray bytes between its scans")
+        position += 1
+    raise ValueError("the file is truncated: it has no end marker")
+
+
+def _segment(data: bytes, position: int) -> bytes:
+    length = int.from_bytes(data[position + 2 : position + 4], "big")
+    body = data[position + 4 : position + 2 + length]
+    if length < 2 or len(body) != length - 2:
+        raise ValueError("the file is truncated or damaged: a segment is incomplete")
+    return body
+
+
+def _read_frame(body: bytes, progressive: bool) -> _Frame:
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    parts = [body[6 + 3 * i : 9 + 3 * i] for i in range(body[5] if len(body) > 5 else 0)]
+    sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts if len(part) == 3}
+    if not sampling or 0 in {value for pair in sampling.values() for value in pair}:
+        raise ValueError("the file is damaged: its frame header makes no sense")
+    return _Frame(progressive, (width, height), sampling)
+
+
+def _count_scan(frame: _Frame, body: bytes) -> list[int]:
+    """Note which coefficients a scan brings to their full precision; returns its components."""
+    count = body[0] if body else 0
+    if len(body) != 4 + 2 * count or not count:
+        raise ValueError("the file is damaged: a scan header makes no sense")
+    components = [body[1 + 2 * i] for i in range(count)]
+    first, last, precision = body[-3:]
+    for name in components:
+        if name not in frame.sampling:
+            raise ValueError("the file is damaged: a scan names an unknown component")
+        if not frame.progressive:
+            frame.missing[name][:] = False
+        elif precision & 15 == 0:
+            frame.missing[name][first : last + 1] = False
+    return components
+
+
+def _end_of_scan(
+    array: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    start: int,
+    frame: _Frame,
+    components: list[int],
+    interval: int,
+) -> int:
+    """Position of the marker that ends a scan, whose restart markers are checked."""
+    ahead = places[np.searchsorted(places, start) :]
+    codes = array[ahead + 1]
+    ends = np.flatnonzero(((codes < RESTARTS[0]) | (codes > RESTARTS[-1])) & (codes != 0xFF))
+    if not len(ends):
+        raise ValueError("the file is truncated: it has no end marker")
+    restarts = codes[: ends[0]]
+    restarts = restarts[restarts != 0xFF]
+    if len(restarts) and not interval:
+        raise ValueError("the file is damaged: restart markers without an interval")
+    if (restarts != RESTARTS[0] + np.arange(len(restarts)) % 8).any():
+        raise ValueError("the file is damaged: its restart markers are out of order")
+    if interval and frame.size[1]:
+        wanted = -(-frame.units(components) // interval) - 1
+        # Some encoders close the last interval with a marker too.
+        if not wanted <= len(restarts) <= wanted + 1:
+            raise ValueError(
+                f"the file is cut or damaged: {len(restarts)} of {wanted} restart markers"
+            )
+    return int(ahead[ends[0]])
+
+
+def _is_gray(color: NDArray[np.uint8]) -> bool:
+    """Whether a colour has the luminance of blocks without data."""
+    return bool(GRAY[0] < color @ (0.299, 0.587, 0.114) < GRAY[1])
