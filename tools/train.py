@@ -28,6 +28,9 @@ from mmrel.utils.config import (
 )
 from mmrel.utils.device import on_cpu
 
+LOADER_TIMEOUT = 600
+"""Seconds that a batch may take before the run ends and names the files its workers were at."""
+
 LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -97,6 +100,8 @@ def set_loaders(config: Any, args: argparse.Namespace) -> None:
             collate_fn=dict(type="default_collate"),
         )
         set_loader_defaults(config, field, defaults)
+        if workers:
+            loader.setdefault("timeout", LOADER_TIMEOUT)
         if args.no_pin_memory:
             loader.pin_memory = False
         if args.no_persistent_workers:

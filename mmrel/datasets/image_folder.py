@@ -5,6 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mmrel.datasets.bad_samples import (
     UnreadableImageError,
     allowed_bad_samples,
 )
+from mmrel.datasets.loader_watch import SampleBoard
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import DATASETS
 from mmrel.structures import SampleKey
@@ -71,6 +73,7 @@ class ImageFolder(CustomDataset):
         self.bad_samples_file: str | None = None
         self.bad_samples_run = ""
         self._bad_samples: BadSampleLog | None = None
+        self.sample_board: SampleBoard | None = None
         super().__init__(
             data_root=str(Path(data_root).expanduser()) if data_root else "",
             with_label=with_label,
@@ -92,7 +95,8 @@ class ImageFolder(CustomDataset):
             self.full_init()
         key = idx if isinstance(idx, SampleKey) else SampleKey(0, 0, int(idx))
         for index in self._candidates(key):
-            results = self._load(index, key)
+            with self.sample_board.working_on(index) if self.sample_board else nullcontext():
+                results = self._load(index, key)
             if results is not None:
                 return results
         raise TooManyBadSamplesError(
@@ -104,7 +108,8 @@ class ImageFolder(CustomDataset):
         """``<count>-<hash>`` of the sorted relative paths and sizes; reads every file's size."""
         digest = hashlib.sha256()
         for path in sorted(self.get_data_info(i)["img_path"] for i in range(len(self))):
-            size = Path(path).stat().st_size
+            # A link that leads nowhere is reported when it is to be read.
+            size = Path(path).stat().st_size if Path(path).exists() else -1
             digest.update(f"{os.path.relpath(path, self.img_prefix)}\0{size}\n".encode())
         return f"{len(self)}-{digest.hexdigest()[:16]}"
 

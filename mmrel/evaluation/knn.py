@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from mmrel.datasets.loader_watch import batches
+
 
 def knn_classify(
     train_features: Tensor,
@@ -107,7 +109,7 @@ def extract_features(
     """
     features: list[Tensor] = []
     labels: list[int] = []
-    for batch in loader:
+    for batch in batches(loader):
         data = preprocess(batch, False)
         features.append(extract(data["inputs"]))
         labels.extend(_label(sample) for sample in data["data_samples"])

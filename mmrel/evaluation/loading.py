@@ -13,6 +13,9 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrel.datasets.loader_watch import TIMEOUT
+from mmrel.utils.worker_signals import shield_workers
+
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
@@ -46,4 +49,8 @@ def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoa
         spread = np.linspace(0, len(dataset) - 1, max_samples).round().astype(int)
         dataset.get_subset_(spread.tolist())
     cfg["dataset"] = dataset
-    return Runner.build_dataloader(cfg, seed=0)
+    if cfg.get("num_workers"):
+        cfg.setdefault("timeout", TIMEOUT)
+    loader = Runner.build_dataloader(cfg, seed=0)
+    shield_workers(loader)
+    return loader

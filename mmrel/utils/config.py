@@ -105,12 +105,13 @@ def set_data_root(config: Any, root: str) -> None:
 
 
 def merge_options(config: Any, options: dict[str, Any] | None) -> None:
-    """Merge ``--cfg-options``; without loader processes, none can be persistent."""
+    """Merge ``--cfg-options``; without loader processes, none can be persistent or late."""
     config.merge_from_dict(options or {})
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         if loader is not None and loader.get("num_workers", 0) == 0:
             loader["persistent_workers"] = False
+            loader.pop("timeout", None)
 
 
 def prepare_work_dir(config: Any) -> None:
