@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import tiny
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseDataPreprocessor, BaseModel
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODELS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -117,6 +119,46 @@ class ToyStudentTeacher(BaseModel):
     def _pairs(self) -> Any:
         student = (*self.backbone.parameters(), *self.last_layer.parameters())
         return zip(self.teacher.parameters(), student, strict=True)
+
+
+@MODELS.register_module()
+class ToyScored(ToyStudentTeacher):
+    """The toy with a prediction, which may take its time."""
+
+    def __init__(self, seconds: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seconds = seconds
+
+    def forward(self, inputs: Any, data_samples: Any, mode: str = "loss") -> Any:
+        if mode != "predict":
+            return super().forward(inputs, data_samples, mode)
+        time.sleep(self.seconds)
+        return [{"score": float(self.last_layer(self.backbone(inputs)).square().mean())}]
+
+
+@METRICS.register_module()
+class ToyScore(BaseMetric):
+    """A score that goes up and down."""
+
+    default_prefix = "toy"
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += [sample["score"] for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        return {"score": sum(results) / len(results)}
+
+
+def validation() -> dict[str, Any]:
+    """Settings of a validation of ``ToyScored`` after each epoch; it reports ``toy/score``."""
+    loader = dict(
+        dataset=dict(type="ToyDataset", length=12),
+        sampler=dict(type="ToyKeyedSampler", shuffle=False),
+        collate_fn=dict(type="default_collate"),
+        batch_size=4,
+        num_workers=0,
+    )
+    return dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=dict(type="ToyScore"))
 
 
 @HOOKS.register_module()

@@ -50,7 +50,9 @@ class BestCheckpoints:
             self._remove(name)
         for key in ("best_ckpt", *(f"best_ckpt_{name}" for name in self.save_best)):
             if info.get(key):
-                self._set_best(key, str(Path(self.out_dir) / Path(info[key]).name))
+                path = str(Path(self.out_dir) / Path(info[key]).name)
+                runner.message_hub.update_info(key, path)
+                self._set_best(key, path)
 
     def _keep_best(self, runner: Runner, metrics: dict[str, Any], epoch: int) -> None:
         if not self.save_best:

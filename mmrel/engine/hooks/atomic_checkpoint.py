@@ -1,7 +1,7 @@
 """Checkpoints that are whole or absent.
 
 MMEngine writes on the final name and deletes the oldest checkpoint, or the best one, before the new one exists; a kill
-in between leaves a torn file, or none. Here a file gets its name by an atomic rename after it has reached the disk, then
+in between leaves a torn file, or none. Here a file gets its name by an atomic rename once it has reached the disk, then
 the pointer ``last_checkpoint`` moves the same way, and only then older files go. The files hold finite tensors and
 plain types alone, so ``torch.load(..., weights_only=True)`` reads them as they are.
 """
@@ -81,8 +81,7 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
             self.last_ckpt = runner._load_from
         self._prepare_best(runner)
         if is_main_process():
-            for left in Path(self.out_dir).glob(".*.pth.tmp"):
-                left.unlink(missing_ok=True)
+            self._tidy(Path(runner.work_dir))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the log buffers into tensors and NumPy values into plain ones; note the run's settings."""
@@ -127,6 +126,11 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
         runner.message_hub.update_info(STOP_CHECKPOINTS, [*earlier, final.name])
         self._write_latest(runner, final, [], meta, by_epoch=False)
         return final
+
+    def _tidy(self, work_dir: Path) -> None:
+        """Remove what a killed run left half written."""
+        for left in (*Path(self.out_dir).glob(".*.pth.tmp"), *work_dir.glob(f".{POINTER}.*.tmp")):
+            left.unlink(missing_ok=True)
 
     def _folder(self, runner: Runner) -> Path:
         """Where the checkpoints lie, also before ``before_train`` has settled it."""

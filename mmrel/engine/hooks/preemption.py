@@ -36,7 +36,16 @@ class PreemptionHook(Hook):
     def __init__(self) -> None:
         self._watch: SignalWatch | None = None
 
+    def before_loop(self, runner: Runner) -> None:
+        """Begin to watch before all other hooks (``mmrel.ResumableEpochLoop`` calls this)."""
+        self._begin(runner)
+
     def before_train(self, runner: Runner) -> None:
+        """Begin to watch in loops that do not call ``before_loop``."""
+        if not isinstance(runner.train_loop, ResumableEpochLoop):
+            self._begin(runner)
+
+    def _begin(self, runner: Runner) -> None:
         """Watch the signals, and keep them from the workers of all loaders."""
         loops = [runner.train_loop, runner.val_loop]
         for loop in loops:

@@ -33,6 +33,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._adopt_seed()
         self._check_epoch_length()
         try:
+            self.runner.call_hook("before_loop")
             self.runner.call_hook("before_train")
             if self._iter and self._iter == self._epoch * len(self.dataloader):
                 self._validate_if_due()
