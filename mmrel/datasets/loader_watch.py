@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data._utils import signal_handling
 
 TIMEOUT = 600
 """Seconds that a batch may take before the run ends; for ``DataLoader(timeout=...)``."""
@@ -58,15 +59,15 @@ class SampleBoard:
         return sorted(rows, key=lambda row: -row[2])
 
 
-def batches(loader: DataLoader) -> Iterator[Any]:
-    """The loader's batches.
+@contextlib.contextmanager
+def watched_batches(loader: DataLoader) -> Iterator[Iterator[Any]]:
+    """The loader's batches, for a ``with`` around all that is done with them.
+
+    torch reports a killed worker from a signal handler, that is anywhere in the work on a batch.
 
     Raises:
         LoaderError: a worker hung longer than the loader's ``timeout``, or was killed.
     """
-    if not loader.num_workers:
-        yield from loader
-        return
     board = SampleBoard(loader.num_workers)
     datasets = list(_watched(loader.dataset))
     if loader.persistent_workers and getattr(loader, "_iterator", None) is not None:
@@ -75,14 +76,22 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         dataset.sample_board = board
     iterator = iter(loader)
     try:
-        yield from iterator
+        yield iterator
     except RuntimeError as error:
         if not str(error).startswith((HUNG, GONE)):
             raise
-        told = _explanation(str(error).partition("\n")[0], board, datasets)
-        for worker in getattr(iterator, "_workers", ()):
-            worker.kill()  # one that hangs in a read would keep this process from ending
+        told = _explanation(str(error).partition("\n")[0].rstrip(". "), board, datasets)
+        _kill_workers(iterator)
         raise LoaderError(told) from error
+
+
+def _kill_workers(iterator: Any) -> None:
+    """One that hangs in a read would keep this process from ending; torch must not report their end in turn."""
+    if getattr(iterator, "_worker_pids_set", False):
+        signal_handling._remove_worker_pids(id(iterator))
+        iterator._worker_pids_set = False
+    for worker in getattr(iterator, "_workers", ()):
+        worker.kill()
 
 
 def _watched(dataset: Any) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from mmrel.datasets.loader_watch import batches
+from mmrel.datasets.loader_watch import watched_batches
 
 
 def knn_classify(
@@ -109,10 +109,11 @@ def extract_features(
     """
     features: list[Tensor] = []
     labels: list[int] = []
-    for batch in batches(loader):
-        data = preprocess(batch, False)
-        features.append(extract(data["inputs"]))
-        labels.extend(_label(sample) for sample in data["data_samples"])
+    with watched_batches(loader) as batches:
+        for batch in batches:
+            data = preprocess(batch, False)
+            features.append(extract(data["inputs"]))
+            labels.extend(_label(sample) for sample in data["data_samples"])
     own_features = torch.cat(features)
     own_labels = torch.tensor(labels, device=own_features.device)
     positions = [int(getattr(key, "index", key)) for key in loader.sampler]

@@ -120,8 +120,17 @@ def strike(process: int, number: int, rng: random.Random, seconds: float) -> int
             code = wait_for(process, time.monotonic() + rng.uniform(0, 0.004))
     if code is None:
         BOARD.signalled = 1 + max(BOARD.running, BOARD.done)
-        (os.killpg if rng.random() < 0.5 else os.kill)(process, number)
+        signal_child(process, number, group=rng.random() < 0.5)
     return code
+
+
+def signal_child(process: int, number: int, group: bool) -> None:
+    """Signal the child, with its workers if ``group``; in its first moment it has no group of its own."""
+    if group:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, number)
+            return
+    os.kill(process, number)
 
 
 def disturb(

@@ -141,7 +141,13 @@ class KNNHook(Hook):
 def _check_options(
     k: Sequence[int], temperature: float, interval: int, max_bank: int | None
 ) -> None:
-    if not k or min(k) < 1 or temperature <= 0 or interval < 1 or (max_bank or 1) < 1:
+    if (
+        not k
+        or min(k) < 1
+        or temperature <= 0
+        or interval < 1
+        or (max_bank is not None and max_bank < 1)
+    ):
         raise ValueError(
             f"KNNHook has k={list(k)}, temperature={temperature}, interval={interval} and max_bank={max_bank}; k are "
             "numbers of neighbours above 0, temperature is above 0, interval is a number of epochs above 0, and "

@@ -12,7 +12,7 @@ from mmengine.dist import broadcast
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 
-from mmrel.datasets.loader_watch import batches
+from mmrel.datasets.loader_watch import watched_batches
 from mmrel.engine.loops.memory import explain_out_of_memory
 from mmrel.engine.preemption import release_signals
 from mmrel.registry import LOOPS
@@ -57,9 +57,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         if done < len(self.dataloader):
             if done:
                 self._skip(sampler, done)
-            for batch_idx, data_batch in enumerate(batches(self.dataloader), start=done):
-                with explain_out_of_memory(f"iteration {self._iter}", self.runner.cfg):
-                    self.run_iter(batch_idx, data_batch)
+            with watched_batches(self.dataloader) as batches:
+                for batch_idx, data_batch in enumerate(batches, start=done):
+                    with explain_out_of_memory(f"iteration {self._iter}", self.runner.cfg):
+                        self.run_iter(batch_idx, data_batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
 
