@@ -6,8 +6,11 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", interval=10, max_keep_ckpts=1, save_best="auto"),
+    checkpoint=dict(
+        type="mmrel.AtomicCheckpointHook", interval=10, max_keep_ckpts=1, save_best="auto"
+    ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    preemption=dict(type="mmrel.PreemptionHook"),
 )
 env_cfg = dict(
     cudnn_benchmark=False,
