@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import engine_toys
-import tiny
+import test_resume_pipeline
 import torch
 from mmengine.config import config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from test_knn_hook import loader
 from yapf.yapflib import yapf_api
 
 from mmrel.engine.hooks import AtomicCheckpointHook, KNNHook
@@ -94,24 +93,12 @@ def toy_by_epoch(folder: Path, images: Path) -> dict[str, Any]:
 
 def sere(folder: Path, images: Path) -> dict[str, Any]:
     """SERE on iBOT from an image folder, fp16, 3 epochs of 3 steps, k-NN after each and the best one kept."""
-    settings = engine_toys.config(folder, model=tiny.sere(tiny.ibot(drop_path_rate=0.2)))
-    settings["default_hooks"]["checkpoint"] |= dict(
-        interval=1, by_epoch=True, max_keep_ckpts=1, save_best="knn/feature_std", rule="greater"
-    )
+    settings = test_resume_pipeline.settings(images, folder, 0)
+    settings["train_cfg"]["max_epochs"] = 3
+    settings["default_hooks"]["checkpoint"] = dict(
+        type="mmrel.AtomicCheckpointHook", max_keep_ckpts=1, interval=1
+    ) | dict(save_best="knn/feature_std", rule="greater")
     settings["optim_wrapper"] |= dict(precision="fp16", loss_scale=dict(init_scale=2.0**8))
-    pipeline = [
-        dict(type="mmrel.DecodeImage"),
-        dict(type="mmrel.MultiCrop", global_size=16, local_size=8, num_local=3),
-        dict(type="mmrel.DrawColorAugmentation"),
-        dict(type="mmrel.BlockMask", patch_size=4),
-        dict(type="mmrel.PackViews", patch_size=4),
-    ]
-    settings["train_dataloader"] |= dict(
-        dataset=dict(type="mmrel.ImageFolder", data_root=str(images), pipeline=pipeline),
-        sampler=dict(type="mmrel.KeyedSampler", shuffle=True),
-    )
-    knn = dict(type="mmrel.KNNHook", bank_dataloader=loader(images), val_dataloader=loader(images))
-    settings["custom_hooks"].append(knn | dict(k=(1, 3)))
     return settings
 
 

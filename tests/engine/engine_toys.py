@@ -246,6 +246,11 @@ def build(settings: dict[str, Any]) -> Runner:
     return Runner.from_cfg(Config(dict(settings, experiment_name=name)))
 
 
+def log_of(of: Runner) -> str:
+    """What the runner has logged."""
+    return next(Path(of.log_dir).glob("*.log")).read_text()
+
+
 def close(of: Runner) -> None:
     """End the loader's workers now; left to the garbage collector, they make another test wait."""
     iterator = of.train_dataloader._iterator

@@ -26,10 +26,6 @@ def run(config: dict) -> Runner:
     return runner
 
 
-def log_of(runner: Runner) -> str:
-    return next(Path(runner.log_dir).glob("*.log")).read_text()
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of six iterations."""
@@ -115,16 +111,16 @@ def test_choice__passes_over_anything_unreadable(trained: Path, tmp_path: Path, 
     assert unreadable_reason(copy / "epoch_3.pth")
     runner = run(settings(copy, resume=True))
     assert runner._load_from == str(copy / "iter_6.pth")
-    assert f"Resume passes over {copy / 'epoch_3.pth'}: it" in log_of(runner)
+    assert f"Resume passes over {copy / 'epoch_3.pth'}: it" in engine_toys.log_of(runner)
 
 
 def test_start__a_second_run_in_a_used_work_dir_says_so(trained: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
-    log = log_of(run(settings(copy)))
+    log = engine_toys.log_of(run(settings(copy)))
     assert "holds 6 checkpoints of an earlier run, the latest iter_6.pth" in log
     assert "give --resume" in log
-    assert "earlier run" not in log_of(run(settings(tmp_path / "fresh")))
+    assert "earlier run" not in engine_toys.log_of(run(settings(tmp_path / "fresh")))
 
 
 def changed(config: dict, path: str, value: Any) -> dict:
@@ -207,7 +203,7 @@ def test_changed__announced(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
-    log = log_of(run(changed(settings(copy, resume=True), path, value)))
+    log = engine_toys.log_of(run(changed(settings(copy, resume=True), path, value)))
     assert message in log
     assert log.count("when the checkpoint was written") == 1
 
@@ -228,7 +224,7 @@ def test_changed__nothing_is_said_where_nothing_changed(trained: Path, tmp_path:
     config["train_dataloader"] |= dict(num_workers=2, timeout=60)
     runner = run(config)
     engine_toys.close(runner)
-    assert "when the checkpoint was written" not in log_of(runner)
+    assert "when the checkpoint was written" not in engine_toys.log_of(runner)
 
 
 class Printed:

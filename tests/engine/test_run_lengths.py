@@ -19,7 +19,7 @@ def short(work_dir: Path, **changes: object) -> dict:
 def log_of(settings: dict) -> str:
     runner = engine_toys.build(settings)
     runner.train()
-    return next(Path(runner.log_dir).glob("*.log")).read_text()
+    return engine_toys.log_of(runner)
 
 
 def test_accumulation__over_more_than_64_iterations(tmp_path: Path) -> None:
