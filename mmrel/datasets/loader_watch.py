@@ -14,9 +14,6 @@ import torch
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data._utils import signal_handling
 
-TIMEOUT = 600
-"""Seconds that a batch may take before the run ends; for ``DataLoader(timeout=...)``."""
-
 HUNG, GONE = "DataLoader timed out", "DataLoader worker"
 
 

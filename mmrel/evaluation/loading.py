@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmrel.datasets.loader_watch import TIMEOUT
+from mmrel.utils.config import LOADER_TIMEOUT
 from mmrel.utils.worker_signals import shield_workers
 
 
@@ -50,7 +50,7 @@ def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoa
         dataset.get_subset_(spread.tolist())
     cfg["dataset"] = dataset
     if cfg.get("num_workers"):
-        cfg.setdefault("timeout", TIMEOUT)
+        cfg.setdefault("timeout", LOADER_TIMEOUT)
     loader = Runner.build_dataloader(cfg, seed=0)
     shield_workers(loader)
     return loader

@@ -14,6 +14,9 @@ from typing import Any
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, missing_host
 
+LOADER_TIMEOUT = 600
+"""Seconds that a batch may take before a run ends and names the files that the loader's workers were at."""
+
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     """Read a configuration file.

@@ -92,6 +92,7 @@ def test_train_then_resume_then_test(config: Path, tool: Callable[..., int]) -> 
     second = torch.load(work / "epoch_2.pth", weights_only=False)
     assert second["meta"]["iter"] == 2 * first["meta"]["iter"]
 
+    config.write_text(CONFIG.replace("'CheckpointHook'", "'mmrel.AtomicCheckpointHook'"))
     out = config.parent / "metrics.json"
     checkpoint = work / "epoch_2.pth"
     arguments = ("--work-dir", work, "--out", out, "--out-item", "metrics", "--cfg-options", data)
@@ -112,6 +113,9 @@ def test_train__lr_scaling_counts_accumulation(config: Path, tool: Callable[...,
 def test_train__cfg_options_name_data_root_only(config: Path, tool: Callable[..., int]) -> None:
     work = config.parent / "work"
     options = ("--cfg-options", f"data_root={config.parent / 'data'}", "train_cfg.max_epochs=1")
+    config.write_text(
+        CONFIG.replace("'CheckpointHook'", "'mmrel.AtomicCheckpointHook', save_best='auto'")
+    )
     assert tool("train", config, "--no-validate", "--work-dir", work, *options) == 0
     assert (work / "epoch_1.pth").is_file()
     written = (work / "tiny.py").read_text()

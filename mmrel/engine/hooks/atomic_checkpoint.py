@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
 from mmrel.engine.checkpointing.best import BestCheckpoints
@@ -65,6 +65,8 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
 
     def before_run(self, runner: Runner) -> None:
         """Choose the checkpoint to resume from, before the runner loads it."""
+        if not isinstance(runner._train_loop, BaseLoop):  # a test or a validation alone
+            return
         self._images = decided_by_main(lambda: self._count_images(runner))
         if runner._resume:
             runner._load_from = decided_by_main(lambda: self._choose(runner))
