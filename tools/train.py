@@ -20,6 +20,7 @@ from mmrel.launch.options import (
 )
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import (
+    LOADER_TIMEOUT,
     check_load_from,
     check_pretrained,
     load_config,
@@ -43,7 +44,11 @@ def parse_args() -> argparse.Namespace:
         help="continue from this checkpoint, or from the latest one in the work dir",
     )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-    parser.add_argument("--no-validate", action="store_true", help="do not validate while training")
+    parser.add_argument(
+        "--no-validate",
+        action="store_true",
+        help="do not validate while training, and so keep no best checkpoint",
+    )
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",
@@ -60,6 +65,7 @@ def merge_args(config: Any, args: argparse.Namespace) -> None:
     """Write the command line into the configuration."""
     if args.no_validate:
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
+        forget_best_of_validation(config)
     config.launcher = args.launcher
     set_work_dir(config, args)
     if args.amp:
@@ -71,6 +77,15 @@ def merge_args(config: Any, args: argparse.Namespace) -> None:
         enable_lr_scaling(config)
     set_loaders(config, args)
     merge_options(config, args.cfg_options)
+
+
+def forget_best_of_validation(config: Any) -> None:
+    """Keep no best checkpoint by a metric that only the validation reports."""
+    hook = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    metrics = hook.get("save_best") or ()
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    if metrics and not all(name.startswith("knn/") for name in metrics):
+        hook.save_best = None
 
 
 def enable_lr_scaling(config: Any) -> None:
@@ -97,6 +112,8 @@ def set_loaders(config: Any, args: argparse.Namespace) -> None:
             collate_fn=dict(type="default_collate"),
         )
         set_loader_defaults(config, field, defaults)
+        if workers:
+            loader.setdefault("timeout", LOADER_TIMEOUT)
         if args.no_pin_memory:
             loader.pin_memory = False
         if args.no_persistent_workers:

@@ -11,6 +11,7 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     class_names=dict(type="mmrel.ClassNamesHook"),
+    preemption=dict(type="mmrel.PreemptionHook"),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

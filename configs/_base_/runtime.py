@@ -15,6 +15,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     step_seed=dict(type="mmrel.StepSeedHook"),
     bad_samples=dict(type="mmrel.BadSampleHook"),
+    preemption=dict(type="mmrel.PreemptionHook"),
 )
 
 env_cfg = dict(

@@ -5,6 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from mmrel.datasets.bad_samples import (
 )
 from mmrel.datasets.class_names import named
 from mmrel.datasets.folder_listing import announce, list_classes, list_files
+from mmrel.datasets.loader_watch import SampleBoard
 from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import DATASETS
@@ -80,6 +82,7 @@ class ImageFolder(CustomDataset):
         self._bad_samples: BadSampleLog | None = None
         self._new_labels: list[int] | None = None
         self.used_classes: frozenset[str] | None = None
+        self.sample_board: SampleBoard | None = None
         super().__init__(
             data_root=str(Path(data_root).expanduser()) if data_root else "",
             with_label=with_label,
@@ -101,7 +104,8 @@ class ImageFolder(CustomDataset):
             self.full_init()
         key = idx if isinstance(idx, SampleKey) else SampleKey(0, 0, int(idx))
         for index in self._candidates(key):
-            results = self._load(index, key)
+            with self.sample_board.working_on(index) if self.sample_board else nullcontext():
+                results = self._load(index, key)
             if results is not None:
                 return results
         raise TooManyBadSamplesError(

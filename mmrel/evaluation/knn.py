@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from mmrel.datasets.loader_watch import watched_batches
+
 
 def knn_classify(
     train_features: Tensor,
@@ -126,11 +128,12 @@ def extract_features(
     features: list[Tensor] = []
     labels: list[int] = []
     origins: list[int | None] = []
-    for batch in loader:
-        data = preprocess(batch, False)
-        features.append(extract(data["inputs"]))
-        labels.extend(_label(sample) for sample in data["data_samples"])
-        origins.extend(getattr(sample, "sample_idx", None) for sample in data["data_samples"])
+    with watched_batches(loader) as batches:
+        for batch in batches:
+            data = preprocess(batch, False)
+            features.append(extract(data["inputs"]))
+            labels.extend(_label(sample) for sample in data["data_samples"])
+            origins.extend(getattr(sample, "sample_idx", None) for sample in data["data_samples"])
     positions = [int(getattr(key, "index", key)) for key in loader.sampler][: len(labels)]
     pairs = zip(origins, positions, strict=True)
     kept = [row for row, (origin, position) in enumerate(pairs) if origin in (None, position)]

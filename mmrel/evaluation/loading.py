@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 
 from mmrel.datasets.class_names import share_classes
 from mmrel.datasets.transforms.load import share_depth
+from mmrel.utils.config import LOADER_TIMEOUT
+from mmrel.utils.worker_signals import shield_workers
 
 
 @contextmanager
@@ -56,7 +58,11 @@ def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoa
         spread = np.linspace(0, len(dataset) - 1, max_samples).round().astype(int)
         dataset.get_subset_(spread.tolist())
     cfg["dataset"] = dataset
-    return Runner.build_dataloader(cfg, seed=0)
+    if cfg.get("num_workers"):
+        cfg.setdefault("timeout", LOADER_TIMEOUT)
+    loader = Runner.build_dataloader(cfg, seed=0)
+    shield_workers(loader)
+    return loader
 
 
 def build_labelled_pair(

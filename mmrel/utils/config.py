@@ -14,6 +14,9 @@ from typing import Any
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, missing_host
 
+LOADER_TIMEOUT = 600
+"""Seconds that a batch may take before a run ends and names the files that the loader's workers were at."""
+
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     """Read a configuration file.
@@ -105,12 +108,13 @@ def set_data_root(config: Any, root: str) -> None:
 
 
 def merge_options(config: Any, options: dict[str, Any] | None) -> None:
-    """Merge ``--cfg-options``; without loader processes, none can be persistent."""
+    """Merge ``--cfg-options``; without loader processes, none can be persistent or late."""
     config.merge_from_dict(options or {})
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         if loader is not None and loader.get("num_workers", 0) == 0:
             loader["persistent_workers"] = False
+            loader.pop("timeout", None)
 
 
 def prepare_work_dir(config: Any) -> None:

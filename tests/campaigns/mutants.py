@@ -355,7 +355,7 @@ MUTANTS = (
     # The optimizer's step.
     Mutant(
         "gradients are clipped by the global norm",
-        "engine/optimizers/selfsup_optim_wrapper.py",
+        "engine/optimizers/clipping.py",
         "(max_norm / (norms + 1e-6))",
         "(max_norm / (norms.norm() + 1e-6)).expand_as(norms)",
         ("engine/test_optim_wrapper.py",),
@@ -384,8 +384,8 @@ MUTANTS = (
     Mutant(
         "a rank with a finite loss goes on alone",
         "engine/optimizers/nonfinite.py",
-        'all_reduce(flag, op="min")',
-        'all_reduce(flag, op="max")',
+        'all_reduce(both, op="min")',
+        'all_reduce(both, op="max")',
         ("engine/test_nonfinite.py", "engine/test_distributed.py"),
     ),
     Mutant(
@@ -402,6 +402,48 @@ MUTANTS = (
         "if missing or unexpected or shapes:",
         "if missing or unexpected:",
         ("engine/test_resumable_loop.py",),
+    ),
+    Mutant(
+        "a moment that is not finite is saved",
+        "engine/checkpointing/finite.py",
+        "named += _moments(model, optim_wrapper)",
+        "named += ()",
+        ("engine/test_checkpoint_state.py",),
+    ),
+    Mutant(
+        "the checkpoint does not learn of a new best one",
+        "engine/checkpointing/best.py",
+        "if improved and self.last_ckpt is not None:",
+        "if False:",
+        ("engine/test_best_checkpoint.py",),
+    ),
+    Mutant(
+        "epochs and iterations are compared by their bare numbers",
+        "engine/checkpointing/choice.py",
+        "(epoch_length if in_epochs else 1)",
+        "1",
+        ("engine/test_resume_choice.py",),
+    ),
+    Mutant(
+        "the pointer's folder counts, not the work dir",
+        "engine/checkpointing/choice.py",
+        "return folder / name if",
+        "return Path((work_dir / POINTER).read_text()) if",
+        ("engine/test_resume_choice.py",),
+    ),
+    Mutant(
+        "a preempted run leaves in the middle of an accumulation",
+        "engine/hooks/preemption.py",
+        "if self._is_agreed(runner) and _update_is_whole(runner.optim_wrapper):",
+        "if self._is_agreed(runner):",
+        ("engine/test_preemption.py",),
+    ),
+    Mutant(
+        "an interrupted validation is not made up for",
+        "engine/loops/resumable_epoch_loop.py",
+        "if self._iter and self._iter == self._epoch * len(self.dataloader):",
+        "if False:",
+        ("engine/test_best_checkpoint.py",),
     ),
     Mutant(
         "the folder's entry is not brought to the disk",

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import tiny
 import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.model import BaseDataPreprocessor, BaseModel
-from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODELS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -119,6 +121,46 @@ class ToyStudentTeacher(BaseModel):
         return zip(self.teacher.parameters(), student, strict=True)
 
 
+@MODELS.register_module()
+class ToyScored(ToyStudentTeacher):
+    """The toy with a prediction, which may take its time."""
+
+    def __init__(self, seconds: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seconds = seconds
+
+    def forward(self, inputs: Any, data_samples: Any, mode: str = "loss") -> Any:
+        if mode != "predict":
+            return super().forward(inputs, data_samples, mode)
+        time.sleep(self.seconds)
+        return [{"score": float(self.last_layer(self.backbone(inputs)).square().mean())}]
+
+
+@METRICS.register_module()
+class ToyScore(BaseMetric):
+    """A score that goes up and down."""
+
+    default_prefix = "toy"
+
+    def process(self, data_batch: Any, data_samples: Any) -> None:
+        self.results += [sample["score"] for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        return {"score": sum(results) / len(results)}
+
+
+def validation() -> dict[str, Any]:
+    """Settings of a validation of ``ToyScored`` after each epoch; it reports ``toy/score``."""
+    loader = dict(
+        dataset=dict(type="ToyDataset", length=12),
+        sampler=dict(type="ToyKeyedSampler", shuffle=False),
+        collate_fn=dict(type="default_collate"),
+        batch_size=4,
+        num_workers=0,
+    )
+    return dict(val_dataloader=loader, val_cfg=dict(), val_evaluator=dict(type="ToyScore"))
+
+
 @HOOKS.register_module()
 class LossTrace(Hook):
     """Keeps every iteration's loss, step flag, batch position and, optionally, stops or breaks."""
@@ -202,6 +244,11 @@ def build(settings: dict[str, Any]) -> Runner:
     settings = copy.deepcopy(settings)
     name = settings["work_dir"].replace("/", "_") + str(next(_COUNT))
     return Runner.from_cfg(Config(dict(settings, experiment_name=name)))
+
+
+def log_of(of: Runner) -> str:
+    """What the runner has logged."""
+    return next(Path(of.log_dir).glob("*.log")).read_text()
 
 
 def close(of: Runner) -> None:

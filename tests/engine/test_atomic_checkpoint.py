@@ -90,7 +90,8 @@ def test_resume__passes_over_a_damaged_file(tmp_path: Path, damage: str) -> None
 def test_resume__an_empty_pointer_is_no_obstacle(tmp_path: Path) -> None:
     train(tmp_path)
     (tmp_path / "last_checkpoint").write_text("")
-    os.utime(tmp_path / "iter_4.pth")
+    for name in ("iter_5.pth", "iter_6.pth"):
+        (tmp_path / name).unlink()
     runner = train(tmp_path, resume=True)
     assert engine_toys.trace(runner).positions == [(0, 4), (0, 5)]
 

@@ -4,6 +4,8 @@ One pair of processes plays all scenes, since starting one takes longer than any
 """
 
 import copy
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,11 @@ import engine_toys
 import pytest
 import tiny
 import torch
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.model.utils import revert_sync_batchnorm
+from mmengine.registry import HOOKS
 from processes import join_processes, run_processes
 from test_knn_hook import hook, make_images
 from test_nonfinite import MODES, is_equal, poisoned
@@ -123,20 +128,59 @@ def neighbours(rank: int, folder: Path) -> tuple[dict[str, float], list[torch.Te
     return result, [part.clone() for part in pair]
 
 
-def whole_run(rank: int, folder: Path) -> tuple[int, dict[str, torch.Tensor], list]:
-    """A runner with a launcher, each rank with a seed of its own; one epoch of 3 iterations."""
-    import os
-
+def distributed_run(rank: int, work_dir: Path) -> dict[str, Any]:
+    """Settings of a run with a launcher."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    settings = engine_toys.config(folder / "run", launcher="pytorch")
-    settings["train_cfg"]["max_epochs"] = 1
+    settings = engine_toys.config(work_dir, launcher="pytorch")
     settings["randomness"] = dict(seed=5, diff_rank_seed=True)
     settings["env_cfg"] = dict(dist_cfg=dict(backend="gloo"))
     prepare_cpu_distributed(settings)
+    return settings
+
+
+@HOOKS.register_module()
+class Ask(Hook):
+    """Sends SIGUSR1 to one rank in iteration 3."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter == 3 and get_rank() == self.rank:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def whole_run(rank: int, folder: Path) -> tuple[int, dict[str, torch.Tensor], list]:
+    """A runner with a launcher, each rank with a seed of its own; one epoch of 3 iterations."""
+    settings = distributed_run(rank, folder / "run")
+    settings["train_cfg"]["max_epochs"] = 1
     runner = engine_toys.build(settings)
     runner.train()
     seed = runner.train_dataloader.sampler.seed
     return seed, runner.model.module.state_dict(), engine_toys.trace(runner).samples
+
+
+def one_is_asked_to_stop(rank: int, folder: Path) -> list[tuple[int, int, int]]:
+    """SIGUSR1 reaches rank 1 alone; with the wrapper whose finite check carries the wish, and with MMEngine's."""
+    results = []
+    for kind in ("mmrel.SelfSupOptimWrapper", "OptimWrapper"):
+        settings = distributed_run(rank, folder / f"stop-{kind}")
+        settings["train_cfg"]["max_epochs"] = 5
+        settings["custom_hooks"] += [dict(type="mmrel.PreemptionHook"), dict(type="Ask", rank=1)]
+        if kind == "OptimWrapper":
+            settings["optim_wrapper"] = dict(type=kind, optimizer=dict(type="SGD", lr=0.1))
+            settings["custom_hooks"].pop(1)  # the teacher's hook
+            settings["param_scheduler"] = None
+        runner, code = engine_toys.build(settings), 0
+        try:
+            runner.train()
+        except SystemExit as stop:
+            code = int(stop.code)
+        saved = int(
+            Path(runner.work_dir, "last_checkpoint").read_text().split("_")[-1].split(".")[0]
+        )
+        results.append((code, runner.iter, saved))
+    return results
 
 
 SCENES: tuple[Callable[[int, Path], Any], ...] = (
@@ -145,6 +189,7 @@ SCENES: tuple[Callable[[int, Path], Any], ...] = (
     bad_rank,
     neighbours,
     whole_run,
+    one_is_asked_to_stop,
 )
 
 
@@ -233,3 +278,12 @@ def test_two_processes__whole_run(ranks: list[dict[str, Any]]) -> None:
     assert sorted(seen) == list(range(24))
     checkpoint = torch.load(ranks[0]["folder"] / "run" / "iter_3.pth", weights_only=True)
     assert checkpoint["meta"]["seed"] == 5
+
+
+def test_two_processes__both_leave_when_one_is_asked_to(ranks: list[dict[str, Any]]) -> None:
+    """Both with the same code and after the same step, of which there is a checkpoint."""
+    first, second = (results["one_is_asked_to_stop"] for results in ranks)
+    assert first == second
+    for code, iteration, saved in first:
+        assert code == 138
+        assert iteration in (3, 4) and saved == iteration + 1

@@ -168,3 +168,69 @@ def test_evaluate__unreadable_files_do_not_count_twice(tmp_path: Path) -> None:
 def test_loader__refuses_no_samples(images: Path) -> None:
     with pytest.raises(ValueError, match="at most 0 images are asked for"):
         build_loader(loader(images), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        (dict(val_dataloader="missing"), "missing"),
+        (dict(bank_dataloader="unlabelled"), "one folder per class"),
+        (dict(network="momentum"), "'teacher' or 'student'"),
+        (dict(feature="patch"), "'patch'"),
+    ],
+)
+def test_hook__is_tried_before_the_first_step(
+    images: Path, tmp_path: Path, changes: dict, error: str
+) -> None:
+    """With an interval of 10 epochs, each of these used to end the run after the tenth."""
+    import engine_toys
+
+    special = {"missing": loader(tmp_path / "none"), "unlabelled": loader(images, with_label=False)}
+    settings = engine_toys.config(tmp_path, model=dict(tiny.dino(), type="ToyDINO"))
+    knn = dict(type="mmrel.KNNHook", bank_dataloader=loader(images), val_dataloader=loader(images))
+    changes = {key: special.get(value, value) for key, value in changes.items()}
+    settings["custom_hooks"] = [
+        dict(type="mmrel.TeacherUpdateHook"),
+        dict(knn, interval=10, **changes),
+    ]
+    runner = engine_toys.build(settings)
+    with pytest.raises((ValueError, FileNotFoundError), match=error):
+        runner.train()
+    assert runner.iter == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [dict(k=()), dict(k=(0,)), dict(temperature=0), dict(interval=0), dict(max_bank=0)]
+)
+def test_hook__options_that_cannot_be(images: Path, changes: dict) -> None:
+    with pytest.raises(ValueError, match=r"The usual values are \(10, 20\)"):
+        hook(images, **changes)
+
+
+def test_hook__a_fault_in_the_evaluation_costs_no_checkpoint(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the resumed run makes up for the evaluation: its curve has every epoch once."""
+    import engine_toys
+
+    settings = engine_toys.config(tmp_path, model=dict(tiny.dino(), type="ToyDINO"))
+    settings["train_cfg"]["max_epochs"] = 2
+    settings["default_hooks"]["checkpoint"] |= dict(by_epoch=True)
+    knn = dict(type="mmrel.KNNHook", bank_dataloader=loader(images), val_dataloader=loader(images))
+    settings["custom_hooks"] = [dict(type="mmrel.TeacherUpdateHook"), dict(knn, k=(3,))]
+    evaluate, calls = KNNHook.evaluate, []
+
+    def failing(self: KNNHook, model: torch.nn.Module) -> dict:
+        calls.append(model)
+        if len(calls) == 2:
+            raise OSError("the storage is gone")
+        return evaluate(self, model)
+
+    monkeypatch.setattr(KNNHook, "evaluate", failing)
+    with pytest.raises(OSError, match="the storage is gone"):
+        engine_toys.build(settings).train()
+    assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
+    runner = engine_toys.build({**settings, "resume": True})
+    runner.train()
+    assert len(runner.message_hub.get_scalar("knn/top1_k3").data[0]) == 2
+    assert len(calls) == 3

@@ -87,6 +87,39 @@ def test_commit__failed_step_changes_nothing() -> None:
     }
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_commit__failed_step_of_a_spoilt_student_changes_nothing(value: float) -> None:
+    """Zero times infinity is NaN: the share 0 of such a student is not enough. The sign of zero stays too."""
+    model = tiny.build(tiny.ibot())
+    model(tiny.view_batch(), mode="loss")
+    with torch.no_grad():
+        model.backbone.ln1.weight.fill_(value)
+        model.teacher.backbone.ln1.bias.fill_(-0.0)
+        model.head.distillation.center._pending[0].fill_(value)
+    names = {n for n in model.state_dict() if n.startswith(("teacher.", "head."))}
+    before = {n: model.state_dict()[n].numpy().tobytes() for n in names}
+    model.commit(0.5, torch.tensor(False))
+    assert {n: model.state_dict()[n].numpy().tobytes() for n in names} == before
+
+
+def test_commit__failed_steps_do_not_pass_for_updates() -> None:
+    model = tiny.build(tiny.dino())
+    views = tiny.view_batch(batch=1, num_local=0)
+    for number in range(80):
+        model(views, mode="loss")
+        model.commit(0.5, torch.tensor(number < 16))
+    with pytest.raises(RuntimeError, match="not updated during 64 training iterations"):
+        model(views, mode="loss")
+
+
+def test_commit__a_step_in_64_is_enough() -> None:
+    model = tiny.build(tiny.dino())
+    views = tiny.view_batch(batch=1, num_local=0)
+    for number in range(140):
+        model(views, mode="loss")
+        model.commit(0.5, torch.tensor(number % 60 == 0))
+
+
 def test_loss__teacher_that_never_moves_is_an_error() -> None:
     model = tiny.build(tiny.dino())
     views = tiny.view_batch(batch=1, num_local=0)

@@ -92,6 +92,7 @@ def test_train_then_resume_then_test(config: Path, tool: Callable[..., int]) -> 
     second = torch.load(work / "epoch_2.pth", weights_only=False)
     assert second["meta"]["iter"] == 2 * first["meta"]["iter"]
 
+    config.write_text(CONFIG.replace("'CheckpointHook'", "'mmrel.AtomicCheckpointHook'"))
     out = config.parent / "metrics.json"
     checkpoint = work / "epoch_2.pth"
     arguments = ("--work-dir", work, "--out", out, "--out-item", "metrics", "--cfg-options", data)
@@ -99,9 +100,22 @@ def test_train_then_resume_then_test(config: Path, tool: Callable[..., int]) -> 
     assert 0 <= json.loads(out.read_text())["accuracy/top1"] <= 100
 
 
+def test_train__lr_scaling_counts_accumulation(config: Path, tool: Callable[..., int]) -> None:
+    """4 images in each of 4 micro-batches against a base of 8: twice the learning rate, not half of it."""
+    options = ("--cfg-options", f"data_root={config.parent / 'data'}")
+    work = config.parent / "work"
+    accumulate = "optim_wrapper.accumulative_counts=4"
+    assert tool("train", config, "--auto-scale-lr", "--work-dir", work, *options, accumulate) == 0
+    checkpoint = torch.load(work / "epoch_1.pth", weights_only=False)
+    assert checkpoint["optimizer"]["param_groups"][0]["lr"] == pytest.approx(0.01 * 16 / 8)
+
+
 def test_train__cfg_options_name_data_root_only(config: Path, tool: Callable[..., int]) -> None:
     work = config.parent / "work"
     options = ("--cfg-options", f"data_root={config.parent / 'data'}", "train_cfg.max_epochs=1")
+    config.write_text(
+        CONFIG.replace("'CheckpointHook'", "'mmrel.AtomicCheckpointHook', save_best='auto'")
+    )
     assert tool("train", config, "--no-validate", "--work-dir", work, *options) == 0
     assert (work / "epoch_1.pth").is_file()
     written = (work / "tiny.py").read_text()
@@ -211,6 +225,44 @@ def test_slurm_train__argument_order(tmp_path: Path) -> None:
     assert words[:3] == ["-p", "part", "--job-name=job"]
     assert {"--gres=gpu:8", "--ntasks=16", "--ntasks-per-node=8", "-x", "a"} <= set(words)
     assert words[-4:] == ["c.py", "--work-dir=work", "--launcher=slurm", "--amp"]
+
+
+def preempted(folder: Path, exits: list[int], **environment: str) -> tuple[int, list[str]]:
+    """Run slurm_train.sh with an srun that ends with these codes in turn; what was called."""
+    srun = '#!/bin/sh\necho "srun $@" >> "$LOG"\nset -- $(cat "$LOG.exits")\n'
+    srun += 'echo "${@#$1}" > "$LOG.exits"\nexit $1\n'
+    for name, text in (("srun", srun), ("scontrol", '#!/bin/sh\necho "scontrol $@" >> "$LOG"\n')):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    log = folder / "calls"
+    Path(f"{log}.exits").write_text(" ".join(map(str, exits)))
+    result = subprocess.run(
+        ["bash", str(TOOLS / "slurm_train.sh"), "part", "job", "c.py", "work", "--amp"],
+        check=False,
+        capture_output=True,
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "LOG": str(log), **environment},
+    )
+    return result.returncode, log.read_text().splitlines()
+
+
+def test_slurm_train__goes_on_after_a_preemption(tmp_path: Path) -> None:
+    code, calls = preempted(tmp_path, [138, 138, 0], GRACE="60")
+    assert code == 0 and len(calls) == 3
+    assert "--signal=USR1@60" in calls[0] and "--resume" not in calls[0]
+    assert all(call.endswith("--launcher=slurm --resume --amp") for call in calls[1:])
+
+
+def test_slurm_train__requeues_its_batch_job(tmp_path: Path) -> None:
+    code, calls = preempted(tmp_path, [138, 138], SLURM_JOB_ID="77")
+    assert code == 138 and calls[1:] == ["scontrol requeue 77"]
+    code, calls = preempted(tmp_path, [0], SLURM_JOB_ID="77", SLURM_RESTART_COUNT="1")
+    assert code == 0 and calls[2].endswith("--resume --amp")
+
+
+@pytest.mark.parametrize("code", [1, 143])
+def test_slurm_train__other_ends_are_ends(tmp_path: Path, code: int) -> None:
+    returned, calls = preempted(tmp_path, [code, 0])
+    assert (returned, len(calls)) == (code, 1)
 
 
 @pytest.mark.slow

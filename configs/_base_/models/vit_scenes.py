@@ -24,5 +24,5 @@ pyramid_scenes = dict(
 )
 scenes_hooks = dict(
     logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=200),
+    checkpoint=dict(type="mmrel.AtomicCheckpointHook", by_epoch=False, interval=200),
 )

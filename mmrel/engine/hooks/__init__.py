@@ -6,6 +6,7 @@ from mmrel.engine.hooks.class_names import ClassNamesHook
 from mmrel.engine.hooks.deferred_info import DeferredRuntimeInfoHook
 from mmrel.engine.hooks.knn import KNNHook
 from mmrel.engine.hooks.last_layer_freeze import LastLayerFreezeHook
+from mmrel.engine.hooks.preemption import PreemptionHook
 from mmrel.engine.hooks.step_seed import StepSeedHook
 from mmrel.engine.hooks.teacher_update import TeacherUpdateHook
 
@@ -16,6 +17,7 @@ __all__ = [
     "DeferredRuntimeInfoHook",
     "KNNHook",
     "LastLayerFreezeHook",
+    "PreemptionHook",
     "StepSeedHook",
     "TeacherUpdateHook",
 ]

@@ -6,12 +6,14 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from mmrel.evaluation.knn import extract_features, feature_extractor, knn_accuracy
 from mmrel.evaluation.loading import build_labelled_pair, evaluation_mode
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
+
+EVALUATED = "knn_epoch"
 
 
 @HOOKS.register_module()
@@ -33,7 +35,8 @@ class KNNHook(Hook):
         at_start: evaluate before the first iteration too.
     """
 
-    priority = "BELOW_NORMAL"
+    priority = "LOWEST"
+    """After the checkpoint of the same epoch, which an error in the evaluation then does not cost."""
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class KNNHook(Hook):
         network: str = "teacher",
         at_start: bool = False,
     ) -> None:
+        _check_options(k, temperature, interval, max_bank)
         self.bank_cfg = bank_dataloader
         self.val_cfg = val_dataloader
         self.k = tuple(k)
@@ -58,21 +62,32 @@ class KNNHook(Hook):
         self.at_start = at_start
         self._loaders: tuple[DataLoader, DataLoader] | None = None
 
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What it reports, for ``save_best`` of the checkpoint hook."""
+        accuracies = [f"knn/top{top}_k{number}" for number in self.k for top in (1, 5)]
+        return (*accuracies, "knn/feature_std")
+
     def before_train(self, runner: Runner) -> None:
-        """Evaluate the untrained network, if asked for."""
-        if self.at_start and runner.iter == 0:
-            self._evaluate_and_log(runner)
+        """Try everything on one image each; make up for an evaluation that the end of a run cut off.
+
+        Raises:
+            FileNotFoundError, ValueError: what would else end the run at the first evaluation.
+        """
+        self._try(unwrap_model(runner))
+        if (self.at_start and runner.iter == 0) or self._was_cut_off(runner):
+            self._evaluate_and_log(runner, runner.epoch)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Evaluate at the interval and after the last epoch."""
         if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
-            self._evaluate_and_log(runner)
+            self._evaluate_and_log(runner, runner.epoch + 1)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Accuracies in per cent, and the feature spread, of a model without a wrapper."""
         with evaluation_mode(model):
-            if self._loaders is None:
-                self._loaders = build_labelled_pair(self.bank_cfg, self.val_cfg, self.max_bank)
+            self._build_loaders()
+            assert self._loaders is not None
             extract = feature_extractor(model, self.network, self.feature)
             bank, val = (
                 extract_features(extract, model.data_preprocessor, loader)  # type: ignore[arg-type]
@@ -82,9 +97,30 @@ class KNNHook(Hook):
         spread = bank[0].std(dim=0).mean() * bank[0].shape[1] ** 0.5
         return {**results, "feature_std": float(spread)}
 
-    def _evaluate_and_log(self, runner: Runner) -> None:
+    def _build_loaders(self) -> None:
+        if self._loaders is None:
+            self._loaders = build_labelled_pair(self.bank_cfg, self.val_cfg, self.max_bank)
+
+    def _try(self, model: Any) -> None:
+        """One image of each loader through pipeline and network, in this process."""
+        with evaluation_mode(model):
+            self._build_loaders()
+            assert self._loaders is not None
+            extract = feature_extractor(model, self.network, self.feature)
+            for loader in self._loaders:
+                one = DataLoader(Subset(loader.dataset, [0]), collate_fn=loader.collate_fn)
+                extract_features(extract, model.data_preprocessor, one)
+
+    def _was_cut_off(self, runner: Runner) -> bool:
+        """Whether the checkpoint is of an epoch's end and knows of no evaluation that was due there."""
+        epoch = runner.epoch
+        if not epoch or runner.iter != epoch * len(runner.train_dataloader):
+            return False
+        due = (self.interval > 0 and epoch % self.interval == 0) or epoch == runner.max_epochs
+        return due and runner.message_hub.get_info(EVALUATED, 0) != epoch
+
+    def _evaluate_and_log(self, runner: Runner, epoch: int) -> None:
         results = {f"knn/{k}": v for k, v in self.evaluate(unwrap_model(runner)).items()}
-        epoch = runner.epoch + 1 if runner.iter else 0
         text = "  ".join(f"{name}: {value:.4f}" for name, value in results.items())
         runner.logger.info(f"Epoch(knn) [{epoch}]  {text}")
         runner.visualizer.add_scalars(
@@ -94,3 +130,22 @@ class KNNHook(Hook):
         )
         for name, value in results.items():
             runner.message_hub.update_scalar(name, value)
+        runner.message_hub.update_info(EVALUATED, epoch)
+        runner.call_hook("after_knn", metrics=results, epoch=epoch)
+
+
+def _check_options(
+    k: Sequence[int], temperature: float, interval: int, max_bank: int | None
+) -> None:
+    if (
+        not k
+        or min(k) < 1
+        or temperature <= 0
+        or interval < 1
+        or (max_bank is not None and max_bank < 1)
+    ):
+        raise ValueError(
+            f"KNNHook has k={list(k)}, temperature={temperature}, interval={interval} and max_bank={max_bank}; k are "
+            "numbers of neighbours above 0, temperature is above 0, interval is a number of epochs above 0, and "
+            "max_bank a number of images above 0 or None. The usual values are (10, 20), 0.07, 1 and None."
+        )

@@ -8,6 +8,7 @@ it either.
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmrel.engine.loops.resumable_epoch_loop import require_epochs
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
 
@@ -29,6 +30,18 @@ class LastLayerFreezeHook(Hook):
             )
         self.epochs = epochs
         self.pattern = pattern
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse a loop without epochs; say so if the last layer would never be trained."""
+        if not self.epochs:
+            return
+        require_epochs(runner, "the freeze of the last layer")
+        if self.epochs >= runner.max_epochs:
+            runner.logger.warning(
+                f"LastLayerFreezeHook.epochs is {self.epochs} and the run has {runner.max_epochs} epochs, so the last "
+                "layer (the prototypes) keeps its random start to the end. Train longer, or lower "
+                "default_hooks.last_layer_freeze.epochs."
+            )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Freeze or release."""

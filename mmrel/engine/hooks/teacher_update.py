@@ -10,7 +10,10 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmrel.engine.loops.resumable_epoch_loop import require_epochs
 from mmrel.engine.optimizers.selfsup_optim_wrapper import SelfSupOptimWrapper
+from mmrel.models.heads.temperature import TemperatureSchedule
+from mmrel.models.selfsup.student_teacher import MAX_UNCOMMITTED
 from mmrel.ops.schedules import cosine_schedule
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
@@ -54,6 +57,25 @@ class TeacherUpdateHook(Hook):
                 f"{type(runner.optim_wrapper).__name__}; set precision='fp16' or 'bf16' there in "
                 "place of AmpOptimWrapper."
             )
+        require_epochs(runner, "the teacher temperature")
+        model.max_uncommitted = MAX_UNCOMMITTED * runner.optim_wrapper._accumulative_counts
+        self._announce_long_warmup(runner)
+
+    @staticmethod
+    def _announce_long_warmup(runner: Runner) -> None:
+        schedules = [
+            (name, module.teacher_temperature)
+            for name, module in unwrap_model(runner).named_modules()
+            if isinstance(getattr(module, "teacher_temperature", None), TemperatureSchedule)
+        ]
+        for name, schedule in schedules:
+            rise = schedule.delay + schedule.warmup_epochs
+            if schedule.start != schedule.end and rise > runner.max_epochs:
+                runner.logger.warning(
+                    f"The teacher temperature of {name} rises over {rise} epochs to {schedule.end} and the run has "
+                    f"{runner.max_epochs}, so it never gets there. Train longer, or lower "
+                    "teacher_temperature.warmup_epochs."
+                )
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Tell the model the epoch (teacher temperatures)."""

@@ -9,10 +9,15 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 
+from mmrel.datasets.loader_watch import watched_batches
+from mmrel.engine.loops.memory import explain_out_of_memory
+from mmrel.engine.preemption import release_signals
 from mmrel.registry import LOOPS
+
+VALIDATED = "validated_epoch"
 
 
 @LOOPS.register_module()
@@ -20,14 +25,26 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     """``EpochBasedTrainLoop`` whose resume is exact at any iteration.
 
     The sampler must have ``seed``, ``set_epoch`` and, to resume within an epoch, ``skip(num_samples)``:
-    ``mmrel.KeyedSampler``.
+    ``mmrel.KeyedSampler``. The validation of an epoch that was saved before it ended is made up for.
     """
 
     def run(self) -> nn.Module:
         """Train from where the checkpoint, if any, left off."""
         self._adopt_seed()
         self._check_epoch_length()
-        return super().run()
+        try:
+            self.runner.call_hook("before_loop")
+            self.runner.call_hook("before_train")
+            if self._iter and self._iter == self._epoch * len(self.dataloader):
+                self._validate_if_due()
+            while self._epoch < self._max_epochs and not self.stop_training:
+                self.run_epoch()
+                self._decide_current_val_interval()
+                self._validate_if_due()
+            self.runner.call_hook("after_train")
+        finally:
+            release_signals()
+        return self.runner.model
 
     def run_epoch(self) -> None:
         """One epoch, or what is left of it."""
@@ -42,10 +59,23 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         if done < len(self.dataloader):
             if done:
                 self._skip(sampler, done)
-            for batch_idx, data_batch in enumerate(self.dataloader, start=done):
-                self.run_iter(batch_idx, data_batch)
+            with watched_batches(self.dataloader) as batches:
+                for batch_idx, data_batch in enumerate(batches, start=done):
+                    with explain_out_of_memory(f"iteration {self._iter}", self.runner.cfg):
+                        self.run_iter(batch_idx, data_batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+
+    def _validate_if_due(self) -> None:
+        """MMEngine's rule, once per epoch: what a checkpoint has noted is not repeated after a resume."""
+        hub, loop = self.runner.message_hub, self.runner.val_loop
+        if loop is None or self._epoch < self.val_begin:
+            return
+        if self._epoch % self.val_interval and self._epoch != self._max_epochs:
+            return
+        if hub.get_info(VALIDATED, 0) != self._epoch:
+            hub.update_info(VALIDATED, self._epoch)
+            loop.run()
 
     def _sampler(self) -> Any:
         """The sampler of indices, also behind a batch sampler."""
@@ -83,3 +113,17 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
                 "same data set, batch size and number of processes, or start a new run with load_from."
             )
         hub.update_info("epoch_length", length)
+
+
+def require_epochs(runner: Runner, what: str) -> None:
+    """Refuse a loop that never begins a second epoch, for something that changes from epoch to epoch.
+
+    Args:
+        runner: about to train.
+        what: its name, for the message.
+    """
+    if isinstance(runner.train_loop, IterBasedTrainLoop):
+        raise TypeError(
+            f"train_cfg is {type(runner.train_loop).__name__}, which counts the whole run as one epoch, so that {what} "
+            "would keep its first value; set train_cfg=dict(type='mmrel.ResumableEpochLoop', max_epochs=...)."
+        )

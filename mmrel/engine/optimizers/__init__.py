@@ -6,6 +6,7 @@ from mmrel.engine.optimizers.nonfinite import (
     NonFiniteGradientError,
     NonFiniteGuard,
     NonFiniteLossError,
+    NonFiniteStateError,
 )
 from mmrel.engine.optimizers.selfsup_constructor import SelfSupOptimWrapperConstructor
 from mmrel.engine.optimizers.selfsup_optim_wrapper import SelfSupOptimWrapper
@@ -16,6 +17,7 @@ __all__ = [
     "NonFiniteGradientError",
     "NonFiniteGuard",
     "NonFiniteLossError",
+    "NonFiniteStateError",
     "SelfSupOptimWrapper",
     "SelfSupOptimWrapperConstructor",
 ]

@@ -10,6 +10,7 @@ finding is all-reduced, and the moment at which the host looks at it is fixed:
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,10 @@ class NonFiniteGradientError(NonFiniteError):
     """The losses are finite, but a gradient is not."""
 
 
+class NonFiniteStateError(NonFiniteError):
+    """Weights, buffers or optimizer moments are not finite."""
+
+
 @dataclass
 class _Record:
     """What is needed to explain one iteration; tensors stay on the device until it fails."""
@@ -39,54 +44,67 @@ class _Record:
     losses: Tensor
     gradient_names: tuple[str, ...] = ()
     gradient_norms: Tensor | None = None
+    skipped: Tensor | None = None
+    limit: int = 0
 
 
-class _HostFlag:
-    """One boolean on its way from the device to the host."""
+class _HostFlags:
+    """Booleans on their way from the device to the host."""
 
     def __init__(self) -> None:
         self._host: Tensor | None = None
         self._event: torch.cuda.Event | None = None
 
-    def send(self, flag: Tensor) -> None:
-        if not flag.is_cuda:
-            self._host = flag
+    def send(self, flags: Tensor) -> None:
+        if not flags.is_cuda:
+            self._host = flags
             return
         if self._host is None:
             # Pinned, or the copy would be a synchronous one in disguise. One buffer is enough: it
             # is read before it is sent to again.
-            self._host = torch.empty((), dtype=flag.dtype, pin_memory=True)
+            self._host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
             self._event = torch.cuda.Event()
-        self._host.copy_(flag, non_blocking=True)
+        self._host.copy_(flags, non_blocking=True)
         assert self._event is not None
         self._event.record()
 
-    def receive(self) -> bool:
+    def receive(self) -> list[bool] | None:
+        """What was sent last; ``None`` if nothing was."""
         if self._host is None:
-            return True
+            return None
         if self._event is not None:
             self._event.synchronize()
-        return bool(self._host)
+        return [bool(flag) for flag in self._host.tolist()]
 
 
 class NonFiniteGuard:
     """Watches losses and gradients, and raises on all ranks together.
 
+    The all-reduce of each iteration also carries one wish: that all ranks stop together (a signal reached one of
+    them). It costs no collective of its own.
+
     Args:
         deferred: when the host looks; see the module's text.
+        bad_state: names what is not finite in weights and optimizer, for the message.
 
     Attributes:
         healthy: 0-dim bool tensor on the device: everything so far was finite on every rank; ``None``
             before the first observation.
+        stop_wanted: this rank wants all of them to stop.
+        stop_agreed: all ranks know that one of them wants it, and learn it in the same iteration.
     """
 
-    def __init__(self, deferred: bool) -> None:
+    def __init__(self, deferred: bool, bad_state: Callable[[], str] = str) -> None:
         self.deferred = deferred
         self.healthy: Tensor | None = None
         # A gradient of iteration i is part of the flag that is sent in i + 1 and read when i + 2
         # begins: the record of i must still be here.
+        self.stop_wanted = False
+        self.stop_agreed = False
+        self._proceed: Tensor | None = None
+        self._bad_state = bad_state
         self._records: deque[_Record] = deque(maxlen=3)
-        self._flag = _HostFlag()
+        self._flags = _HostFlags()
 
     def observe_losses(
         self, losses: dict[str, Tensor], samples: tuple[int, ...], iteration: int
@@ -105,10 +123,12 @@ class NonFiniteGuard:
         values = torch.stack([value.detach().float().mean() for value in losses.values()])
         self._records.append(_Record(iteration, tuple(samples), tuple(losses), values))
         self._combine(values.isfinite().all(), reduce=True)
+        assert self.healthy is not None and self._proceed is not None
         if self.deferred:
-            self._flag.send(self.healthy)  # type: ignore[arg-type]
+            self._flags.send(torch.stack([self.healthy, self._proceed]))
         else:
             self.check()
+            self.stop_agreed = not self._proceed
 
     def observe_gradients(self, names: tuple[str, ...], norms: Tensor) -> None:
         """Look at the gradients' norms ``(P,)``, after ``backward`` and before the step.
@@ -125,6 +145,17 @@ class NonFiniteGuard:
         if not self.deferred:
             self.check()
 
+    def observe_skips(self, in_a_row: Tensor, limit: int) -> None:
+        """Look at the number of updates in a row that fp16 skipped, equal on all ranks.
+
+        Raises:
+            NonFiniteGradientError: in immediate mode, if there are ``limit`` of them.
+        """
+        self._records[-1].skipped, self._records[-1].limit = in_a_row, limit
+        self._combine(in_a_row < limit, reduce=False)
+        if not self.deferred:
+            self.check()
+
     def check(self, wait: bool = False, alone: bool = False) -> None:
         """Raise if something was not finite.
 
@@ -138,18 +169,25 @@ class NonFiniteGuard:
         """
         if self.healthy is None:
             return
-        fine = bool(self.healthy) if wait or not self.deferred else self._flag.receive()
+        if wait or not self.deferred:
+            fine = bool(self.healthy)
+        else:
+            fine, proceed = self._flags.receive() or (True, True)
+            self.stop_agreed = not proceed
         if not fine:
             self._raise(alone)
 
     def _combine(self, finite: Tensor, reduce: bool) -> None:
-        # A float, since NCCL and Gloo reduce numbers: min over ranks is "all of them". ANDed with
-        # the past, it never recovers, so that the steps which the device has in its queue by then
-        # are gated too.
-        flag = (finite if self.healthy is None else self.healthy & finite).float()
-        if reduce and get_world_size() > 1:
-            all_reduce(flag, op="min")
-        self.healthy = flag.bool()
+        flag = finite if self.healthy is None else self.healthy & finite
+        if not reduce:
+            self.healthy = flag
+            return
+        # Floats, since NCCL and Gloo reduce numbers: min over ranks is "all of them". ANDed with the past, the
+        # finding never recovers, so that the steps which the device has in its queue by then are gated too.
+        both = torch.stack([flag.float(), torch.full_like(flag, not self.stop_wanted).float()])
+        if get_world_size() > 1:
+            all_reduce(both, op="min")
+        self.healthy, self._proceed = both.bool().unbind()
 
     def _raise(self, alone: bool) -> None:
         own = self._findings()
@@ -170,11 +208,10 @@ class NonFiniteGuard:
         error = NonFiniteLossError if cause == "loss" else NonFiniteGradientError
         raise error(
             f"Training stopped on all ranks (this is rank {get_rank()}) because of numbers that are "
-            f"not finite. {found} Weights, teacher and centres are as "
-            "the last good iteration left them, and no checkpoint was written since. Resume from the "
-            "last checkpoint with a lower learning rate, stronger gradient clipping, or "
-            "precision='bf16' or 'fp32' in place of 'fp16'; look at the named samples first if one "
-            "rank alone is concerned."
+            f"not finite. {found} {self._bad_state()} mmrel.AtomicCheckpointHook writes finite states only, so the "
+            "latest checkpoint is good. Resume from it with stronger gradient clipping or precision='bf16' or 'fp32' "
+            "in place of 'fp16', or start a new run from its weights (load_from) with a lower learning rate; look at "
+            "the named samples first if one rank alone is concerned."
         )
 
     def _findings(self) -> list[tuple[str, str]]:
@@ -188,6 +225,9 @@ class NonFiniteGuard:
                 bad = _describe(record.gradient_names, record.gradient_norms)
                 if bad:
                     return [("gradient", f"gradient norm of {bad} {where}")]
+            if record.skipped is not None and int(record.skipped) >= record.limit:
+                told = f"the gradients of {record.limit} updates in a row overflowed in fp16"
+                return [("gradient", f"{told}, the last {where}")]
         return []
 
 

@@ -19,33 +19,14 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from mmrel.engine.checkpointing.finite import listed, nonfinite_state
 from mmrel.engine.deferred_scalars import defer_scalar
+from mmrel.engine.optimizers.clipping import clip_per_tensor, limit_of
 from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
 from mmrel.registry import OPTIM_WRAPPERS
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 IMPLEMENTATION_KEYS = ("fused", "foreach", "capturable", "differentiable")
-
-
-def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
-    """Scale each gradient by ``min(1, max_norm / (its L2 norm + 1e-6))``, in place.
-
-    DINO's ``clip_gradients``; each tensor by itself, in contrast to a clip by the global norm.
-
-    Args:
-        gradients: P tensors on one device.
-        max_norm: the limit; 0 or less measures only.
-
-    Returns:
-        ``(P,)``, the norms before clipping.
-    """
-    # One kernel for all tensors, and no number leaves the device: the coefficient of a tensor that
-    # needs no clipping is 1, which multiplies exactly.
-    norms = torch.stack(torch._foreach_norm(gradients))
-    if max_norm > 0:
-        coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, list(coefficients.unbind()))
-    return norms
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -61,6 +42,8 @@ class SelfSupOptimWrapper(OptimWrapper):
         clip_grad: ``dict(max_norm=...)``, per parameter tensor; ``None`` or 0: no clipping.
         loss_scale: for fp16: ``"dynamic"``, a fixed number, or ``GradScaler``'s arguments.
         accumulative_counts: micro-batches per update.
+        max_skipped: for fp16: so many updates skipped in a row stop the run. Each halves a dynamic scale; 30 of them
+            take it from 65536 below 2^-13, where nothing but a gradient that is itself NaN or infinite is left.
         nonfinite_check: ``"immediate"``, ``"deferred"`` (needs a fused optimizer), or ``"auto"``: deferred
             for a fused optimizer on a CUDA device, otherwise immediate.
 
@@ -69,6 +52,8 @@ class SelfSupOptimWrapper(OptimWrapper):
         step_ok: 0-dim bool tensor: that update changed the weights; false after an fp16 overflow or a
             non-finite loss.
         frozen_parameters: parameters whose gradients are dropped before the step.
+        skipped: 0-dim int tensor: updates that fp16 skipped since the start of the run; logged as
+            ``train/skipped_steps``.
     """
 
     def __init__(
@@ -79,6 +64,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         loss_scale: str | float | dict[str, Any] = "dynamic",
         accumulative_counts: int = 1,
         nonfinite_check: str = "auto",
+        max_skipped: int = 30,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
         if precision not in PRECISIONS:
@@ -87,14 +73,23 @@ class SelfSupOptimWrapper(OptimWrapper):
                 "optim_wrapper.precision in the configuration."
             )
         self.precision = precision
-        self.max_norm = _max_norm(clip_grad)
+        if max_skipped < 1:
+            raise ValueError(
+                f"max_skipped is the number of skipped updates in a row that stops the run and must be 1 or more, but "
+                f"is {max_skipped}; leave it out for 30."
+            )
+        self.max_skipped = max_skipped
+        self.max_norm = limit_of(clip_grad)
         parameter = optimizer.param_groups[0]["params"][0]
         self.device_type: str = parameter.device.type
-        self.guard = NonFiniteGuard(_is_deferred(nonfinite_check, optimizer, parameter))
+        deferred = _is_deferred(nonfinite_check, optimizer, parameter)
+        self.guard = NonFiniteGuard(deferred, self._describe_state)
         self.loss_scaler, self._fixed_scale = self._build_scaler(loss_scale)
         self.frozen_parameters: list[nn.Parameter] = []
         self.stepped = False
         self.step_ok: Tensor = torch.ones((), dtype=torch.bool, device=parameter.device)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=parameter.device)
+        self._skipped_in_a_row = torch.zeros_like(self.skipped)
         self._model: weakref.ref[nn.Module] | None = None
         self._names: dict[int, str] = {}
 
@@ -230,6 +225,14 @@ class SelfSupOptimWrapper(OptimWrapper):
         self.step_ok = torch.stack(overflows).sum() == 0 if overflows else self.guard.healthy
         scaler.step(self.optimizer, **kwargs)
         scaler.update(self._fixed_scale)
+        self._count_skips()
+
+    def _count_skips(self) -> None:
+        skips = (~self.step_ok).to(self.skipped)
+        self.skipped = self.skipped + skips
+        self._skipped_in_a_row = (self._skipped_in_a_row + 1) * skips
+        defer_scalar(self.message_hub, "train/skipped_steps", self.skipped)
+        self.guard.observe_skips(self._skipped_in_a_row, self.max_skipped)
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state and, for fp16, the loss scale's.
@@ -241,14 +244,18 @@ class SelfSupOptimWrapper(OptimWrapper):
         state = super().state_dict()
         if self.loss_scaler is not None:
             state["loss_scaler"] = self.loss_scaler.state_dict()
+            state["skipped"] = [int(self.skipped), int(self._skipped_in_a_row)]
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load; a loss scale is ignored without fp16, the kernel choice (fused, ...) stays this run's."""
         state = dict(state_dict)
-        scale = state.pop("loss_scaler", None)
+        scale, skipped = state.pop("loss_scaler", None), state.pop("skipped", None)
         if scale and self.loss_scaler is not None:
             self.loss_scaler.load_state_dict(scale)
+        if skipped is not None:
+            self.skipped.fill_(skipped[0])
+            self._skipped_in_a_row.fill_(skipped[1])
         # torch takes every key of the saved groups, also the choice of kernel. A checkpoint of a
         # fused run would otherwise make this run fused, on a device that may not have it.
         live = self.optimizer.param_groups
@@ -265,20 +272,18 @@ class SelfSupOptimWrapper(OptimWrapper):
             self._model = weakref.ref(inner)
             self._names = {id(p): name for name, p in inner.named_parameters()}
 
+    def _describe_state(self) -> str:
+        """For the message about a non-finite number: whether an earlier step has spoilt the state already."""
+        model = None if self._model is None else self._model()
+        bad = [] if model is None else nonfinite_state(model, self)
+        if not bad:
+            return (
+                "No step was taken with them: weights, teacher, centres and optimizer are finite."
+            )
+        return f"An earlier step has spoilt the state itself: {listed(bad)} is not finite."
+
     def _parameter_names(self, parameters: Iterable[nn.Parameter]) -> tuple[str, ...]:
         return tuple(self._names.get(id(parameter), "unnamed") for parameter in parameters)
-
-
-def _max_norm(clip_grad: dict[str, Any] | None) -> float:
-    """The limit, or 0 for none."""
-    if not clip_grad:
-        return 0.0
-    if set(clip_grad) != {"max_norm"} or clip_grad["max_norm"] < 0:
-        raise ValueError(
-            f"clip_grad must be dict(max_norm=<number >= 0>), the L2 limit of each parameter tensor, "
-            f"but is {dict(clip_grad)!r}; use MMEngine's OptimWrapper to clip by the global norm."
-        )
-    return float(clip_grad["max_norm"])
 
 
 def _is_deferred(check: str, optimizer: Optimizer, parameter: Tensor) -> bool:

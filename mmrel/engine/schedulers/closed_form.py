@@ -1,7 +1,9 @@
 """What schedules share whose every value follows from the step alone."""
 
+import logging
 from typing import Any
 
+from mmengine.logging import print_log
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 
 POSITION = ("last_step", "_global_step", "base_values", "_last_value")
@@ -24,3 +26,14 @@ class ClosedFormSchedule(_ParamScheduler):
                 f"{by_epoch} and {epoch_length}; remove convert_to_iter_based for a schedule that is "
                 "already in iterations."
             )
+
+
+def announce_long_warmup(param_name: str, warmup: int, total: int) -> None:
+    """Warn if a warm-up of so many steps leaves nothing of a run of ``total`` steps."""
+    if warmup >= total:
+        print_log(
+            f"The warm-up of {param_name} ({warmup} steps) is cut to the run's length ({total} steps): it covers the "
+            "whole run, and the decay after it never begins. Train longer, or shorten warmup in param_scheduler.",
+            logger="current",
+            level=logging.WARNING,
+        )

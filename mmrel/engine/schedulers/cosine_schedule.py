@@ -10,7 +10,11 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.optim import BaseOptimWrapper
 
-from mmrel.engine.schedulers.closed_form import POSITION, ClosedFormSchedule
+from mmrel.engine.schedulers.closed_form import (
+    POSITION,
+    ClosedFormSchedule,
+    announce_long_warmup,
+)
 from mmrel.ops.schedules import cosine_schedule
 from mmrel.registry import PARAM_SCHEDULERS
 
@@ -67,6 +71,8 @@ class CosineSchedule(ClosedFormSchedule):
         self.total = total
         self.warmup = warmup
         self.warmup_start = float(warmup_start)
+        if total is not None:
+            announce_long_warmup(param_name, warmup, total)
         super().__init__(
             optimizer, param_name, last_step=last_step, by_epoch=by_epoch, verbose=verbose
         )
@@ -118,12 +124,7 @@ class CosineSchedule(ClosedFormSchedule):
                     f"and by_epoch is {self.by_epoch}; give total in epochs."
                 )
             self.total = known
-            if self.warmup >= known:
-                print_log(
-                    f"The warm-up of {self.param_name} ({self.warmup} steps) is cut to the run's "
-                    f"length ({known} steps).",
-                    logger="current",
-                )
+            announce_long_warmup(self.param_name, self.warmup, known)
         return self.total
 
     def state_dict(self) -> dict[str, Any]:

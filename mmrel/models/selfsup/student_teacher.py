@@ -25,6 +25,7 @@ from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
 MAX_UNCOMMITTED = 64
+"""Training iterations after which a teacher that has not moved is taken for a mistake; times the accumulation."""
 
 
 class TeacherNetwork(nn.Module):
@@ -78,7 +79,10 @@ class StudentTeacher(SelfSupervised):
             check_part(part, TeachableNeck)
         self.teacher = TeacherNetwork(self.backbone, self.neck)
         self._check_teacher()
-        self._uncommitted = 0
+        self.max_uncommitted = MAX_UNCOMMITTED
+        self._since_commit = 0
+        self._unmoved_at_commit: Tensor | int = 0
+        self._unmoved_at_most = 0
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -119,9 +123,10 @@ class StudentTeacher(SelfSupervised):
 
         Args:
             momentum: m of this step.
-            ok: 0-dim bool; where false (the step was skipped) nothing changes. It is read on the device only.
+            ok: 0-dim bool; where false (the step was skipped) nothing changes, not even if the student holds
+                infinities. It is read on the device only.
         """
-        self._uncommitted = 0
+        self._count_commit(ok)
         teachers, students = zip(*self._teacher_pairs(), strict=True)
         _check_precision(teachers[0].dtype)
         # `ok` lives on the device and is not read here: a skipped step keeps 1 and adds 0. One
@@ -130,7 +135,9 @@ class StudentTeacher(SelfSupervised):
         keep = torch.where(ok, torch.full_like(ok, momentum, dtype=teachers[0].dtype), 1.0)
         add = torch.where(ok, torch.full_like(ok, 1.0 - momentum, dtype=teachers[0].dtype), 0.0)
         torch._foreach_mul_(teachers, keep)
-        torch._foreach_add_(teachers, torch._foreach_mul(students, add))
+        # 0 * inf is NaN, so a skipped step needs more than the factor 0; and x + -0.0 is x, also for x = -0.0.
+        moves = [torch.where(ok, move, -0.0) for move in torch._foreach_mul(students, add)]
+        torch._foreach_add_(teachers, moves)
         for head in self.head.values():
             if isinstance(head, Committing):
                 head.commit(ok)
@@ -159,13 +166,25 @@ class StudentTeacher(SelfSupervised):
     def _count_forward(self) -> None:
         if not (self.training and torch.is_grad_enabled()):
             return
-        self._uncommitted += 1
-        if self._uncommitted > MAX_UNCOMMITTED:
+        self._since_commit += 1
+        self._unmoved_at_most += 1
+        if self._unmoved_at_most <= self.max_uncommitted:
+            return
+        # Only now, and so at most once in that many iterations, the host asks the device which steps were skipped.
+        self._unmoved_at_most = int(self._unmoved_at_commit) + self._since_commit
+        if self._unmoved_at_most > self.max_uncommitted:
             raise RuntimeError(
-                f"the teacher was not updated during {MAX_UNCOMMITTED} training iterations, so the student would "
+                f"the teacher was not updated during {self.max_uncommitted} training iterations, so the student would "
                 "learn from random weights; add dict(type='mmrel.TeacherUpdateHook') to custom_hooks, "
-                "or call model.commit(momentum, ok) after each optimiser step of your own loop"
+                "or call model.commit(momentum, ok) after each optimiser step of your own loop (if that accumulates "
+                "gradients over more iterations, set model.max_uncommitted)"
             )
+
+    def _count_commit(self, ok: Tensor) -> None:
+        """Count anew if the step was taken, on the device: the host does not wait to learn whether it was."""
+        unmoved = self._unmoved_at_commit + self._since_commit
+        self._unmoved_at_commit = torch.where(ok, 0, unmoved)
+        self._since_commit = 0
 
 
 def _check_precision(dtype: torch.dtype) -> None:
