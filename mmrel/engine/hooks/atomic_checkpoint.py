@@ -7,7 +7,6 @@ plain types alone, so ``torch.load(..., weights_only=True)`` reads them as they 
 """
 
 import pickle
-import zipfile
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor
 
 from mmrel.registry import HOOKS
+from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.device import unwrap_model
 from mmrel.utils.files import publish, write_text_atomically
 
@@ -35,14 +34,14 @@ def unreadable_reason(path: Path) -> str | None:
     The file is read in full, its checksums are compared, and nothing in it is executed.
     """
     try:
-        if zipfile.is_zipfile(path) and (bad := zipfile.ZipFile(path).testzip()):
-            return f"it is damaged (the checksum of {bad} differs)"
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        return f"it holds more than tensors and plain types ({_first_line(error)})"
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        return f"it is missing or damaged ({type(error).__name__}: {_first_line(error)})"
+        checkpoint = read_checkpoint(path)
+    except (OSError, ValueError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, pickle.UnpicklingError):
+            return f"it holds more than tensors and plain types ({_first_line(cause)})"
+        return f"it is missing or damaged ({type(cause).__name__}: {_first_line(cause)})"
+    if not isinstance(checkpoint, dict):
+        return f"it holds a {type(checkpoint).__name__}, not a dict"
     missing = [key for key in REQUIRED if key not in checkpoint]
     return f"it has no {', '.join(missing)}" if missing else None
 
@@ -59,7 +58,7 @@ def _check_keys(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0] or "no detail"
 
 

@@ -1,0 +1,324 @@
+"""The files of ``torch.save``, read without torch's unpickler: the zip archive, and the stream of before 2020.
+
+Each pickle in them goes through ``plain_pickle``; storages are read as bytes, their sizes are compared with what is
+there before memory is reserved, and a tensor must lie inside its storage.
+"""
+
+import io
+import math
+import os
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
+from pickle import UnpicklingError
+from typing import IO, Any
+
+import torch
+from torch import Tensor, nn
+
+from mmrel.utils.plain_names import TABLE
+from mmrel.utils.plain_pickle import BoundedReader, Named, Started, load_pickle
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+CHUNK = 2**24
+MAX_DIRECTORY = 2**24
+"""Bytes of an archive's table of contents: some 150,000 records."""
+MAX_EXPANDED = 2**20
+"""Values of a tensor that repeats its storage (``expand``)."""
+MAX_DIMS = 32
+TAIL = 2**16 + 128
+
+
+class _Storage(Started):
+    """The values of tensors, flat; of their number type, or bytes for an untyped one."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+
+def _tensor(
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any = False, _: Any = None,
+    metadata: Any = None,
+) -> Tensor:
+    """A tensor of a storage, inside of which it must lie."""
+    if not isinstance(storage, _Storage) or metadata:
+        raise UnpicklingError("a tensor has no storage of numbers")
+    shape = isinstance(size, tuple | torch.Size) and isinstance(stride, tuple)
+    if not shape or len(size) != len(stride) or len(size) > MAX_DIMS:
+        raise UnpicklingError("the shape of a tensor is damaged")
+    if not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
+        raise UnpicklingError("the shape of a tensor is damaged")
+    count, held = math.prod(size), storage.values.numel()
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+    if count and last >= held:
+        raise UnpicklingError(f"a tensor of shape {tuple(size)} is larger than its storage")
+    if count > max(held, MAX_EXPANDED):
+        raise UnpicklingError(f"a tensor of shape {tuple(size)} repeats {held} values")
+    tensor = storage.values.as_strided(size, stride, offset if count else 0)
+    return tensor.requires_grad_() if grad is True and tensor.is_floating_point() else tensor
+
+
+def _typed_tensor(
+    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+) -> Tensor:
+    """A tensor of an untyped storage, as number types without a storage class are saved."""
+    if not isinstance(storage, _Storage) or not isinstance(dtype, Named):
+        raise UnpicklingError("a tensor has no storage of numbers")
+    if not isinstance(dtype.value, torch.dtype) or storage.values.numel() % dtype.value.itemsize:
+        raise UnpicklingError("the type of a tensor is damaged")
+    return _tensor(_Storage(storage.values.view(dtype.value)), offset, size, stride, grad)
+
+
+def _parameter(data: Any, grad: Any = True, *_: Any) -> nn.Parameter:
+    if not isinstance(data, Tensor):
+        raise UnpicklingError("a parameter is no tensor")
+    return nn.Parameter(data.detach(), grad is True and data.is_floating_point())
+
+
+def _with_attributes(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Tensor:
+    """A tensor with Python attributes, which are left out."""
+    if rebuild not in (TENSORS["torch._utils._rebuild_tensor_v2"], TENSORS[PARAMETER]):
+        raise UnpicklingError("a tensor is rebuilt by something else")
+    result: Tensor = rebuild.call(*arguments)
+    return result
+
+
+def _size(dims: Any = ()) -> torch.Size:
+    if not isinstance(dims, tuple | list) or not all(type(n) is int for n in dims):
+        raise UnpicklingError("a size holds something else than integers")
+    return torch.Size(dims)
+
+
+def _device(*name: Any) -> torch.device:
+    if not all(isinstance(part, str | int) for part in name):
+        raise UnpicklingError("the name of a device is no text")
+    return torch.device(*name)
+
+
+def _layout(name: Any) -> None:
+    """The layout of a tensor that is not dense, which has indices that nobody checks."""
+    raise UnpicklingError(f"it has a tensor of layout {str(name)[:40]}, not a dense one")
+
+
+PARAMETER = "torch._utils._rebuild_parameter"
+TENSORS: dict[str, Named] = {
+    "torch.Size": Named(_size),
+    "torch.device": Named(_device),
+    "torch.Tensor": Named(),
+    "torch.nn.parameter.Parameter": Named(_parameter),
+    "torch.serialization._get_layout": Named(_layout),
+    "torch._utils._rebuild_sparse_tensor": Named(_layout),
+    "torch._tensor._rebuild_from_type_v2": Named(_with_attributes),
+    "torch._utils._rebuild_parameter": Named(_parameter),
+    "torch._utils._rebuild_parameter_with_state": Named(_parameter),
+    "torch._utils._rebuild_tensor": Named(_tensor),
+    "torch._utils._rebuild_tensor_v2": Named(_tensor),
+    "torch._utils._rebuild_tensor_v3": Named(_typed_tensor),
+}
+DTYPES = (
+    "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 "
+    "complex64 complex128 float8_e4m3fn float8_e5m2"
+).split()
+TENSORS |= {f"torch.{n}": Named(value=getattr(torch, n)) for n in DTYPES if hasattr(torch, n)}
+STORAGES = {
+    "Bool": torch.bool,
+    "Byte": torch.uint8,
+    "Char": torch.int8,
+    "Short": torch.int16,
+    "Int": torch.int32,
+    "Long": torch.int64,
+    "Half": torch.float16,
+    "BFloat16": torch.bfloat16,
+    "Float": torch.float32,
+    "Double": torch.float64,
+    "ComplexFloat": torch.complex64,
+    "ComplexDouble": torch.complex128,
+}
+TENSORS |= {
+    f"torch.{device}{name}Storage": Named(value=dtype)
+    for device in ("", "cuda.")
+    for name, dtype in STORAGES.items()
+}
+TENSORS["torch.storage.UntypedStorage"] = Named(value=torch.uint8)
+NAMES: Mapping[str, Named] = TABLE | TENSORS
+
+
+def read_torch_file(file: IO[bytes]) -> Any:
+    """What ``torch.save`` wrote, on the CPU.
+
+    Args:
+        file: open for reading bytes, at any position.
+
+    Raises:
+        Exception: of any kind, in bounded time and memory, where the file is damaged, crafted, or holds anything but
+            tensors and the plain types of ``plain_names``.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    is_archive = file.read(2) == b"PK"
+    file.seek(0)
+    return _read_archive(file, size) if is_archive else _read_stream(file, size)
+
+
+def _read_archive(file: IO[bytes], size: int) -> Any:
+    _check_directory(file, size)
+    with zipfile.ZipFile(file) as archive:
+        records, prefix = _records(archive, size)
+        _check_order(archive, records, prefix)
+        read: dict[str, Tensor] = {}
+
+        def storage(reference: tuple[Any, ...]) -> _Storage:
+            dtype, key, _, count = _reference(reference, 4)
+            if not isinstance(key, str):
+                raise UnpicklingError("the name of a storage is no text")
+            if key not in read:
+                record = records[f"{prefix}/data/{key}"]
+                if record.file_size != count * dtype.itemsize:
+                    raise UnpicklingError(
+                        f"the record size of storage {key} is {record.file_size} bytes; {count} numbers "
+                        f"of {dtype} are declared"
+                    )
+                read[key] = _read_record(archive, record)
+            return _Storage(_viewed(read[key], dtype))
+
+        program = archive.read(records[f"{prefix}/data.pkl"])
+        loaded = load_pickle(BoundedReader(io.BytesIO(program), len(program)), NAMES, storage)
+        for name, record in records.items():  # also of what no tensor uses: the whole file is good or bad
+            if name.removeprefix(f"{prefix}/data/") not in read:
+                _read_record(archive, record, keep=False)
+        return loaded
+
+
+def _records(archive: zipfile.ZipFile, size: int) -> tuple[dict[str, zipfile.ZipInfo], str]:
+    """The archive's records by name, and the folder that they all lie in.
+
+    A compressed record can only be a trap, because torch writes none, but it may pass if it is small.
+    """
+    listed = archive.infolist()
+    declared = sum(record.file_size for record in listed)
+    if declared > size:
+        raise ValueError(f"it declares {declared} bytes of content, more than the file holds")
+    names = [record.filename for record in listed]
+    first = PurePosixPath(names[0]).parts[0] if names else ""
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if len(parts) < 2 or parts[0] != first or ".." in parts or name.startswith("/"):
+            raise ValueError(f"its record {name[:80]!r} is not in a subdirectory {first[:80]!r}")
+    records = dict(zip(names, listed, strict=True))
+    if len(records) != len(names):
+        raise ValueError("two of its records have one name")
+    if f"{first}/constants.pkl" in records or f"{first}/data.pkl" not in records:
+        raise ValueError("it is an archive of TorchScript or of something else than torch.save")
+    return records, first
+
+
+def _check_directory(file: IO[bytes], size: int) -> None:
+    """Refuse an archive without a table of contents, or with one that is a trap of its own."""
+    file.seek(max(0, size - TAIL))
+    tail = file.read()
+    end, wide = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    if not 0 <= end <= len(tail) - 22:
+        raise ValueError("the file is truncated: its table of contents is missing")
+    lengths = [struct.unpack_from("<I", tail, end + 12)[0]]
+    if 0 <= wide <= len(tail) - 56:
+        lengths = [struct.unpack_from("<Q", tail, wide + 40)[0]]
+    if max(lengths) > MAX_DIRECTORY:
+        raise ValueError(f"its table of contents has {max(lengths)} bytes")
+
+
+def _check_order(
+    archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], prefix: str
+) -> None:
+    name = f"{prefix}/byteorder"
+    if name in records and archive.read(name) != sys.byteorder.encode():
+        raise ValueError("it was written on a machine of another byte order")
+
+
+def _read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, keep: bool = True) -> Tensor:
+    """A record's bytes, whose checksum is compared on the way."""
+    values = torch.empty(record.file_size if keep else 0, dtype=torch.uint8)
+    view, place = memoryview(values.numpy()), 0
+    with archive.open(record) as content:
+        while chunk := content.read(CHUNK):
+            if keep:
+                view[place : place + len(chunk)] = chunk
+            place += len(chunk)
+    if place != record.file_size:
+        raise ValueError(f"the file is truncated in {record.filename}")
+    return values
+
+
+def _read_stream(file: IO[bytes], size: int) -> Any:
+    """The format of torch before 1.6: pickles one after the other, then the storages."""
+    reader = BoundedReader(file, size)
+    read: Callable[[], Any] = lambda: load_pickle(reader, {})  # noqa: E731
+    if read() != MAGIC or read() != PROTOCOL:
+        raise ValueError("it is no file of torch.save")
+    system = read()
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise ValueError("it was written on a machine of another byte order")
+    storages: dict[str, Tensor] = {}
+    dtypes: dict[str, torch.dtype] = {}
+    reserved = 0
+
+    def storage(reference: tuple[Any, ...]) -> _Storage:
+        nonlocal reserved
+        dtype, key, _, count, view = _reference(reference, 5)
+        if not isinstance(key, str):
+            raise UnpicklingError("the name of a storage is no text")
+        if key not in storages:
+            reserved += count * dtype.itemsize
+            if reserved > size - file.tell():
+                raise UnpicklingError(f"storages of {reserved} bytes are declared")
+            storages[key] = torch.empty(count * dtype.itemsize, dtype=torch.uint8)
+            dtypes[key] = dtype
+        return _Storage(_part(_viewed(storages[key], dtype), view))
+
+    loaded = load_pickle(reader, NAMES, storage)
+    keys = read()
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+        raise ValueError("its list of storages differs from those that it uses")
+    for key in keys:
+        _fill(file, storages[key], dtypes[key].itemsize)
+    return loaded
+
+
+def _fill(file: IO[bytes], values: Tensor, itemsize: int) -> None:
+    head = file.read(8)
+    if len(head) != 8 or struct.unpack("<q", head)[0] * itemsize != values.numel():
+        raise ValueError("the file is truncated, or the size of a storage differs")
+    view, place = memoryview(values.numpy()), 0
+    while place < len(view):
+        chunk = file.read(min(CHUNK, len(view) - place))
+        if not chunk:
+            raise ValueError("the file is truncated")
+        view[place : place + len(chunk)] = chunk
+        place += len(chunk)
+
+
+def _reference(reference: tuple[Any, ...], length: int) -> tuple[Any, ...]:
+    if len(reference) != length or not isinstance(reference[0], Named):
+        raise UnpicklingError("a reference to a storage is damaged")
+    dtype, count = reference[0].value, reference[3]
+    if not isinstance(dtype, torch.dtype) or type(count) is not int or count < 0:
+        raise UnpicklingError("a reference to a storage is damaged")
+    return dtype, *reference[1:]
+
+
+def _part(values: Tensor, view: Any) -> Tensor:
+    """A part of a storage, as very old files share them: (its key, offset, length)."""
+    if view is None:
+        return values
+    numbers = isinstance(view, tuple) and len(view) == 3 and all(type(n) is int for n in view[1:])
+    if not numbers or not 0 <= view[1] <= view[1] + view[2] <= len(values):
+        raise UnpicklingError("a part of a storage lies outside of it")
+    return values[view[1] : view[1] + view[2]]
+
+
+def _viewed(values: Tensor, dtype: torch.dtype) -> Tensor:
+    if values.numel() % dtype.itemsize:
+        raise UnpicklingError("two tensors disagree about the type of their storage")
+    return values.view(dtype) if values.numel() else torch.empty(0, dtype=dtype)
