@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> str:
 
     from mmrel.apis.backbone import get_backbone
     from mmrel.apis.folder import extract_folder
+    from mmrel.launch.safe_loading import load_safely
 
+    load_safely()
     unreadable = args.out.with_name(args.out.name + ".unreadable.jsonl")
     prepare_output(args.out, unreadable)
     backbone = get_backbone(args.backbone, args.network).to(usable_device(args.device))

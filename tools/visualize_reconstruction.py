@@ -5,8 +5,8 @@ Example::
     python tools/visualize_reconstruction.py configs/sit/sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py \
         work_dirs/sit/epoch_800.pth reconstruction.png --cfg-options data_root=data/imagenet
 
-Images, crops, colours and corruption are those of the configuration's training pipeline. The checkpoint is read with
-``weights_only=True``: nothing stored in it is executed.
+Images, crops, colours and corruption are those of the configuration's training pipeline. Nothing stored in the checkpoint is
+executed.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.registry import DATASETS, init_default_scope
 from torch.utils.data import default_collate
 
 from mmrel.apis.pretrained_model import load_pretraining
+from mmrel.launch.arguments import ConfigOptions
+from mmrel.launch.safe_loading import load_safely
 from mmrel.structures import SampleKey
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=6, help="how many, spread over the data set")
     parser.add_argument("--folder", help="other images than those that the configuration names")
     parser.add_argument("--seed", type=int, default=0, help="of crops and corruption")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="settings to override")
+    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, help="settings to override")
     return parser.parse_args()
 
 
@@ -56,6 +57,7 @@ def load_batch(config: Any, count: int, folder: str | None, seed: int) -> Any:
 def main() -> None:
     """Restore, draw, and print the error."""
     args = parse_args()
+    load_safely()
     config = load_config(args.config, args.cfg_options)
     merge_options(config, args.cfg_options)
     if config.model.type != "mmrel.SiT":

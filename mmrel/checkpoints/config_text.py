@@ -3,6 +3,9 @@
 import ast
 from typing import Any
 
+MAX_TEXT = 300_000
+"""Characters; the parser's memory is some hundred times as much."""
+
 
 def backbone_config(text: str) -> dict[str, Any]:
     """The first ``backbone`` in ``model`` of a config's text; empty if there is none."""
@@ -16,14 +19,15 @@ def method_name(text: str) -> str | None:
 
 
 def _model(text: str) -> dict[str, Any]:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if len(text) > MAX_TEXT:
         return {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "model":
-            value = _evaluate(node.value)
-            return value if isinstance(value, dict) else {}
+    try:
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "model":
+                value = _evaluate(node.value)
+                return value if isinstance(value, dict) else {}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        pass  # a text that is no configuration tells nothing
     return {}
 
 

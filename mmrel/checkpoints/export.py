@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from mmrel.checkpoints.describe import describe
+from mmrel.checkpoints.describe import check_shapes, describe
+from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.files import save_atomically
 
@@ -36,6 +37,7 @@ def export_backbone(checkpoint: Path, output: Path, network: str = "teacher") ->
     """
     loaded = read_pretraining(checkpoint)
     state = select_backbone(loaded["state_dict"], network, checkpoint)
+    check_shapes(state, str(checkpoint))
     meta = describe(state, loaded.get("meta") or {}) | {
         "source": checkpoint.name,
         "network": network,
@@ -55,6 +57,7 @@ def read_pretraining(path: Path) -> dict[str, Any]:
             "a checkpoint of mmrel's pretraining, or convert another project's with "
             "tools/convert_checkpoint.py."
         )
+    check_weights(loaded, str(path))
     return loaded
 
 

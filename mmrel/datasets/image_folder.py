@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
@@ -21,6 +22,7 @@ from mmrel.datasets.bad_samples import (
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import DATASETS
 from mmrel.structures import SampleKey
+from mmrel.utils.names import leads_down
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 MAX_LISTED = 10_000
@@ -107,6 +109,22 @@ class ImageFolder(CustomDataset):
             size = Path(path).stat().st_size
             digest.update(f"{os.path.relpath(path, self.img_prefix)}\0{size}\n".encode())
         return f"{len(self)}-{digest.hexdigest()[:16]}"
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Paths and labels; those that a list of files names must lie in the folder.
+
+        Raises:
+            ValueError: a line of ``ann_file`` leads out of it, or is no path with its label.
+        """
+        if self.ann_file:
+            for number, line in enumerate(list_from_file(self.ann_file), start=1):
+                path, _, label = line.strip().rpartition(" ") if self.with_label else (line, "", "0")
+                if not leads_down(path) or not label.isdecimal():
+                    raise ValueError(
+                        f"line {number} of {self.ann_file} is {line[:80]!r}; wanted a path below {self.img_prefix!r}"
+                        f"{' and the number of its class' if self.with_label else ''}, without '..'"
+                    )
+        return super().load_data_list()
 
     def _candidates(self, key: SampleKey) -> Iterator[int]:
         yield key.index

@@ -13,15 +13,14 @@ from typing import Any
 
 import torch
 from mmengine.fileio.handlers.registry_utils import file_handlers
-from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
+from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint, read_stream, trust_checkpoints
 from mmrel.utils.plain_files import install_handlers
 
 FORCE, FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-EXTRA_STATE = "_extra_state"
 _undo: list[Callable[[], Any]] = []
 
 
@@ -53,38 +52,6 @@ def restore_loading() -> None:
     """Undo :func:`load_safely`."""
     while _undo:
         _undo.pop()()
-
-
-def check_weights(content: Any, source: str) -> Any:
-    """What MMEngine takes for a checkpoint, or an error that says what it is instead.
-
-    A configuration in ``meta['config']``, which old versions of MMEngine saved, is removed: on resume, MMEngine
-    executes it as Python to look for ``gpu_ids``.
-
-    Raises:
-        ValueError: it is no dict of tensors.
-    """
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-        raise ValueError(
-            f"'{source}' holds a {type(state).__name__}, not a dict of tensors by name. Give a checkpoint."
-        )
-    others = [
-        key
-        for key, value in state.items()
-        if not isinstance(value, Tensor) and not key.endswith(EXTRA_STATE)
-    ]
-    if others and state is not content:
-        raise ValueError(
-            f"'{source}' holds no tensors under {', '.join(others[:4])} of its state_dict. It is no checkpoint; "
-            "give another one."
-        )
-    meta = content.get("meta")
-    if not isinstance(meta, dict | None):
-        raise ValueError(f"The meta of '{source}' is a {type(meta).__name__}, not a dict.")
-    if meta and meta.pop("config", None) is not None:
-        print_log(f"{source}: the configuration in its meta was not read, since it is code", "current")
-    return content
 
 
 def _load(

@@ -15,7 +15,6 @@ from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
 
-from mmrel.utils.plain_names import TABLE
 from mmrel.utils.plain_pickle import MAX_DEPTH, BoundedReader, check_plain, load_pickle
 
 MAX_ANNOTATIONS = 100_000_000
@@ -67,6 +66,8 @@ class PlainPickleHandler(PickleHandler):
         Raises:
             ValueError: it is damaged, or names anything else.
         """
+        from mmrel.utils.plain_names import TABLE  # imports torch
+
         size = file.seek(0, 2)
         file.seek(0)
         try:

@@ -49,8 +49,8 @@ class _DType(Started):
 
     def __init__(self, name: Any, *_: Any) -> None:
         name = name.decode("ascii") if isinstance(name, bytes) else name
-        if not isinstance(name, str) or len(name) > 12 or np.dtype(name).kind not in KINDS:
-            raise UnpicklingError(f"it has a NumPy array of {str(name)[:40]!r}, not of numbers")
+        if not isinstance(name, str) or len(name) > 12:
+            raise UnpicklingError("the name of a NumPy type is damaged")
         self.dtype = np.dtype(name)
 
     def set_state(self, state: Any) -> None:
@@ -61,6 +61,12 @@ class _DType(Started):
         self.dtype = self.dtype.newbyteorder("=" if order == "|" else order)
 
     def finished(self, finish: Callable[[Any], Any]) -> Any:
+        return self.number()
+
+    def number(self) -> np.dtype[Any]:
+        """The type, which must be a number's. Asked when it is used: what an array would hold comes first."""
+        if self.dtype.kind not in KINDS:
+            raise UnpicklingError(f"it has a NumPy array of {self.dtype}, not of numbers")
         return self.dtype
 
 
@@ -74,13 +80,13 @@ class _Array(Started):
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise UnpicklingError("the state of a NumPy array is damaged")
         shape, dtype, fortran, content = state[-4:]
-        if not isinstance(dtype, _DType) or not isinstance(content, bytes):
+        if not isinstance(dtype, _DType) or dtype.number() and not isinstance(content, bytes):
             raise UnpicklingError("it has a NumPy array that is not of numbers")
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
             raise UnpicklingError("the shape of a NumPy array is damaged")
-        if math.prod(shape) * dtype.dtype.itemsize != len(content):
+        if math.prod(shape) * dtype.number().itemsize != len(content):
             raise UnpicklingError(f"a NumPy array of shape {shape} has {len(content)} bytes")
-        flat = np.frombuffer(content, dtype.dtype)
+        flat = np.frombuffer(content, dtype.number())
         self.array = flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
 
     def finished(self, finish: Callable[[Any], Any]) -> Any:
@@ -92,9 +98,9 @@ class _Array(Started):
 def _scalar(dtype: Any, content: Any) -> Any:
     if not isinstance(dtype, _DType) or not isinstance(content, bytes):
         raise UnpicklingError("it has a NumPy scalar that is no number")
-    if len(content) != dtype.dtype.itemsize:
+    if len(content) != dtype.number().itemsize:
         raise UnpicklingError(f"a NumPy number has {len(content)} bytes")
-    return np.frombuffer(content, dtype.dtype)[0]
+    return np.frombuffer(content, dtype.number())[0]
 
 
 def _encoded(text: Any, encoding: Any) -> bytes:

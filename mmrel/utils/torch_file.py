@@ -56,7 +56,9 @@ def _tensor(
     if count and last >= held:
         raise UnpicklingError(f"a tensor of shape {tuple(size)} is larger than its storage")
     if count > max(held, MAX_EXPANDED):
-        raise UnpicklingError(f"a tensor of shape {tuple(size)} repeats {held} values")
+        raise UnpicklingError(
+            f"a tensor of shape {tuple(size)} has {count} values, more than the file of them holds: {held}"
+        )
     tensor = storage.values.as_strided(size, stride, offset if count else 0)
     return tensor.requires_grad_() if grad is True and tensor.is_floating_point() else tensor
 
