@@ -196,8 +196,10 @@ def other_doors(work: Path) -> dict[str, Door]:
     def listed(path: Path) -> Any:
         found = ImageFolder(str(data / "images"), ann_file=str(path), lazy_init=True)
         found.full_init()
-        assert all(Path(found.get_data_info(i)["img_path"]).resolve().is_relative_to(data / "images")
-                   for i in range(len(found)))
+        assert all(
+            Path(found.get_data_info(i)["img_path"]).resolve().is_relative_to(data / "images")
+            for i in range(len(found))
+        )
         return found
 
     def records(path: Path) -> Any:
@@ -221,10 +223,13 @@ def other_doors(work: Path) -> dict[str, Door]:
         "data set: archive": archive,
         "data set: CIFAR pickle": dataset("cifar100", "meta", train=PICKLED, test=PICKLED),
         "data set: CIFAR images": dataset("cifar100", "train", meta=CLASSES, test=PICKLED),
-        "data set: names": dataset("cifar10", "batches.meta.txt", **dict.fromkeys(BINARY, bytes(3073))),
+        "data set: names": dataset(
+            "cifar10", "batches.meta.txt", **dict.fromkeys(BINARY, bytes(3073))
+        ),
         "data set: MATLAB": dataset("flowers102", "imagelabels.mat", **{"setid.mat": b"x"}),
         "data set: list": dataset(
-            "pets", "annotations/trainval.txt",
+            "pets",
+            "annotations/trainval.txt",
             **{"annotations/test.txt": b"x_1 1\n", "images/x_1.jpg": b"x", "images/ok.jpg": b"x"},
         ),
         "list of images": listed,

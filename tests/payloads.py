@@ -87,9 +87,7 @@ EMPTY = call(name("numpy.core.multiarray._reconstruct"), name("numpy.ndarray"), 
 STATE = tuple_of(b"K\x03", text("|"), b"NNN", b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3f")
 RECORDS = call(name("numpy.dtype"), text("V8"), b"\x89", b"\x88")
 FIELDS = b"}(" + text("a") + tuple_of(DTYPE_O, b"K\0") + b"u"
-FAKE = tuple_of(
-    b"K\x03", text("|"), b"N", tuple_of(text("a")), FIELDS, b"K\x08K\x01K\0"
-)
+FAKE = tuple_of(b"K\x03", text("|"), b"N", tuple_of(text("a")), FIELDS, b"K\x08K\x01K\0")
 
 PROGRAMS: dict[str, Callable[[Path], bytes]] = {
     "os.system": shell,
@@ -106,54 +104,71 @@ PROGRAMS: dict[str, Callable[[Path], bytes]] = {
     ),
     "dotted name": lambda c: b"cbuiltins\ngetattr.__self__.eval\n" + tuple_of(text(code(c))) + b"R",
     "globals of a rebuild": through_globals("torch._utils._rebuild_tensor_v2"),
-    "globals of a buffer": lambda c: attribute(
-        attribute(name(BUFFER), "__init__"), "__globals__"
-    ),
+    "globals of a buffer": lambda c: attribute(attribute(name(BUFFER), "__init__"), "__globals__"),
     "rebuild calls": lambda c: rebuilt(name("posix.system"), b"N", touch(c)),
     "rebuild calls a class": lambda c: rebuilt(name("subprocess.Popen"), b"N", touch(c)),
     "statistics": lambda c: call(
         attribute(name(BUFFER), "register_statistics"), name("builtins.eval")
     ),
-    "buffer's methods": lambda c: name(BUFFER)
-    + b")\x81}("
-    + text("statistics_methods")
-    + b"}("
-    + text("mean")
-    + name("posix.system")
-    + b"uub",
-    "object array": lambda c: EMPTY
-    + tuple_of(b"K\x01", b"K\x01\x85", DTYPE_O, b"\x89", b"](" + shell(c) + b"e")
-    + b"b",
+    "buffer's methods": lambda c: (
+        name(BUFFER)
+        + b")\x81}("
+        + text("statistics_methods")
+        + b"}("
+        + text("mean")
+        + name("posix.system")
+        + b"uub"
+    ),
+    "object array": lambda c: (
+        EMPTY + tuple_of(b"K\x01", b"K\x01\x85", DTYPE_O, b"\x89", b"](" + shell(c) + b"e") + b"b"
+    ),
     "object scalar": lambda c: call(name("numpy.core.multiarray.scalar"), DTYPE_O, shell(c)),
-    "forged dtype": lambda c: call(
-        name("numpy.core.multiarray.scalar"), RECORDS + FAKE + b"b", BYTES
-    )
-    + shell(c),
-    "odd codec": lambda c: call(name("_codecs.encode"), text("x"), text("../" + str(c)))
-    + shell(c),
+    "forged dtype": lambda c: (
+        call(name("numpy.core.multiarray.scalar"), RECORDS + FAKE + b"b", BYTES) + shell(c)
+    ),
+    "odd codec": lambda c: call(name("_codecs.encode"), text("x"), text("../" + str(c))) + shell(c),
     "runpy": lambda c: call(name("runpy.run_path"), text(str(c) + ".py")) + shell(c),
     "importlib": lambda c: call(name("importlib.import_module"), text("antigravity")) + shell(c),
     "torch.hub": lambda c: call(name("torch.hub.load"), text("a/b"), text("c")) + shell(c),
     "nested load": lambda c: call(
         name("torch.storage._load_from_bytes"),
-        call(name("_codecs.encode"), text((b"\x80\x02" + shell(c) + b".").decode("latin1")), text("latin1")),
+        call(
+            name("_codecs.encode"),
+            text((b"\x80\x02" + shell(c) + b".").decode("latin1")),
+            text("latin1"),
+        ),
     ),
     "torch.jit": lambda c: call(name("torch.jit.load"), text(str(c))) + shell(c),
-    "reconstructor": lambda c: call(name("copyreg._reconstructor"), name("subprocess.Popen"))
-    + shell(c),
+    "reconstructor": lambda c: (
+        call(name("copyreg._reconstructor"), name("subprocess.Popen")) + shell(c)
+    ),
     "extension": lambda c: b"\x82\x01" + shell(c),
     "INST": lambda c: b"(" + touch(c) + b"iposix\nsystem\n",
     "OBJ": lambda c: b"(" + name("posix.system") + touch(c) + b"o",
     "STACK_GLOBAL": lambda c: text("posix") + text("system") + b"\x93" + touch(c) + b"\x85R",
-    "NEWOBJ_EX": lambda c: name("subprocess.Popen")
-    + b"(" + text("touch") + text(str(c)) + b"l\x85}\x92",
-    "persistent module": lambda c: tuple_of(text("module"), name("posix.system"), text("a"), text("b"))
-    + b"Q" + shell(c),
+    "NEWOBJ_EX": lambda c: (
+        name("subprocess.Popen") + b"(" + text("touch") + text(str(c)) + b"l\x85}\x92"
+    ),
+    "persistent module": lambda c: (
+        tuple_of(text("module"), name("posix.system"), text("a"), text("b")) + b"Q" + shell(c)
+    ),
     "persistent text": lambda c: b"Pposix.system\n" + shell(c),
-    "namespace of dunders": lambda c: name("argparse.Namespace")
-    + b")\x81}" + text("__class__") + name("subprocess.Popen") + b"sb" + shell(c),
-    "state of a name": lambda c: name("torch._utils._rebuild_tensor_v2")
-    + b"N}" + text("__call__") + name("posix.system") + b"s\x86b" + shell(c),
+    "namespace of dunders": lambda c: (
+        name("argparse.Namespace")
+        + b")\x81}"
+        + text("__class__")
+        + name("subprocess.Popen")
+        + b"sb"
+        + shell(c)
+    ),
+    "state of a name": lambda c: (
+        name("torch._utils._rebuild_tensor_v2")
+        + b"N}"
+        + text("__call__")
+        + name("posix.system")
+        + b"s\x86b"
+        + shell(c)
+    ),
     "partial": lambda c: call(call(name("functools.partial"), name("posix.system"), touch(c))),
     "methodcaller": lambda c: call(
         call(name("operator.methodcaller"), text("touch")),
@@ -165,10 +180,20 @@ PROGRAMS: dict[str, Callable[[Path], bytes]] = {
     "numpy's runstring": lambda c: call(
         name("numpy.testing._private.utils.runstring"), text(code(c)), b"}"
     ),
-    "ordered dict's class": lambda c: call(name("collections.OrderedDict"))
-    + b"}" + text("__class__") + name("subprocess.Popen") + b"sb" + shell(c),
-    "set of a table": lambda c: attribute(name("torch.serialization._get_layout"), "cache")
-    + text("x") + name("posix.system") + b"s",
+    "ordered dict's class": lambda c: (
+        call(name("collections.OrderedDict"))
+        + b"}"
+        + text("__class__")
+        + name("subprocess.Popen")
+        + b"sb"
+        + shell(c)
+    ),
+    "set of a table": lambda c: (
+        attribute(name("torch.serialization._get_layout"), "cache")
+        + text("x")
+        + name("posix.system")
+        + b"s"
+    ),
 }
 """By what they try; those that build up to it end with a plain call, so that they run where the first part passes."""
 
@@ -217,7 +242,11 @@ def tar_archive(path: Path, canary: Path) -> Path:
 
 def code_in_meta(path: Path, canary: Path) -> Path:
     """Plain text alone; MMEngine's resume executes it."""
-    meta = {"config": f"import pathlib\npathlib.Path({str(canary)!r}).touch()", "epoch": 0, "iter": 0}
+    meta = {
+        "config": f"import pathlib\npathlib.Path({str(canary)!r}).touch()",
+        "epoch": 0,
+        "iter": 0,
+    }
     content = {"meta": meta, "state_dict": {}, "optimizer": {}, "message_hub": {}}
     torch.save(content, path)
     return path

@@ -41,7 +41,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--network", choices=["teacher", "student"], help="whose backbone")
     parser.add_argument("--max-bank", type=int, help="use at most so many bank images")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, help="settings to override")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=ConfigOptions, help="settings to override"
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none")
     return parser.parse_args()
 

@@ -5,8 +5,8 @@ Example::
     python tools/visualize_reconstruction.py configs/sit/sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py \
         work_dirs/sit/epoch_800.pth reconstruction.png --cfg-options data_root=data/imagenet
 
-Images, crops, colours and corruption are those of the configuration's training pipeline. Nothing stored in the checkpoint is
-executed.
+Images, crops, colours and corruption are those of the configuration's training pipeline. Nothing stored in the
+checkpoint is executed.
 """
 
 import argparse
@@ -35,7 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=6, help="how many, spread over the data set")
     parser.add_argument("--folder", help="other images than those that the configuration names")
     parser.add_argument("--seed", type=int, default=0, help="of crops and corruption")
-    parser.add_argument("--cfg-options", nargs="+", action=ConfigOptions, help="settings to override")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=ConfigOptions, help="settings to override"
+    )
     return parser.parse_args()
 
 

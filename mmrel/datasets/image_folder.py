@@ -118,7 +118,9 @@ class ImageFolder(CustomDataset):
         """
         if self.ann_file:
             for number, line in enumerate(list_from_file(self.ann_file), start=1):
-                path, _, label = line.strip().rpartition(" ") if self.with_label else (line, "", "0")
+                path, _, label = (
+                    line.strip().rpartition(" ") if self.with_label else (line, "", "0")
+                )
                 if not leads_down(path) or not label.isdecimal():
                     raise ValueError(
                         f"line {number} of {self.ann_file} is {line[:80]!r}; wanted a path below {self.img_prefix!r}"

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-
 from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils.device import on_cpu
 from mmrel.utils.errors import UsageError

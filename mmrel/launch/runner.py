@@ -22,7 +22,9 @@ class LaunchedRunner(Runner):
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
         """As MMEngine's, with the errors of one paragraph."""
-        return _told(lambda: super(LaunchedRunner, self).load_checkpoint(filename, *args, **kwargs), filename)
+        return _told(
+            lambda: super(LaunchedRunner, self).load_checkpoint(filename, *args, **kwargs), filename
+        )
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """As MMEngine's, with the errors of one paragraph."""
@@ -48,10 +50,8 @@ class LaunchedRunner(Runner):
 def build_runner(config: Any) -> Any:
     """Build the runner; a distributed run without a GPU talks through gloo."""
     prepare_cpu_distributed(config)
-    if "runner_type" in config:
-        runner = RUNNERS.build(config)
-    else:
-        runner = LaunchedRunner.from_cfg(config)
+    own = "runner_type" not in config
+    runner = LaunchedRunner.from_cfg(config) if own else RUNNERS.build(config)
     if trusted():
         runner.logger.warning(
             "--trust-checkpoint: the checkpoints of this run may execute code as they are loaded."

@@ -54,9 +54,7 @@ def restore_loading() -> None:
         _undo.pop()()
 
 
-def _load(
-    f: Any, map_location: Any = None, pickle_module: Any = None, **_: Any
-) -> Any:
+def _load(f: Any, map_location: Any = None, pickle_module: Any = None, **_: Any) -> Any:
     """Stands for ``torch.load``."""
     name = isinstance(f, str | os.PathLike)
     content = read_checkpoint(Path(f).expanduser()) if name else read_stream(f)

@@ -87,7 +87,9 @@ class StageRunner:
     def stamp(self, stage: Stage) -> dict[str, Any] | None:
         """What is known of the stage's last successful run: inputs, command, seconds, time."""
         stamp = read_json_object(self._stamp_path(stage))
-        return stamp if stamp and {"inputs", "command", "seconds", "finished"} <= set(stamp) else None
+        return (
+            stamp if stamp and {"inputs", "command", "seconds", "finished"} <= set(stamp) else None
+        )
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage has run with these inputs and its outputs are still there."""

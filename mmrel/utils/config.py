@@ -145,7 +145,9 @@ def merge_options(config: Any, options: dict[str, Any] | None) -> None:
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         if loader is not None and not isinstance(loader, dict):
-            raise UsageError(f"{name} is {str(loader)[:100]!r}; wanted a dict of its settings, or None.")
+            raise UsageError(
+                f"{name} is {str(loader)[:100]!r}; wanted a dict of its settings, or None."
+            )
         if loader is not None and loader.get("num_workers", 0) == 0:
             loader["persistent_workers"] = False
 

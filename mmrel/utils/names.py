@@ -25,14 +25,16 @@ def checked_name(name: object, what: str) -> str:
     """
     if problem := _problem(name):
         raise ValueError(
-            f"The name of {what} is {str(name)[:80]!r}, which {problem}. It would become a path; correct it in the data."
+            f"The name of {what} is {str(name)[:80]!r}, which {problem}. It becomes a path; correct it in the data."
         )
     return str(name)
 
 
 def leads_down(path: str) -> bool:
     """Whether a path to read, joined to a folder, stays below it; its names may be any that exist."""
-    return bool(path) and "\0" not in path and not path.startswith("/") and ".." not in path.split("/")
+    return (
+        bool(path) and "\0" not in path and not path.startswith("/") and ".." not in path.split("/")
+    )
 
 
 def check_distinct(names: Iterable[str], what: str) -> None:

@@ -15,7 +15,8 @@ from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.registry_utils import file_handlers
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
 
-from mmrel.utils.plain_pickle import MAX_DEPTH, BoundedReader, check_plain, load_pickle
+from mmrel.utils.plain_pickle import BoundedReader, load_pickle
+from mmrel.utils.plain_tree import MAX_DEPTH, check_plain
 
 MAX_ANNOTATIONS = 100_000_000
 """Operations in a pickle of annotations, which is as long as a data set is large."""

@@ -16,7 +16,8 @@ import numpy as np
 from mmengine.logging import HistoryBuffer
 from numpy.typing import NDArray
 
-from mmrel.utils.plain_pickle import Named, Started, checked_key
+from mmrel.utils.plain_pickle import checked_key
+from mmrel.utils.plain_tree import Named, Started
 
 KINDS = "biufc"
 """NumPy's numbers; an array of objects would hold a pickle, one of records raw memory."""
@@ -54,7 +55,7 @@ class _DType(Started):
         self.dtype = np.dtype(name)
 
     def set_state(self, state: Any) -> None:
-        order = state[1] if isinstance(state, tuple) and len(state) >= DTYPE_STATE else None
+        order: Any = state[1] if isinstance(state, tuple) and len(state) >= DTYPE_STATE else None
         order = order.decode("ascii") if isinstance(order, bytes) else order
         if order not in ("<", ">", "=", "|") or any(part is not None for part in state[2:5]):
             raise UnpicklingError("it has a NumPy type that is no plain number")
@@ -80,7 +81,7 @@ class _Array(Started):
         if not isinstance(state, tuple) or len(state) not in (4, 5):
             raise UnpicklingError("the state of a NumPy array is damaged")
         shape, dtype, fortran, content = state[-4:]
-        if not isinstance(dtype, _DType) or dtype.number() and not isinstance(content, bytes):
+        if not isinstance(dtype, _DType) or (dtype.number() and not isinstance(content, bytes)):
             raise UnpicklingError("it has a NumPy array that is not of numbers")
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
             raise UnpicklingError("the shape of a NumPy array is damaged")
@@ -169,12 +170,12 @@ def _path(kind: type[PurePath]) -> Named:
 def _history(state: dict[str, Any]) -> HistoryBuffer:
     """A log buffer; its methods are this process's, whatever the file names."""
     log, count = state.get("_log_history"), state.get("_count_history")
-    length = state.get("max_length")
-    numbers = isinstance(log, np.ndarray) and isinstance(count, np.ndarray)
-    if not numbers or log.ndim != 1 or log.shape != count.shape or type(length) is not int:
+    length: Any = state.get("max_length")
+    if not isinstance(log, np.ndarray) or not isinstance(count, np.ndarray):
+        raise UnpicklingError("a log buffer has no numbers")
+    whole = type(length) is int and 0 < length < 2**31
+    if log.ndim != 1 or log.shape != count.shape or not whole:
         raise UnpicklingError("a log buffer is damaged")
-    if not 0 < length < 2**31:
-        raise UnpicklingError(f"a log buffer has the length {length}")
     return HistoryBuffer(log, count, length)
 
 

@@ -15,18 +15,26 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from pickle import UnpicklingError
-from typing import IO, Any
+from typing import IO, Any, ClassVar
+
+from mmrel.utils.plain_tree import MAX_UNFOLDED, Finisher, Named, Started
 
 MAX_OPERATIONS = 800_000
 """A checkpoint of 1000 tensors with its optimizer takes some 100,000."""
 MAX_LINE = 2**16
-MAX_DEPTH = 100
-MAX_UNFOLDED = 2_000_000
-MAX_BITS = 1024
 KEYS = (str, bytes, int, float, bool, type(None))
-FORBIDDEN = (
-    "PERSID EXT1 EXT2 EXT4 INST OBJ NEWOBJ_EX BYTEARRAY8 NEXT_BUFFER READONLY_BUFFER".split()
-)
+FORBIDDEN = [
+    "PERSID",
+    "EXT1",
+    "EXT2",
+    "EXT4",
+    "INST",
+    "OBJ",
+    "NEWOBJ_EX",
+    "BYTEARRAY8",
+    "NEXT_BUFFER",
+    "READONLY_BUFFER",
+]
 
 
 class ForbiddenNameError(UnpicklingError):
@@ -39,37 +47,6 @@ class ForbiddenNameError(UnpicklingError):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} was not an allowed global")
         self.name = name
-
-
-class Named:
-    """What a name in a pickle stands for: something to call, or a value of its own, or both.
-
-    Args:
-        call: makes a value of the arguments in the file, or a :class:`Started`.
-        value: what the name itself means where a file mentions it without a call.
-    """
-
-    __slots__ = ("call", "value")
-
-    def __init__(self, call: Callable[..., Any] | None = None, value: Any = None) -> None:
-        self.call = call
-        self.value = value
-
-
-class Started:
-    """An object whose state follows its making, as pickles of instances do."""
-
-    def set_state(self, state: Any) -> None:
-        """Take the state in the file, unfinished.
-
-        Raises:
-            UnpicklingError: it is not what such an object has.
-        """
-        raise UnpicklingError(f"the file gives a state to a {type(self).__name__.strip('_')}")
-
-    def finished(self, finish: Callable[[Any], Any]) -> Any:
-        """The real object; ``finish`` does the same to a part."""
-        raise UnpicklingError(f"{type(self).__name__.strip('_')} stands where a value belongs")
 
 
 class BoundedReader:
@@ -89,8 +66,9 @@ class BoundedReader:
 
     def read(self, count: int) -> bytes:
         """Exactly ``count`` bytes."""
-        self._count()
-        if count > 1 and count > self.size - self.file.tell():
+        if count == 1:  # what an operation begins with, and small operands
+            self._count()
+        elif count > self.size - self.file.tell():
             raise UnpicklingError(f"it is truncated: {count} more bytes are declared")
         return self.file.read(count)
 
@@ -104,14 +82,18 @@ class BoundedReader:
 
     def _count(self) -> None:
         self.operations += 1
-        if self.operations > 2 * self.limit:  # one with an operand reads twice
+        if self.operations > self.limit:
             raise UnpicklingError(f"it has more than {self.limit} operations")
 
 
 class _Unpickler(pickle._Unpickler):
     """Python's reference unpickler, with every operation that can reach an object replaced."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+    dispatch: ClassVar[Any] = dict(pickle._Unpickler.dispatch)
 
     def __init__(
         self,
@@ -158,9 +140,7 @@ class _Unpickler(pickle._Unpickler):
 
     def load_setitems(self) -> None:
         items = self.pop_mark()
-        _mapping(self.stack[-1]).update(
-            zip(map(checked_key, items[::2]), items[1::2], strict=True)
-        )
+        _mapping(self.stack[-1]).update(zip(map(checked_key, items[::2]), items[1::2], strict=True))
 
     def load_append(self) -> None:
         value = self.stack.pop()
@@ -222,24 +202,12 @@ def load_pickle(
         Exception: of any other kind where it is damaged.
     """
     limit = max(MAX_UNFOLDED, reader.limit)
-    return _Finisher(limit).finish(_Unpickler(reader, table, storage, encoding).load())
-
-
-def check_plain(value: Any) -> Any:
-    """A copy of plain containers and values that no later walk through them can fail on.
-
-    Raises:
-        ValueError: they are too deep, or too many when written out.
-    """
-    try:
-        return _Finisher(MAX_UNFOLDED).finish(value)
-    except UnpicklingError as error:
-        raise ValueError(str(error)) from error
+    return Finisher(limit).finish(_Unpickler(reader, table, storage, encoding).load())
 
 
 def checked_key(key: Any) -> Any:
     """A key that hashes fast and without collisions that a file could arrange; raises otherwise."""
-    if type(key) is int and key.bit_length() > 63 or type(key) not in (*KEYS, Named):
+    if (type(key) is int and key.bit_length() > 63) or type(key) not in (*KEYS, Named):
         raise UnpicklingError(f"it has a dict or set with a {type(key).__name__} as key")
     return key
 
@@ -260,67 +228,3 @@ def _sequence(value: Any) -> Any:
     if type(value) is not list:
         raise UnpicklingError(f"it appends to a {type(value).__name__}")
     return value
-
-
-class _Finisher:
-    """Turns what stands for something into it, once for each object, and measures."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.done: dict[int, tuple[Any, int]] = {}
-        self.kept: list[Any] = []  # an id is only valid while its object lives
-        self.open: set[int] = set()
-        self.unfolded = 0
-
-    def finish(self, value: Any) -> Any:
-        if not isinstance(value, dict | list | tuple | set | frozenset | Started | Named):
-            if type(value) is int and value.bit_length() > MAX_BITS:
-                raise UnpicklingError(f"it holds a number of {value.bit_length()} bits")
-            self._grow(1)
-            return value
-        own = id(value)
-        if own in self.done:
-            result, size = self.done[own]
-            self._grow(size)
-            return result
-        if own in self.open or len(self.open) >= MAX_DEPTH:
-            problem = "refers to itself" if own in self.open else f"is over {MAX_DEPTH} deep"
-            raise UnpicklingError(f"what it holds {problem}")
-        before = self.unfolded
-        self._grow(1)
-        self.open.add(own)
-        result = self._built(value)
-        self.open.discard(own)
-        self.kept.append(value)
-        self.done[own] = result, self.unfolded - before
-        return result
-
-    def _built(self, value: Any) -> Any:
-        if isinstance(value, Started):
-            return value.finished(self.finish)
-        if isinstance(value, Named):
-            if value.value is None:
-                raise UnpicklingError("it names something where a value belongs")
-            return value.value
-        if isinstance(value, dict):
-            items = {self.finish(key): self.finish(item) for key, item in value.items()}
-            return items if type(value) is dict else _like(value, items, self.finish)
-        return type(value)(map(self.finish, value))
-
-    def _grow(self, size: int) -> None:
-        self.unfolded += size
-        if self.unfolded > self.limit:
-            raise UnpicklingError(
-                f"it repeats itself: written out, it has over {self.limit} values"
-            )
-
-
-def _like(original: Any, items: dict[Any, Any], finish: Callable[[Any], Any]) -> Any:
-    """An ordered dict with its attribute, or a counter."""
-    result = type(original)(items)
-    if (metadata := getattr(original, "_metadata", None)) is not None:
-        metadata = finish(metadata)
-        if not all(isinstance(part, dict) for part in (metadata, *metadata.values())):
-            raise UnpicklingError("the _metadata of its state dict is no dict of dicts")
-        result._metadata = metadata
-    return result

@@ -5,7 +5,6 @@ there before memory is reserved, and a tensor must lie inside its storage.
 """
 
 import io
-import math
 import os
 import struct
 import sys
@@ -15,137 +14,20 @@ from pathlib import PurePosixPath
 from pickle import UnpicklingError
 from typing import IO, Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmrel.utils.plain_names import TABLE
-from mmrel.utils.plain_pickle import BoundedReader, Named, Started, load_pickle
+from mmrel.utils.plain_pickle import BoundedReader, load_pickle
+from mmrel.utils.plain_tree import Named
+from mmrel.utils.torch_names import NAMES, Storage
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 CHUNK = 2**24
 MAX_DIRECTORY = 2**24
 """Bytes of an archive's table of contents: some 150,000 records."""
-MAX_EXPANDED = 2**20
-"""Values of a tensor that repeats its storage (``expand``)."""
-MAX_DIMS = 32
 TAIL = 2**16 + 128
-
-
-class _Storage(Started):
-    """The values of tensors, flat; of their number type, or bytes for an untyped one."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-
-
-def _tensor(
-    storage: Any, offset: Any, size: Any, stride: Any, grad: Any = False, _: Any = None,
-    metadata: Any = None,
-) -> Tensor:
-    """A tensor of a storage, inside of which it must lie."""
-    if not isinstance(storage, _Storage) or metadata:
-        raise UnpicklingError("a tensor has no storage of numbers")
-    shape = isinstance(size, tuple | torch.Size) and isinstance(stride, tuple)
-    if not shape or len(size) != len(stride) or len(size) > MAX_DIMS:
-        raise UnpicklingError("the shape of a tensor is damaged")
-    if not all(type(n) is int and n >= 0 for n in (offset, *size, *stride)):
-        raise UnpicklingError("the shape of a tensor is damaged")
-    count, held = math.prod(size), storage.values.numel()
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if count and last >= held:
-        raise UnpicklingError(f"a tensor of shape {tuple(size)} is larger than its storage")
-    if count > max(held, MAX_EXPANDED):
-        raise UnpicklingError(
-            f"a tensor of shape {tuple(size)} has {count} values, more than the file of them holds: {held}"
-        )
-    tensor = storage.values.as_strided(size, stride, offset if count else 0)
-    return tensor.requires_grad_() if grad is True and tensor.is_floating_point() else tensor
-
-
-def _typed_tensor(
-    storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
-) -> Tensor:
-    """A tensor of an untyped storage, as number types without a storage class are saved."""
-    if not isinstance(storage, _Storage) or not isinstance(dtype, Named):
-        raise UnpicklingError("a tensor has no storage of numbers")
-    if not isinstance(dtype.value, torch.dtype) or storage.values.numel() % dtype.value.itemsize:
-        raise UnpicklingError("the type of a tensor is damaged")
-    return _tensor(_Storage(storage.values.view(dtype.value)), offset, size, stride, grad)
-
-
-def _parameter(data: Any, grad: Any = True, *_: Any) -> nn.Parameter:
-    if not isinstance(data, Tensor):
-        raise UnpicklingError("a parameter is no tensor")
-    return nn.Parameter(data.detach(), grad is True and data.is_floating_point())
-
-
-def _with_attributes(rebuild: Any, _: Any, arguments: Any, *__: Any) -> Tensor:
-    """A tensor with Python attributes, which are left out."""
-    if rebuild not in (TENSORS["torch._utils._rebuild_tensor_v2"], TENSORS[PARAMETER]):
-        raise UnpicklingError("a tensor is rebuilt by something else")
-    result: Tensor = rebuild.call(*arguments)
-    return result
-
-
-def _size(dims: Any = ()) -> torch.Size:
-    if not isinstance(dims, tuple | list) or not all(type(n) is int for n in dims):
-        raise UnpicklingError("a size holds something else than integers")
-    return torch.Size(dims)
-
-
-def _device(*name: Any) -> torch.device:
-    if not all(isinstance(part, str | int) for part in name):
-        raise UnpicklingError("the name of a device is no text")
-    return torch.device(*name)
-
-
-def _layout(name: Any) -> None:
-    """The layout of a tensor that is not dense, which has indices that nobody checks."""
-    raise UnpicklingError(f"it has a tensor of layout {str(name)[:40]}, not a dense one")
-
-
-PARAMETER = "torch._utils._rebuild_parameter"
-TENSORS: dict[str, Named] = {
-    "torch.Size": Named(_size),
-    "torch.device": Named(_device),
-    "torch.Tensor": Named(),
-    "torch.nn.parameter.Parameter": Named(_parameter),
-    "torch.serialization._get_layout": Named(_layout),
-    "torch._utils._rebuild_sparse_tensor": Named(_layout),
-    "torch._tensor._rebuild_from_type_v2": Named(_with_attributes),
-    "torch._utils._rebuild_parameter": Named(_parameter),
-    "torch._utils._rebuild_parameter_with_state": Named(_parameter),
-    "torch._utils._rebuild_tensor": Named(_tensor),
-    "torch._utils._rebuild_tensor_v2": Named(_tensor),
-    "torch._utils._rebuild_tensor_v3": Named(_typed_tensor),
-}
-DTYPES = (
-    "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 "
-    "complex64 complex128 float8_e4m3fn float8_e5m2"
-).split()
-TENSORS |= {f"torch.{n}": Named(value=getattr(torch, n)) for n in DTYPES if hasattr(torch, n)}
-STORAGES = {
-    "Bool": torch.bool,
-    "Byte": torch.uint8,
-    "Char": torch.int8,
-    "Short": torch.int16,
-    "Int": torch.int32,
-    "Long": torch.int64,
-    "Half": torch.float16,
-    "BFloat16": torch.bfloat16,
-    "Float": torch.float32,
-    "Double": torch.float64,
-    "ComplexFloat": torch.complex64,
-    "ComplexDouble": torch.complex128,
-}
-TENSORS |= {
-    f"torch.{device}{name}Storage": Named(value=dtype)
-    for device in ("", "cuda.")
-    for name, dtype in STORAGES.items()
-}
-TENSORS["torch.storage.UntypedStorage"] = Named(value=torch.uint8)
-NAMES: Mapping[str, Named] = TABLE | TENSORS
 
 
 def read_torch_file(file: IO[bytes]) -> Any:
@@ -172,7 +54,7 @@ def _read_archive(file: IO[bytes], size: int) -> Any:
         _check_order(archive, records, prefix)
         read: dict[str, Tensor] = {}
 
-        def storage(reference: tuple[Any, ...]) -> _Storage:
+        def storage(reference: tuple[Any, ...]) -> Storage:
             dtype, key, _, count = _reference(reference, 4)
             if not isinstance(key, str):
                 raise UnpicklingError("the name of a storage is no text")
@@ -184,11 +66,14 @@ def _read_archive(file: IO[bytes], size: int) -> Any:
                         f"of {dtype} are declared"
                     )
                 read[key] = _read_record(archive, record)
-            return _Storage(_viewed(read[key], dtype))
+            return Storage(_viewed(read[key], dtype))
 
         program = archive.read(records[f"{prefix}/data.pkl"])
         loaded = load_pickle(BoundedReader(io.BytesIO(program), len(program)), NAMES, storage)
-        for name, record in records.items():  # also of what no tensor uses: the whole file is good or bad
+        for (
+            name,
+            record,
+        ) in records.items():  # also of what no tensor uses: the whole file is good or bad
             if name.removeprefix(f"{prefix}/data/") not in read:
                 _read_record(archive, record, keep=False)
         return loaded
@@ -242,11 +127,11 @@ def _check_order(
 def _read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, keep: bool = True) -> Tensor:
     """A record's bytes, whose checksum is compared on the way."""
     values = torch.empty(record.file_size if keep else 0, dtype=torch.uint8)
-    view, place = memoryview(values.numpy()), 0
+    view, place = values.numpy(), 0
     with archive.open(record) as content:
         while chunk := content.read(CHUNK):
             if keep:
-                view[place : place + len(chunk)] = chunk
+                view[place : place + len(chunk)] = np.frombuffer(chunk, np.uint8)
             place += len(chunk)
     if place != record.file_size:
         raise ValueError(f"the file is truncated in {record.filename}")
@@ -266,7 +151,7 @@ def _read_stream(file: IO[bytes], size: int) -> Any:
     dtypes: dict[str, torch.dtype] = {}
     reserved = 0
 
-    def storage(reference: tuple[Any, ...]) -> _Storage:
+    def storage(reference: tuple[Any, ...]) -> Storage:
         nonlocal reserved
         dtype, key, _, count, view = _reference(reference, 5)
         if not isinstance(key, str):
@@ -277,7 +162,7 @@ def _read_stream(file: IO[bytes], size: int) -> Any:
                 raise UnpicklingError(f"storages of {reserved} bytes are declared")
             storages[key] = torch.empty(count * dtype.itemsize, dtype=torch.uint8)
             dtypes[key] = dtype
-        return _Storage(_part(_viewed(storages[key], dtype), view))
+        return Storage(_part(_viewed(storages[key], dtype), view))
 
     loaded = load_pickle(reader, NAMES, storage)
     keys = read()
@@ -292,12 +177,12 @@ def _fill(file: IO[bytes], values: Tensor, itemsize: int) -> None:
     head = file.read(8)
     if len(head) != 8 or struct.unpack("<q", head)[0] * itemsize != values.numel():
         raise ValueError("the file is truncated, or the size of a storage differs")
-    view, place = memoryview(values.numpy()), 0
+    view, place = values.numpy(), 0
     while place < len(view):
         chunk = file.read(min(CHUNK, len(view) - place))
         if not chunk:
             raise ValueError("the file is truncated")
-        view[place : place + len(chunk)] = chunk
+        view[place : place + len(chunk)] = np.frombuffer(chunk, np.uint8)
         place += len(chunk)
 
 

@@ -69,7 +69,7 @@ def last_value(records: Records, name: str) -> float:
 
 def _number(record: dict[str, Any], name: str) -> float:
     value = record[name]
-    if not isinstance(value, int | float) or isinstance(value, int) and abs(value) > 2**63:
+    if not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > 2**63):
         raise ValueError(f"{name} is {str(value)[:60]!r} in a record; wanted a number. Run again.")
     return float(value)
 

@@ -55,10 +55,8 @@ def convert_dataset(
         raise ValueError(
             f"there is no converter for {name!r}; choose one of {', '.join(sorted([*CONVERTERS, SUBSET]))}"
         )
-    if name == SUBSET:
-        entries = convert_imagenet_subset(source, classes)
-    else:
-        entries = CONVERTERS[name](source)
+    subset = name == SUBSET
+    entries = convert_imagenet_subset(source, classes) if subset else CONVERTERS[name](source)
     try:
         return write_class_folders(entries, out)
     except (OSError, ValueError, ModuleNotFoundError):

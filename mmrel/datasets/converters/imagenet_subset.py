@@ -25,7 +25,11 @@ def convert_imagenet_subset(path: Path, classes: Path | None) -> Iterator[Entry]
         raise WrongLayoutError(
             f"the list of classes is {classes}; give a text file with one class folder per line with --classes"
         )
-    names = list(dict.fromkeys(line.split()[0] for line in classes.read_text("utf-8").splitlines() if line.strip()))
+    names = list(
+        dict.fromkeys(
+            line.split()[0] for line in classes.read_text("utf-8").splitlines() if line.strip()
+        )
+    )
     for name in names:
         checked_name(name, f"a class in {classes}")
     missing = [

@@ -50,7 +50,9 @@ class Source:
                 f"{path} is {what}; give the folder or the archive that holds {name} ({' or '.join(anchors)})"
             )
         self.anchor, self.root = self._locate(list(self.sizes), anchors)
-        self.files = {file.removeprefix(self.root) for file in self.sizes if file.startswith(self.root)}
+        self.files = {
+            file.removeprefix(self.root) for file in self.sizes if file.startswith(self.root)
+        }
 
     def read(self, file: str) -> bytes:
         """The content of a file.
@@ -78,7 +80,9 @@ class Source:
             WrongLayoutError: there is no such file, or it is no text of at most 64 MB.
         """
         if self.sizes.get(self.root + file, 0) > MAX_TEXT:
-            raise WrongLayoutError(f"{self.name}: {file} is over {MAX_TEXT} bytes long; it is no list")
+            raise WrongLayoutError(
+                f"{self.name}: {file} is over {MAX_TEXT} bytes long; it is no list"
+            )
         return [line for line in self.read(file).decode().splitlines() if line.strip()]
 
     def mat(self, file: str) -> dict[str, Any]:
