@@ -6,6 +6,8 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from mmrel.utils.plain_tree import check_plain
+
 MAX_OPTION = 10_000
 """Characters of one option; MMEngine's parser takes a time that grows with their square."""
 
@@ -31,6 +33,7 @@ class ConfigOptions(DictAction):
                 )
             try:
                 super().__call__(parser, namespace, [value], option_string)
+                check_plain(getattr(namespace, self.dest)[key])
             except (AssertionError, ValueError, RecursionError) as error:
                 raise argparse.ArgumentError(
                     self,

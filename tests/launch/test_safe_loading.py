@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from argparse import ArgumentError
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import doors
 import payloads
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from mmrel.launch import safe_loading
+from mmrel.launch.runner import build_runner
+from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -155,3 +159,40 @@ def test_tools__run_no_payload(tool: str, tmp_path: Path) -> None:
         timeout=300,
     )
     assert ended.returncode not in (0, -9) and not canary.exists(), ended.stderr[-500:]
+
+
+def test_runner__tells_what_does_not_fit_in_one_paragraph(
+    opened: dict[str, doors.Door], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"state_dict": {"layer.weight": torch.ones(2, 3)}, "meta": {}}, path)
+    with pytest.raises(UsageError, match=r"x\.pth cannot be loaded \(KeyError: 'epoch'\)"):
+        opened["resume"](path)
+    with pytest.raises(UsageError, match=r"init_cfg cannot be loaded .*backbone\. is not in the"):
+        opened["init_cfg with prefix"](path)
+    torch.save({"state_dict": {"layer.weight": 5}}, path)
+    with pytest.raises(UsageError, match="no tensors under layer.weight of its state_dict"):
+        opened["load_from"](path)
+
+
+def test_runner__announces_trust(tmp_path: Path) -> None:
+    safe_loading.load_safely(trust=True)
+    settings = dict(model=dict(type="DoorModel"), work_dir=str(tmp_path), experiment_name="trusts")
+    runner = build_runner(Config(settings))
+    log = Path(runner.log_dir) / f"{runner.timestamp}.log"
+    assert "--trust-checkpoint: the checkpoints of this run may execute code" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    "option", ["a", "=1", "a=(1,[", "a=" + "[" * 400 + "]" * 400, "a=" + "1" * 20_000, "a=\0"]
+)
+def test_options__that_cannot_be_parsed_are_errors_of_the_command_line(option: str) -> None:
+    with pytest.raises(ArgumentError, match=r"is no key=value|the value of a cannot be parsed"):
+        doors.parsed_options(option)
+
+
+@pytest.mark.parametrize("option", ["hooks.9.x=1", "train_dataloader=5", "data_root.x.y=1"])
+def test_options__that_do_not_fit_are_usage_errors(option: str) -> None:
+    with pytest.raises(UsageError, match=option.partition("=")[0].partition(".")[0]):
+        doors.merge(option)
+    assert doors.merge("train_dataloader.batch_size=8").train_dataloader.batch_size == 8
