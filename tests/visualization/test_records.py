@@ -72,5 +72,5 @@ def test_read_records__a_line_that_is_none(line: str, tmp_path: Path) -> None:
 
 
 def test_series__refuses_what_is_no_number() -> None:
-    with pytest.raises(ValueError, match=r"loss is \[1\] in a record; wanted a number"):
+    with pytest.raises(ValueError, match=r"loss is '\[1\]' in a record; wanted a number"):
         series([{"loss": [1], "step": 2}], "loss")
