@@ -88,7 +88,8 @@ class _Array(Started):
         if math.prod(shape) * dtype.number().itemsize != len(content):
             raise UnpicklingError(f"a NumPy array of shape {shape} has {len(content)} bytes")
         flat = np.frombuffer(content, dtype.number())
-        self.array = flat.reshape(shape, order="F" if fortran else "C").copy(order="K")
+        shaped = flat.reshape(shape, order="F" if fortran else "C")
+        self.array = np.array(shaped, flat.dtype.newbyteorder("="), order="K", copy=True)
 
     def finished(self, finish: Callable[[Any], Any]) -> Any:
         if self.array is None:
