@@ -8,12 +8,11 @@ mmseg are never imported here.
 """
 
 from mmrel.compat.finder import install_mmcv_ops
-from mmrel.utils.hosts import allow_mmengine_checkpoints, check_hosts, register_config_prefixes
+from mmrel.utils.hosts import check_hosts, register_config_prefixes
 from mmrel.version import __version__
 
 __all__ = ["__version__"]
 
 check_hosts()
 register_config_prefixes()
-allow_mmengine_checkpoints()
 install_mmcv_ops()

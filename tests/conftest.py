@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,9 +33,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _isolated() -> Iterator[None]:
-    """Seed torch, and forget the default scope that a test may have set."""
+    """Seed torch; forget the default scope and the readers of checkpoints that a test may have set."""
     torch.manual_seed(0)
     scopes = DefaultScope._instance_dict.copy()
     yield
+    if "mmrel.launch.safe_loading" in sys.modules:
+        sys.modules["mmrel.launch.safe_loading"].restore_loading()
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)

@@ -11,7 +11,7 @@ Nothing is downloaded, and nothing that is stored in the files is run. The resul
 import argparse
 from pathlib import Path
 
-from mmrel.datasets.converters import CONVERTERS, SUBSET, WrongLayoutError, convert_dataset
+from mmrel.datasets.converters import CONVERTERS, SUBSET, convert_dataset
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse_args(arguments)
     try:
         counts = convert_dataset(args.name, args.source, args.out, args.classes)
-    except (WrongLayoutError, FileExistsError, ModuleNotFoundError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         raise SystemExit(f"convert_dataset: error: {error}") from error
     print(f"{args.out}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
 

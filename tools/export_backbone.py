@@ -4,9 +4,9 @@
 
 The file holds ``{'state_dict': {'backbone.*': tensor}, 'meta': {...}}`` and loads everywhere with
 ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``. The teacher is taken
-unless ``--network student`` is given; the mask token, which only pretraining uses, is left out. The
-checkpoint is read with ``weights_only=True``: nothing stored in it is executed. Checkpoints of other
-projects are converted by ``tools/convert_checkpoint.py``.
+unless ``--network student`` is given; the mask token, which only pretraining uses, is left out. Nothing
+stored in the checkpoint is executed. Checkpoints of other projects are converted by
+``tools/convert_checkpoint.py``.
 """
 
 import argparse

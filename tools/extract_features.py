@@ -71,7 +71,9 @@ def run(args: argparse.Namespace) -> str:
 
     from mmrel.apis.backbone import get_backbone
     from mmrel.apis.folder import extract_folder
+    from mmrel.launch.safe_loading import load_safely
 
+    load_safely()
     unreadable = args.out.with_name(args.out.name + ".unreadable.jsonl")
     prepare_output(args.out, unreadable)
     known_classes = None if args.classes_from is None else read_classes(args.classes_from)

@@ -5,8 +5,8 @@ Example::
     python tools/knn.py configs/sere/ibot-sere_vit-small-p16_8xb128-amp-coslr-100e_in1k.py \
         work_dirs/sere/epoch_100.pth --k 10 20 100 200 --out knn.json
 
-The bank, the validation images and the feature are those of the configuration's ``mmrel.KNNHook``. The
-checkpoint is read with ``weights_only=True``: nothing stored in it is executed.
+The bank, the validation images and the feature are those of the configuration's ``mmrel.KNNHook``. Nothing
+stored in the checkpoint is executed.
 """
 
 import argparse
@@ -14,8 +14,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmengine.config import DictAction
-
+from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
 from mmrel.utils.files import write_text_atomically
@@ -37,7 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--network", choices=["teacher", "student"], help="whose backbone")
     parser.add_argument("--max-bank", type=int, help="use at most so many bank images")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="settings to override")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=ConfigOptions, help="settings to override"
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none")
     return parser.parse_args()
 
@@ -72,6 +73,9 @@ def build_hook(config: Any, args: argparse.Namespace) -> "KNNHook":
 def main() -> None:
     """Evaluate, print and write."""
     args = parse_args()
+    from mmrel.launch.safe_loading import load_safely
+
+    load_safely()
     config = load_config(args.config)
     from mmengine.dist import get_rank, init_dist
     from mmengine.registry import init_default_scope

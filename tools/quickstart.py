@@ -61,9 +61,11 @@ def run(args: argparse.Namespace) -> str:
     config, work_dir = find_method(args.method), args.work_dir.absolute()
     terminal = Terminal()
     with quiet(work_dir / "logs" / "quickstart.log"):
+        from mmrel.launch.safe_loading import load_safely
         from mmrel.quickstart.plan import Options, Plan
         from mmrel.quickstart.report import write_report
 
+        load_safely()
         options = Options(
             root=ROOT,
             work_dir=work_dir,

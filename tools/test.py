@@ -135,7 +135,9 @@ def main() -> None:
     from mmengine.evaluator import DumpResults
 
     from mmrel.launch.runner import build_runner
+    from mmrel.launch.safe_loading import load_safely
 
+    load_safely(args.trust_checkpoint)
     runner = build_runner(config)
     if args.out and args.out_item in ("pred", None):
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

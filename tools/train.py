@@ -130,7 +130,9 @@ def main() -> None:
     check_pretrained(config)
     prepare_work_dir(config)
     from mmrel.launch.runner import build_runner
+    from mmrel.launch.safe_loading import load_safely
 
+    load_safely(args.trust_checkpoint)
     build_runner(config).train()
 
 

@@ -5,16 +5,15 @@ Example::
     python tools/visualize_reconstruction.py configs/sit/sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py \
         work_dirs/sit/epoch_800.pth reconstruction.png --cfg-options data_root=data/imagenet
 
-Images, crops, colours and corruption are those of the configuration's training pipeline. The checkpoint is read with
-``weights_only=True``: nothing stored in it is executed.
+Images, crops, colours and corruption are those of the configuration's training pipeline. Nothing stored in the
+checkpoint is executed.
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
+from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
 
@@ -28,7 +27,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=6, help="how many, spread over the data set")
     parser.add_argument("--folder", help="other images than those that the configuration names")
     parser.add_argument("--seed", type=int, default=0, help="of crops and corruption")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="settings to override")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=ConfigOptions, help="settings to override"
+    )
     return parser.parse_args()
 
 
@@ -59,8 +60,10 @@ def main() -> None:
     from mmengine.registry import init_default_scope
 
     from mmrel.apis.pretrained_model import load_pretraining
+    from mmrel.launch.safe_loading import load_safely
     from mmrel.visualization.reconstruction import draw_reconstructions, reconstruct
 
+    load_safely()
     config = load_config(args.config, args.cfg_options)
     merge_options(config, args.cfg_options)
     if config.model.type != "mmrel.SiT":

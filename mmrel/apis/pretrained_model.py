@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmrel.utils import UsageError
+from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint
 
 
@@ -25,7 +26,7 @@ def load_pretraining(config: Any, checkpoint: str) -> nn.Module:
         UsageError: there is no such file, it cannot be read safely, or it does not fit the config.
     """
     try:
-        state = read_checkpoint(checkpoint)
+        state = check_weights(read_checkpoint(checkpoint), checkpoint)
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error
     settings = dict(config.model)
@@ -33,7 +34,7 @@ def load_pretraining(config: Any, checkpoint: str) -> nn.Module:
     model = revert_sync_batchnorm(MODELS.build(settings))
     try:
         model.load_state_dict(state["state_dict"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # of a module's own loading, whatever does not fit it
         raise UsageError(
             f"{checkpoint} does not fit the model of {config.filename}: {error}. Give the "
             "configuration that it was trained with, and the same --cfg-options."

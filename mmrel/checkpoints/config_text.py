@@ -13,6 +13,8 @@ OUR_PREPROCESSORS = (
     "PatchAugmentingPreprocessor",
 )
 """The data preprocessors of mmrel's pretraining; a test compares them."""
+MAX_TEXT = 300_000
+"""Characters; the parser's memory is some hundred times as much."""
 
 
 def backbone_config(text: str) -> dict[str, Any]:
@@ -73,14 +75,15 @@ def _model(text: str) -> dict[str, Any]:
 
 def _assigned(text: str, name: str) -> dict[str, Any]:
     """The dict that a config's text gives a name; empty if there is none."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if len(text) > MAX_TEXT:
         return {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
-            value = _evaluate(node.value)
-            return value if isinstance(value, dict) else {}
+    try:
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+                value = _evaluate(node.value)
+                return value if isinstance(value, dict) else {}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        pass  # a text that is no configuration tells nothing
     return {}
 
 

@@ -22,6 +22,7 @@ from mmrel.checkpoints.layouts import Layout
 from mmrel.checkpoints.recognise import has_fixed_positions
 from mmrel.checkpoints.rules import State
 from mmrel.structures import Normalization
+from mmrel.utils.checkpoint_content import checked_meta
 
 ARCH_NAMES = ("deit-tiny", "deit-small", "deit-base", "large", "huge")
 UNUSUAL_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}
@@ -55,9 +56,9 @@ def describe(
         unknown), ``epoch`` and ``iter``.
 
     Raises:
-        ValueError: ``img_size`` does not belong to the positions.
+        ValueError: ``img_size`` does not belong to the positions, or ``meta`` has values of other types.
     """
-    meta = meta or {}
+    meta = checked_meta(meta)
     text = str(meta.get("cfg", ""))
     config = _settings(text)
     sizes = measure(state)

@@ -11,6 +11,7 @@ from typing import Any
 from mmrel.checkpoints.containers import open_contents
 from mmrel.checkpoints.convert import read_backbone_file, write_backbone
 from mmrel.checkpoints.mapping import PRETRAINING_ONLY
+from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint
 
 PREFIXES = {"teacher": "teacher.backbone.", "student": "backbone."}
@@ -58,6 +59,7 @@ def check_pretraining(loaded: Any, network: str, path: Path) -> None:
             "a checkpoint of mmrel's pretraining, or convert another project's with "
             "tools/convert_checkpoint.py."
         )
+    check_weights(loaded, str(path))
     keys, prefix = [str(key) for key in loaded["state_dict"]], PREFIXES[network]
     if not any(key.startswith(prefix) for key in keys):
         prefixes = sorted({key.split(".")[0] + "." for key in keys})[:8]

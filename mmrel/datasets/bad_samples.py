@@ -75,7 +75,7 @@ class BadSampleLog:
     def _append(self, entry: dict[str, Any]) -> None:
         assert self.file is not None
         try:
-            with self.file.open("a+") as stream:
+            with self.file.open("a+", encoding="utf-8", errors="replace") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
                 self.paths.update(self._listed(stream))
                 if entry["path"] not in self.paths:
@@ -95,18 +95,22 @@ class BadSampleLog:
 
 
 def _parse(line: str) -> dict[str, Any]:
-    """One entry; a line that a killed process left incomplete counts as none."""
+    """One entry; a line that a killed process left incomplete, or another one wrote, counts as none."""
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
         return {}
+    texts = isinstance(entry, dict) and all(
+        isinstance(entry.get(name), str) for name in ("path", "reason", "run")
+    )
+    return entry if texts else {}
 
 
 def read_bad_samples(file: str | Path, run: str | None = None) -> list[dict[str, Any]]:
     """The entries of a list, of one run or of all; empty if there is no such file."""
     if not Path(file).exists():
         return []
-    with Path(file).open() as stream:
+    with Path(file).open(encoding="utf-8", errors="replace") as stream:
         entries = [entry for entry in map(_parse, stream) if entry]
     return [entry for entry in entries if run is None or entry["run"] == run]
 

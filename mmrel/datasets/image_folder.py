@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
@@ -26,6 +27,7 @@ from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import DATASETS
 from mmrel.structures import SampleKey
+from mmrel.utils.names import leads_down
 
 MAX_LISTED = 10_000
 MAX_SIZES = 100_000
@@ -149,7 +151,23 @@ class ImageFolder(CustomDataset):
         self.folder_to_idx = dict(position)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """As ``CustomDataset``; then the pipeline may look at a sample of the files (:class:`DecodeImage`)."""
+        """Paths and labels; those that a list of files names must lie in the folder.
+
+        Then the pipeline may look at a sample of the files (:class:`DecodeImage`).
+
+        Raises:
+            ValueError: a line of ``ann_file`` leads out of it, or is no path with its label.
+        """
+        if self.ann_file:
+            for number, line in enumerate(list_from_file(self.ann_file), start=1):
+                path, _, label = (
+                    line.strip().rpartition(" ") if self.with_label else (line, "", "0")
+                )
+                if not leads_down(path) or not label.isdecimal():
+                    raise ValueError(
+                        f"line {number} of {self.ann_file} is {line[:80]!r}; wanted a path below {self.img_prefix!r}"
+                        f"{' and the number of its class' if self.with_label else ''}, without '..'"
+                    )
         infos: list[dict[str, Any]] = super().load_data_list()
         for transform in self.pipeline.transforms:
             if hasattr(transform, "resolve"):

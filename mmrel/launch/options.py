@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
+from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils.device import on_cpu
 from mmrel.utils.errors import UsageError
 
@@ -21,7 +20,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=ConfigOptions,
         help="settings to override, as key=value with dots into dicts and lists, such as "
         "train_dataloader.batch_size=32 or key='[a,b]'; data_root=/my/photos replaces the data "
         "folder everywhere",
@@ -34,6 +33,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["none", "pytorch", "slurm", "mpi"],
         default="none",
         help="how the processes of a distributed run were started",
+    )
+    parser.add_argument(
+        "--trust-checkpoint",
+        action="store_true",
+        help="load checkpoints with torch's own unpickler, which executes whatever code they hold; only for files "
+        "whose writer you trust (SECURITY.md)",
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
 

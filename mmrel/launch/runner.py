@@ -1,5 +1,6 @@
 """The runner of ``tools/train.py`` and ``tools/test.py``, and how a configuration becomes one."""
 
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.model import revert_sync_batchnorm
@@ -9,12 +10,30 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrel.launch.processes import prepare_cpu_distributed
+from mmrel.utils import UsageError
+from mmrel.utils.checkpoint_file import trusted
 from mmrel.utils.device import on_cpu
 from mmrel.utils.worker_signals import shield_workers
 
 
 class LaunchedRunner(Runner):
-    """MMEngine's runner that also trains several CPU processes where a model has SyncBatchNorm."""
+    """MMEngine's runner that also trains several CPU processes where a model has SyncBatchNorm.
+
+    A checkpoint that it cannot load, for whatever reason, is a :class:`~mmrel.utils.errors.UsageError`.
+    """
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
+        """As MMEngine's, with the errors of one paragraph."""
+        return _told(
+            lambda: super(LaunchedRunner, self).load_checkpoint(filename, *args, **kwargs), filename
+        )
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As MMEngine's, with the errors of one paragraph."""
+        _told(lambda: super(LaunchedRunner, self).resume(filename, *args, **kwargs), filename)
+
+    def _init_model_weights(self) -> None:
+        _told(super()._init_model_weights, "init_cfg")
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Wrap the model for distributed training.
@@ -52,6 +71,25 @@ class LaunchedRunner(Runner):
 def build_runner(config: Any) -> Any:
     """Build the runner; a distributed run without a GPU talks through gloo."""
     prepare_cpu_distributed(config)
-    if "runner_type" in config:
-        return RUNNERS.build(config)
-    return LaunchedRunner.from_cfg(config)
+    own = "runner_type" not in config
+    runner = LaunchedRunner.from_cfg(config) if own else RUNNERS.build(config)
+    if trusted():
+        runner.logger.warning(
+            "--trust-checkpoint: the checkpoints of this run may execute code as they are loaded."
+        )
+    return runner
+
+
+def _told(load: Callable[[], Any], source: str) -> Any:
+    """Load, and tell whatever the content of a file provokes in one paragraph."""
+    try:
+        return load()
+    except (UsageError, MemoryError):
+        raise
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    except Exception as error:
+        raise UsageError(
+            f"{source} cannot be loaded ({type(error).__name__}: {str(error)[:300]}): it does not hold what this "
+            "configuration saves. Give a checkpoint of the same configuration."
+        ) from error

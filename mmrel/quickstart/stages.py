@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mmrel.utils.files import write_text_atomically
+from mmrel.utils.files import read_json_object, write_text_atomically
 
 TAIL = 30
 """Lines of a failed stage's log that are shown."""
@@ -86,8 +86,10 @@ class StageRunner:
 
     def stamp(self, stage: Stage) -> dict[str, Any] | None:
         """What is known of the stage's last successful run: inputs, command, seconds, time."""
-        path = self._stamp_path(stage)
-        return json.loads(path.read_text()) if path.is_file() else None
+        stamp = read_json_object(self._stamp_path(stage))
+        return (
+            stamp if stamp and {"inputs", "command", "seconds", "finished"} <= set(stamp) else None
+        )
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage has run with these inputs and its outputs are still there."""
@@ -178,7 +180,7 @@ class _Running:
         stage, runner = self.stage, self.runner
         runner.forget(stage)
         started = runner.started_path(stage)
-        same = started.is_file() and json.loads(started.read_text()) == stage.inputs
+        same = read_json_object(started) == stage.inputs
         if same and stage.resume and stage.folder is not None and stage.folder.is_dir():
             return stage.resume
         if stage.folder is not None:

@@ -1,55 +1,33 @@
 """Reading checkpoint files that others wrote, without executing what is in them.
 
-A ``.pth`` file is a pickle, which can name any function to be called on loading. Here a file is read with torch's
-``weights_only`` unpickler and a list of harmless types: what the official training checkpoints of the DINO family, of
-MMEngine and of Lightning hold beside tensors. Anything else is refused by name; there is no other way in.
+A ``.pth`` file is a pickle, which can name any function to be called on loading. Here it is read with a closed list of
+harmless types: what the official training checkpoints of the DINO family, of MMEngine and of Lightning hold beside
+tensors (``plain_names``). Anything else is refused by name, and so is what is larger inside than outside, deeper or
+more often repeated than a checkpoint is. There is no other way in, but for :func:`trust_checkpoints`.
 """
 
-import zipfile
-from argparse import Namespace
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from pickle import UnpicklingError
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 
-DTYPES = [
-    "bool",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-    "float16",
-    "float32",
-    "float64",
-    "complex64",
-    "complex128",
-]
+from mmrel.utils.torch_file import read_torch_file
+
+_TRUST = False
 
 
-BOILERPLATE = ("Weights only load failed", "Check the documentation of torch.load")
+def trust_checkpoints(trust: bool = True) -> None:
+    """Let this process read files with torch's own unpickler, which executes what they say.
+
+    Only for a user who asked for it by name (``--trust-checkpoint``).
+    """
+    global _TRUST
+    _TRUST = trust
 
 
-class Placeholder:
-    """Stands for a class of another package that a file only mentions (a Lightning callback as a dict key)."""
-
-
-LIGHTNING = {
-    f"{package}.{name}": stand_in
-    for package in ("pytorch_lightning", "lightning.pytorch")
-    for name, stand_in in {
-        "callbacks.model_checkpoint.ModelCheckpoint": Placeholder,
-        "callbacks.early_stopping.EarlyStopping": Placeholder,
-        "callbacks.lr_monitor.LearningRateMonitor": Placeholder,
-        "utilities.parsing.AttributeDict": dict,
-    }.items()
-} | {"lightning_fabric.utilities.data.AttributeDict": dict}
+def trusted() -> bool:
+    """Whether :func:`trust_checkpoints` was called."""
+    return _TRUST
 
 
 def read_checkpoint(path: str | Path) -> Any:
@@ -69,50 +47,22 @@ def read_checkpoint(path: str | Path) -> Any:
     _check_file(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    with path.open("rb") as file:
+        return read_stream(file, f"'{path}'")
+
+
+def read_stream(file: IO[bytes], name: str = "A checkpoint") -> Any:
+    """As :func:`read_checkpoint`, from an open file of ``torch.save``, which is called ``name`` in errors."""
     try:
-        _check_archive(path)
-        with torch.serialization.safe_globals(allowed_types()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        if _TRUST:
+            return torch.load(file, map_location="cpu", weights_only=False)
+        return read_torch_file(file)
     except Exception as error:  # whatever a damaged or crafted file provokes
         raise ValueError(
-            f"'{path}' cannot be read as a checkpoint of tensors ({_reason(error)}). It is damaged, not a "
+            f"{name} cannot be read as a checkpoint of tensors ({_reason(error)}). It is damaged, not a "
             "checkpoint, or holds other Python objects, which are not loaded for safety. Fetch it again, or, where "
             "you trust its writer, save its tensors alone in a dict there."
         ) from error
-
-
-def allowed_types() -> list[Any]:
-    """Types besides tensors that may stand in a checkpoint, as ``torch.serialization.safe_globals`` takes them.
-
-    Command lines (``argparse.Namespace``), paths, which become pure ones that cannot touch a disk, NumPy's numbers and
-    arrays under their old and new names, MMEngine's log buffers, and the names that Lightning mentions.
-    """
-    core = np._core if hasattr(np, "_core") else np.core
-    named: dict[str, Any] = {
-        f"{module}.multiarray.{function}": getattr(core.multiarray, function)
-        for module in ("numpy.core", "numpy._core")
-        for function in ("_reconstruct", "scalar")
-    }
-    for module in ("pathlib", "pathlib._local"):
-        named |= {f"{module}.{kind}PosixPath": PurePosixPath for kind in ("", "Pure")}
-        named |= {f"{module}.{kind}WindowsPath": PureWindowsPath for kind in ("", "Pure")}
-    return [
-        (_history_method, "builtins.getattr"),
-        *((value, name) for name, value in (named | LIGHTNING).items()),
-        Namespace,
-        HistoryBuffer,
-        np.ndarray,
-        np.dtype,
-        slice,
-        *{type(np.dtype(name)) for name in DTYPES},
-    ]
-
-
-def _history_method(owner: Any, name: str) -> Any:
-    """Stands for ``getattr``, which a log buffer's file uses to name its own statistics."""
-    if owner is not HistoryBuffer or name.startswith("_"):
-        raise UnpicklingError(f"the file asks for the attribute {name!r} of {owner!r}")
-    return getattr(owner, name)
 
 
 def _check_file(path: Path) -> None:
@@ -128,25 +78,6 @@ def _check_file(path: Path) -> None:
             raise ValueError(
                 f"'{path}' is empty: its download or its writing failed. Fetch it again."
             )
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse a zip archive that is cut off, bit-flipped, or larger inside than outside.
-
-    torch stores its records uncompressed, so that a compressed one can only be a trap, and does not compare their
-    checksums.
-    """
-    with path.open("rb") as file:
-        if file.read(2) != b"PK":
-            return
-    if not zipfile.is_zipfile(path):
-        raise ValueError("the file is truncated: its table of contents is missing")
-    with zipfile.ZipFile(path) as archive:
-        declared = sum(record.file_size for record in archive.infolist())
-        if declared > path.stat().st_size:
-            raise ValueError(f"it declares {declared} bytes of content, more than the file holds")
-        if damaged := archive.testzip():
-            raise ValueError(f"the checksum of {damaged} differs")
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -168,8 +99,6 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _reason(error: Exception) -> str:
-    """The one line of torch's long message that says what is wrong."""
-    text = str(error).split("WeightsUnpickler error:")[-1].split("Please use")[0]
-    lines = [line for line in text.splitlines() if not line.startswith(BOILERPLATE)]
-    told = (line.split(" In PyTorch 2.6")[0].strip(" .") for line in lines)
-    return next(filter(None, told), type(error).__name__)
+    """The first line of a message, or what kind of error it is where it has none or says little."""
+    told = str(error).partition("\n")[0].strip(" .'\"")[:300]
+    return told if len(told) > 12 else f"{type(error).__name__} {told}".strip()

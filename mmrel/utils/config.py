@@ -6,6 +6,7 @@ built, and told as a :class:`~mmrel.utils.errors.UsageError`.
 
 import difflib
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, missing_host
+from mmrel.utils.plain_files import plain_files
 
 LOADER_TIMEOUT = 600
 """Seconds that a batch may take before a run ends and names the files that the loader's workers were at."""
@@ -22,7 +24,8 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     """Read a configuration file.
 
     Args:
-        path (str): A ``.py``, ``.yml`` or ``.json`` file.
+        path (str): A ``.py`` file, which is executed, or a ``.yml``, ``.yaml`` or ``.json`` file, which holds plain
+            values.
         options (dict, optional): What ``--cfg-options`` gave. Only ``data_root`` is applied here, so
             that other options, merged later, win over it.
 
@@ -30,26 +33,46 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
         mmengine.Config: The configuration with its bases merged.
 
     Raises:
-        UsageError: If there is no such file, if it needs a package that is not installed, or if
-            ``data_root`` is of no use.
+        UsageError: If there is no such file, if it cannot be read, if it needs a package that is not installed, or
+            if ``data_root`` is of no use.
     """
     from mmengine.config import Config
 
     if not Path(path).is_file():
         raise UsageError(_no_such_config(path))
     try:
-        config = Config.fromfile(path)
+        with plain_files():
+            config = Config.fromfile(path)
+        hosts = hosts_named_in(config.to_dict())
     except ModuleNotFoundError as error:
         missing = [host.module for host in HOSTS if find_spec(host.module) is None]
         if not missing:
             raise
         raise UsageError(f"{path} cannot be read. {missing_host(missing[0])}") from error
-    for module in hosts_named_in(config.to_dict()):
+    except ImportError:  # of a module of the user's own, whose traceback is wanted
+        raise
+    except Exception as error:  # whatever a file provokes that is no configuration
+        raise UsageError(_unreadable(path, error)) from error
+    for module in hosts:
         if find_spec(module) is None:
             raise UsageError(f"{path} cannot be used. {missing_host(module)}")
     if options and "data_root" in options:
         set_data_root(config, str(options["data_root"]))
     return config
+
+
+def _unreadable(path: str, error: Exception) -> str:
+    """What was wrong and in which line of which file."""
+    text = str(error)[:500]
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == str(Path(path).absolute()):
+            place = f" in line {frame.lineno}"
+    kind = "it is nested too deeply" if isinstance(error, RecursionError) else type(error).__name__
+    return (
+        f"{path} cannot be read as a configuration ({kind}{': ' if text else ''}{text}{place}). Correct the file, "
+        "or one that its _base_ names."
+    )
 
 
 def hosts_named_in(config: Any) -> set[str]:
@@ -108,10 +131,26 @@ def set_data_root(config: Any, root: str) -> None:
 
 
 def merge_options(config: Any, options: dict[str, Any] | None) -> None:
-    """Merge ``--cfg-options``; without loader processes, none can be persistent or late."""
-    config.merge_from_dict(options or {})
+    """Merge ``--cfg-options``; without loader processes, none can be persistent or late.
+
+    Raises:
+        UsageError: If an option does not fit the configuration.
+    """
+    for key, value in (options or {}).items():
+        try:
+            config.merge_from_dict({key: value})
+        except Exception as error:  # MMEngine has no error of its own for it
+            raise UsageError(
+                f"The option {key}={str(value)[:200]} cannot be merged into {config.filename}: "
+                f"{type(error).__name__}: {str(error)[:300]}. Give the key with dots as the configuration nests it, "
+                "such as train_dataloader.batch_size=32."
+            ) from error
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
+        if loader is not None and not isinstance(loader, dict):
+            raise UsageError(
+                f"{name} is {str(loader)[:100]!r}; wanted a dict of its settings, or None."
+            )
         if loader is not None and loader.get("num_workers", 0) == 0:
             loader["persistent_workers"] = False
             loader.pop("timeout", None)

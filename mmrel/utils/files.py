@@ -4,6 +4,7 @@ A file is written under another name in its folder, brought to the disk, and the
 sees the old content or the new one, also after a kill or a power failure at any moment.
 """
 
+import json
 import os
 import uuid
 from collections.abc import Callable
@@ -51,6 +52,15 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Make a UTF-8 file of a text, as :func:`write_atomically`."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def read_json_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file that mmrel wrote; ``None`` if there is no file, or something else is in it."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def save_atomically(content: dict[str, Any], path: Path) -> None:

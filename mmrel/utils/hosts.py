@@ -104,29 +104,6 @@ def register_config_prefixes() -> None:
             MODULE2PACKAGE[module] = module
 
 
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read the log buffers in MMEngine's checkpoints.
-
-    onedl-mmengine lists these classes itself; OpenMMLab's MMEngine 0.10.7 does not and cannot
-    resume under torch 2.6 and newer. torch stays unimported if MMEngine brings the list.
-    """
-    import mmengine
-
-    checkpoint = Path(str(mmengine.__file__)).parent / "runner" / "checkpoint.py"
-    if "safe_globals" in checkpoint.read_text(encoding="utf-8"):
-        return
-    import numpy as np
-    import torch
-    from mmengine.logging import HistoryBuffer
-
-    if not hasattr(torch.serialization, "add_safe_globals"):
-        return
-    core = np._core if hasattr(np, "_core") else np.core
-    arrays = [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar]
-    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.int64, np.uint32)]
-    torch.serialization.add_safe_globals([HistoryBuffer, *arrays, *kinds])
-
-
 def host_version(host: Host) -> Version | None:
     """Return a host's version without importing it; None if absent or unreadable."""
     spec = find_spec(host.module)

@@ -15,6 +15,7 @@ from mmengine.runner import load_checkpoint
 from numpy.typing import NDArray
 from torch import nn
 
+from mmrel.utils.config import load_config
 from mmrel.visualization.style import figure, hide_axes
 
 ByteImage = NDArray[np.uint8]
@@ -71,7 +72,7 @@ def run_config(run_dir: Path, name: str) -> Config:
     path = run_dir / name
     if not path.is_file():
         raise FileNotFoundError(f"There is no '{path}'; the run did not start. Run it again.")
-    return Config.fromfile(path)
+    return load_config(str(path))
 
 
 @torch.no_grad()

@@ -238,3 +238,49 @@ def test_cifar10__truncated_file(tmp_path: Path) -> None:
         WrongLayoutError, match=r"data_batch_1\.bin has 6147 bytes, .* multiple of the 3073"
     ):
         convert_dataset("cifar10", source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["../escaped", "{}/escaped", "..", ".", "CON", "a\\b", "x\0y", "a/../../../escaped"]
+)
+def test_convert__a_class_name_leads_nowhere(name: str, tmp_path: Path) -> None:
+    """Of the binary version's list, of the Python version's, and of ImageNet's."""
+    name, work = name.format(tmp_path), tmp_path / "work"
+    images = archives.images(12, 32)
+    binary = cifar10(images, [0] * 12, binary=True)
+    binary["cifar-10-batches-bin/batches.meta.txt"] = f"{name}\n{name}x\n".encode()
+    source = archives.write_files(work / "binary", binary)
+    with pytest.raises(ValueError, match="a class of train"):
+        convert_dataset("cifar10", source, work / "out")
+    (work / "list.txt").write_text(f"{name}\n")
+    for split in ("train", "val"):
+        (work / "imagenet" / split).mkdir(parents=True)
+    with pytest.raises(ValueError, match="a class in|no class at all"):
+        convert_dataset("imagenet100", work / "imagenet", work / "out", work / "list.txt")
+    assert {path.name for path in tmp_path.iterdir()} == {"work"}
+    assert {path.name for path in work.iterdir()} == {"binary", "imagenet", "list.txt"}
+
+
+def test_convert__a_name_inside_an_archive_leads_nowhere(tmp_path: Path) -> None:
+    """Image and class names of CUB come from its lists, and its files from the archive's names."""
+    files = {
+        "images.txt": b"1 ../../../a.jpg\n",
+        "train_test_split.txt": b"1 1\n",
+        "images/../../../a.jpg": b"x",
+    }
+    source = archives.write_zip(tmp_path / "cub.zip", files)
+    with pytest.raises(ValueError, match=r"a class of train is '\.\.'"):
+        convert_dataset("cub", source, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["cub.zip"]
+
+
+def test_convert__classes_that_differ_in_case(tmp_path: Path) -> None:
+    files = {
+        "annotations/trainval.txt": b"cat_1 1\nCat_2 1\n",
+        "annotations/test.txt": b"cat_1 1\n",
+    }
+    files |= {"images/cat_1.jpg": b"x", "images/Cat_2.jpg": b"x"}
+    source = archives.write_zip(tmp_path / "pets.zip", files)
+    with pytest.raises(ValueError, match="'cat' and 'Cat'"):
+        convert_dataset("pets", source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -193,3 +193,17 @@ def test_log__survives_a_torn_line(tmp_path: Path) -> None:
 )
 def test_limit__a_thousandth_and_at_least_one(size: int, allowed: int) -> None:
     assert allowed_bad_samples(size, 0.001, 1) == allowed
+
+
+@pytest.mark.parametrize("line", ["../secret.png", "/etc/x.png", "a/../../x.png", "a\0.png"])
+def test_ann_file__leads_down(line: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"ok.png\n{line}\n")
+    with pytest.raises(ValueError, match="line 2 of .*wanted a path below"):
+        ImageFolder(str(tmp_path), ann_file=str(tmp_path / "list.txt"))
+
+
+def test_read_bad_samples__passes_over_lines_of_others(tmp_path: Path) -> None:
+    entry = {"path": "a", "index": 1, "reason": "r", "run": "x"}
+    lines = [json.dumps(entry), "[1]", "3", '{"path": 1}', "[" * 100_000, "\xff\xfe", "{"]
+    (tmp_path / "bad.jsonl").write_bytes("\n".join(lines).encode("latin-1"))
+    assert read_bad_samples(tmp_path / "bad.jsonl") == [entry]

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -80,6 +80,69 @@ def test_read__lightning_names_its_callbacks(tmp_path: Path) -> None:
     loaded = read_checkpoint(path)
     assert list(loaded["callbacks"].values()) == [{"best": 1.0}]
     assert "pytorch_lightning" not in sys.modules
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("new_format", [True, False])
+def test_read__gives_what_torch_gives(new_format: bool, protocol: int, tmp_path: Path) -> None:
+    """Number types, views of one storage, empty and scalar tensors, parameters, and the plain values beside them."""
+    base = torch.arange(12.0)
+    tensors = {
+        **{
+            str(t): torch.ones(3).to(t)
+            for t in (torch.bool, torch.int8, torch.float16, torch.bfloat16)
+        },
+        **{str(t): torch.ones(3).to(t) for t in (torch.float64, torch.complex64, torch.int64)},
+        "views": [base[2:8].reshape(2, 3).T, base[::3], base.reshape(3, 4)[1:, 1:]],
+        "empty": torch.ones(0, 3),
+        "scalar": torch.tensor(2.5),
+        "expanded": torch.ones(1, 3).expand(4, 3),
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "wants gradient": torch.ones(2, requires_grad=True),
+    }
+    plain = {
+        "size": torch.Size([2, 3]),
+        "type": torch.float16,
+        "device": torch.device("cuda:1"),
+        "slice": slice(1, None, 2),
+        "set": {1, 2},
+        "bytes": b"\x00\xff",
+        "bytearray": bytearray(b"ab"),
+        "complex": 1 + 2j,
+        "counter": Counter("aab"),
+        "numbers": (None, True, -1, 2**70, 1.5, [1, (2,)], {3: "x"}),
+        "big-endian": np.arange(3, dtype=">i4"),
+        "fortran": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        "0-d": np.array(2.0),
+    }
+    path = tmp_path / "a.pth"
+    torch.save(
+        {"t": tensors, "p": plain},
+        path,
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=new_format,
+    )
+    loaded, expected = read_checkpoint(path), torch.load(path, weights_only=False)
+    for name, value in expected["t"].items():
+        one = loaded["t"][name]
+        pairs = zip(one, value, strict=True) if isinstance(value, list) else [(one, value)]
+        for mine, theirs in pairs:
+            assert type(mine) is type(theirs) and torch.equal(mine, theirs), name
+            assert mine.dtype == theirs.dtype and mine.stride() == theirs.stride(), name
+            assert mine.requires_grad == theirs.requires_grad, name
+    views = loaded["t"]["views"]
+    assert len({view.untyped_storage().data_ptr() for view in views}) == 1
+    for name, value in expected["p"].items():
+        mine = loaded["p"][name]
+        assert type(mine) is type(value) and repr(mine) == repr(value), name
+
+
+def test_read__state_dicts_keep_the_versions_of_their_modules(tmp_path: Path) -> None:
+    """BatchNorm's version decides how its counter is loaded."""
+    state = torch.nn.BatchNorm1d(2).state_dict()
+    torch.save({"state_dict": state}, tmp_path / "a.pth")
+    loaded = read_checkpoint(tmp_path / "a.pth")["state_dict"]
+    assert type(loaded) is OrderedDict and loaded._metadata == {"": {"version": 2}}
 
 
 def _zip_slip(path: Path, canary: Path) -> None:

@@ -56,3 +56,21 @@ def test_names_with__in_order_of_appearance() -> None:
 
 def test_smooth__mean_of_the_last_values() -> None:
     assert smooth(np.array([1.0, 3.0, 5.0, 7.0]), 2).tolist() == [1.0, 2.0, 4.0, 6.0]
+
+
+@pytest.mark.parametrize("line", ["[1]", "x", "[" * 100_000, "\xff", '{"a": 1'])
+def test_read_records__a_line_that_is_none(line: str, tmp_path: Path) -> None:
+    """In the middle it is an error that names it; at the end, a killed run's incomplete one is passed over."""
+    write_scalars(tmp_path, "a", [{"loss": 2.0, "step": 20}])
+    path = tmp_path / "a" / "vis_data" / "scalars.json"
+    whole = path.read_text()
+    path.write_text(whole + line + "\n" + whole, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"Line 2 of .*scalars.json' is no record"):
+        read_records(tmp_path)
+    path.write_text(whole + '{"loss": 3.', encoding="latin-1")
+    assert read_records(tmp_path) == [{"loss": 2.0, "step": 20}]
+
+
+def test_series__refuses_what_is_no_number() -> None:
+    with pytest.raises(ValueError, match=r"loss is '\[1\]' in a record; wanted a number"):
+        series([{"loss": [1], "step": 2}], "loss")

@@ -47,17 +47,25 @@ def convert_dataset(
         Number of images, for ``'imagenet100'`` of classes, in each split.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name; or a name in the data that would lead out of its folder.
         WrongLayoutError: a file is not where it should be.
         FileExistsError: ``out`` exists.
     """
-    if name == SUBSET:
-        return write_class_folders(convert_imagenet_subset(source, classes), out)
-    if name not in CONVERTERS:
+    if name not in (SUBSET, *CONVERTERS):
         raise ValueError(
             f"there is no converter for {name!r}; choose one of {', '.join(sorted([*CONVERTERS, SUBSET]))}"
         )
-    return write_class_folders(CONVERTERS[name](source), out)
+    subset = name == SUBSET
+    entries = convert_imagenet_subset(source, classes) if subset else CONVERTERS[name](source)
+    try:
+        return write_class_folders(entries, out)
+    except (OSError, ValueError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # whatever a damaged or crafted file provokes
+        raise WrongLayoutError(
+            f"{source} does not hold {name} as it was published ({type(error).__name__}: {str(error)[:200]}); "
+            "nothing was written. Download it again"
+        ) from error
 
 
 __all__ = ["CONVERTERS", "SUBSET", "WrongLayoutError", "convert_dataset"]

@@ -1,7 +1,6 @@
 """CIFAR-10 and CIFAR-100: the binary version, or the Python version read without running anything in it."""
 
 import io
-import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 
 from mmrel.datasets.converters.folders import Entry
 from mmrel.datasets.converters.source import Source, WrongLayoutError
+from mmrel.utils.plain_names import TABLE
+from mmrel.utils.plain_pickle import BoundedReader, ForbiddenNameError, load_pickle
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
@@ -91,22 +92,6 @@ def _read_python(source: Source, variant: Variant, file: str) -> Batch:
     return batch[b"data"], batch[variant.labels_key]
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and Python's own types, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _empty_array
-        raise pickle.UnpicklingError(f"it names {module}.{name}")
-
-
-def _empty_array(*_: Any) -> NDArray[Any]:
-    """What a pickled array starts as; type, shape and content are set afterwards."""
-    return np.empty(0, dtype=np.uint8)
-
-
 def load_plain(content: bytes, file: str) -> Any:
     """Read a pickle of arrays and plain types; anything else in it is refused.
 
@@ -114,9 +99,16 @@ def load_plain(content: bytes, file: str) -> Any:
         WrongLayoutError: it holds something else, or is damaged.
     """
     try:
-        return _PlainUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError) as error:
+        reader = BoundedReader(io.BytesIO(content), len(content))
+        return load_pickle(reader, TABLE, encoding="bytes")
+    except Exception as error:  # whatever a damaged or crafted file provokes
         raise WrongLayoutError(
-            f"{file} is not a file of CIFAR's Python version ({error}); nothing in it was run. Download the "
+            f"{file} is not a file of CIFAR's Python version ({_told(error)}); nothing in it was run. Download the "
             "binary version"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ForbiddenNameError):
+        return f"it names {error.name}"
+    return str(error) or type(error).__name__

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmrel.utils.names import check_distinct, checked_name
+
 
 class Entry(NamedTuple):
     """One image, or one folder that is linked.
@@ -40,16 +42,21 @@ def write_class_folders(entries: Iterable[Entry], out: Path) -> dict[str, int]:
 
     Raises:
         FileExistsError: ``out`` exists.
+        ValueError: a name of a class or an image is no name of one folder or file, or two differ in case alone.
     """
     if out.exists():
         raise FileExistsError(f"{out} exists; remove it, or give another folder to write")
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     counts: Counter[str] = Counter()
+    labels: dict[str, None] = {}
     try:
         for entry in entries:
             _write(entry, partial)
             counts[entry.split] += 1
+            if entry.label is not None and entry.label not in labels:
+                labels[entry.label] = None
+                check_distinct(labels, "classes")
         partial.replace(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -57,13 +64,16 @@ def write_class_folders(entries: Iterable[Entry], out: Path) -> dict[str, int]:
 
 
 def _write(entry: Entry, root: Path) -> None:
-    folder = root / entry.split / (entry.label or "")
+    name = checked_name(entry.name, f"an image of {entry.split}")
+    folder = root / entry.split
+    if entry.label is not None:
+        folder = folder / checked_name(entry.label, f"a class of {entry.split}")
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(entry.content, Path):
-        (folder / entry.name).symlink_to(entry.content.resolve())
+        (folder / name).symlink_to(entry.content.resolve())
     elif isinstance(entry.content, bytes):
-        (folder / entry.name).write_bytes(entry.content)
+        (folder / name).write_bytes(entry.content)
     else:
         buffer = io.BytesIO()
         Image.fromarray(entry.content).save(buffer, "PNG")
-        (folder / f"{entry.name}.png").write_bytes(buffer.getvalue())
+        (folder / f"{name}.png").write_bytes(buffer.getvalue())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmrel.datasets.converters.folders import Entry
 from mmrel.datasets.converters.source import WrongLayoutError
+from mmrel.utils.names import checked_name
 
 SPLITS = ("train", "val")
 MAX_LISTED = 5
@@ -24,7 +25,13 @@ def convert_imagenet_subset(path: Path, classes: Path | None) -> Iterator[Entry]
         raise WrongLayoutError(
             f"the list of classes is {classes}; give a text file with one class folder per line with --classes"
         )
-    names = list(dict.fromkeys(line.split()[0] for line in classes.open() if line.strip()))
+    names = list(
+        dict.fromkeys(
+            line.split()[0] for line in classes.read_text("utf-8").splitlines() if line.strip()
+        )
+    )
+    for name in names:
+        checked_name(name, f"a class in {classes}")
     missing = [
         f"{split}/{name}"
         for split in SPLITS

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_LISTED = 8
+MAX_TEXT = 2**26
+"""Bytes of a list of images or classes."""
 
 
 class WrongLayoutError(ValueError):
@@ -37,18 +39,20 @@ class Source:
         self.path = path
         self.name = name
         if path.is_dir():
-            files, self._read = _open_folder(path)
+            self.sizes, self._read = _open_folder(path)
         elif zipfile.is_zipfile(path):
-            files, self._read = _open_zip(path)
+            self.sizes, self._read = _open_zip(path)
         elif path.is_file() and tarfile.is_tarfile(path):
-            files, self._read = _open_tar(path)
+            self.sizes, self._read = _open_tar(path)
         else:
             what = "neither a folder nor an archive" if path.exists() else "missing"
             raise WrongLayoutError(
                 f"{path} is {what}; give the folder or the archive that holds {name} ({' or '.join(anchors)})"
             )
-        self.anchor, self.root = self._locate(files, anchors)
-        self.files = {file.removeprefix(self.root) for file in files if file.startswith(self.root)}
+        self.anchor, self.root = self._locate(list(self.sizes), anchors)
+        self.files = {
+            file.removeprefix(self.root) for file in self.sizes if file.startswith(self.root)
+        }
 
     def read(self, file: str) -> bytes:
         """The content of a file.
@@ -58,7 +62,7 @@ class Source:
         """
         if file not in self.files:
             raise WrongLayoutError(
-                f"{self.name}: expected {self.root}{file} in {self.path}, beside {self.root}{self.anchor}; it is "
+                f"{self.name}: expected {self.root}{file[:200]} in {self.path}, beside {self.root}{self.anchor}; it is "
                 "not there. Complete the download"
             )
         return self._read(self.root + file)
@@ -70,7 +74,15 @@ class Source:
         return np.frombuffer(self.read(file), dtype=np.uint8)
 
     def lines(self, file: str) -> list[str]:
-        """The lines of a text file that are not empty."""
+        """The lines of a text file that are not empty.
+
+        Raises:
+            WrongLayoutError: there is no such file, or it is no text of at most 64 MB.
+        """
+        if self.sizes.get(self.root + file, 0) > MAX_TEXT:
+            raise WrongLayoutError(
+                f"{self.name}: {file} is over {MAX_TEXT} bytes long; it is no list"
+            )
         return [line for line in self.read(file).decode().splitlines() if line.strip()]
 
     def mat(self, file: str) -> dict[str, Any]:
@@ -99,17 +111,19 @@ class Source:
         )
 
 
-Opened = tuple[list[str], Callable[[str], bytes]]
+Opened = tuple[dict[str, int], Callable[[str], bytes]]
 
 
 def _open_folder(path: Path) -> Opened:
-    files = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-    return files, lambda file: (path / file).read_bytes()
+    files = [file for file in path.rglob("*") if file.is_file()]
+    sizes = {file.relative_to(path).as_posix(): file.stat().st_size for file in files}
+    return sizes, lambda file: (path / file).read_bytes()
 
 
 def _open_zip(path: Path) -> Opened:
     archive = zipfile.ZipFile(path)
-    return [name for name in archive.namelist() if not name.endswith("/")], archive.read
+    records = [record for record in archive.infolist() if not record.is_dir()]
+    return {record.filename: record.file_size for record in records}, archive.read
 
 
 def _open_tar(path: Path) -> Opened:
@@ -120,4 +134,4 @@ def _open_tar(path: Path) -> Opened:
         assert member is not None, "only regular files are listed"
         return member.read()
 
-    return [member.name for member in archive.getmembers() if member.isfile()], read
+    return {member.name: member.size for member in archive.getmembers() if member.isfile()}, read

@@ -22,7 +22,7 @@ from mmrel.datasets.scenes import writers
 from mmrel.datasets.scenes.classes import CLASSES, SEGMENTATION_CLASSES, STUFF
 from mmrel.datasets.scenes.texture import PHOTOS, SPLITS, photo_path
 from mmrel.datasets.scenes.writers import LAYOUTS, Job
-from mmrel.utils.files import write_text_atomically
+from mmrel.utils.files import read_json_object, write_text_atomically
 
 VERSION = 2
 """Raised whenever the same parameters would give other pixels or annotations."""
@@ -121,7 +121,7 @@ def _check(own: Parameters, workers: int) -> None:
 def _is_complete(root: Path, own: Parameters, overwrite: bool) -> bool:
     """Whether root holds exactly this data set; an error if it holds something else."""
     stamp = root / STAMP
-    found = json.loads(stamp.read_text(encoding="utf-8")) if stamp.is_file() else None
+    found = read_json_object(stamp)
     if found == own.stamp():
         return True
     taken = [name for name in (*LAYOUTS, STAMP) if (root / name).exists()]

@@ -15,6 +15,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
 from mmrel.ops.position import fit_position_embedding
+from mmrel.utils.checkpoint_content import check_weights, checked_meta
 from mmrel.utils.checkpoint_file import read_checkpoint
 
 State = dict[str, Tensor]
@@ -58,7 +59,7 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
     """
     try:
         with get_local_path(checkpoint) as path:
-            loaded = read_checkpoint(path)
+            loaded = check_weights(read_checkpoint(path), checkpoint)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no backbone checkpoint at {checkpoint!r}. Export one with "
@@ -66,7 +67,6 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or give checkpoint=None to start "
             "from random weights."
         ) from error
-    loaded = loaded if isinstance(loaded, Mapping) else {}
     state = loaded.get("state_dict", loaded)
     head = "" if prefix is None else prefix.rstrip(".") + "."
     backbone = {
@@ -82,7 +82,7 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
             "backbone with tools/export_backbone.py, or convert another project's file with "
             "tools/convert_checkpoint.py."
         )
-    return backbone, dict(loaded.get("meta") or {})
+    return backbone, checked_meta(loaded.get("meta"), repr(checkpoint))
 
 
 def check_fit(
@@ -214,7 +214,7 @@ def fit_tensors(
     fitted = {key: value for key, value in state.items() if key in own or key not in OPTIONAL_PARTS}
     if "mask_token" in own:
         fitted.setdefault("mask_token", own["mask_token"])
-    if "pos_embed" in fitted:
+    if "pos_embed" in fitted and fitted["pos_embed"].ndim == 3:
         fitted["pos_embed"] = fit_position_embedding(
             fitted["pos_embed"],
             model.patch_resolution,
