@@ -7,13 +7,12 @@ those are absent. Models, datasets and hooks are imported by the registries on f
 mmseg are never imported here.
 """
 
-from mmrel.compat.finder import install_mmcv_ops
-from mmrel.utils.hosts import allow_mmengine_checkpoints, check_hosts, register_config_prefixes
+from mmrel.compat import install_bridges
+from mmrel.utils.hosts import check_hosts, register_config_prefixes
 from mmrel.version import __version__
 
 __all__ = ["__version__"]
 
 check_hosts()
 register_config_prefixes()
-allow_mmengine_checkpoints()
-install_mmcv_ops()
+install_bridges()

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from mmrel.compat.numpy_names import multiarray
+
 DTYPES = [
     "bool",
     "int8",
@@ -87,9 +89,8 @@ def allowed_types() -> list[Any]:
     Command lines (``argparse.Namespace``), paths, which become pure ones that cannot touch a disk, NumPy's numbers and
     arrays under their old and new names, MMEngine's log buffers, and the names that Lightning mentions.
     """
-    core = np._core if hasattr(np, "_core") else np.core
     named: dict[str, Any] = {
-        f"{module}.multiarray.{function}": getattr(core.multiarray, function)
+        f"{module}.multiarray.{function}": getattr(multiarray(), function)
         for module in ("numpy.core", "numpy._core")
         for function in ("_reconstruct", "scalar")
     }

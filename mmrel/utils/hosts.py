@@ -94,37 +94,16 @@ def register_config_prefixes() -> None:
     MMEngine accepts only the prefixes of its table and takes the table's value for the name of an
     installed distribution. The value is replaced by the import name, which MMEngine accepts too,
     where no distribution of that name exists: so for mmseg, which the maintained stack calls
-    ``onedl-mmsegmentation`` and MMEngine expects as ``mmsegmentation``.
+    ``onedl-mmsegmentation`` and MMEngine expects as ``mmsegmentation``. mmrel itself goes by the name of one of its
+    modules: no distribution has it, so that MMEngine takes the folder of that module. For a distribution,
+    OpenMMLab's MMEngine would look in site-packages, where an editable installation has no folder.
     """
     from mmengine.config.utils import MODULE2PACKAGE
 
-    MODULE2PACKAGE.setdefault("mmrel", "mmrel")
+    MODULE2PACKAGE["mmrel"] = "mmrel.version"
     for module in ("mmpretrain", "mmdet", "mmseg"):
         if _distribution_version(MODULE2PACKAGE.get(module, module)) is None:
             MODULE2PACKAGE[module] = module
-
-
-def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read the log buffers in MMEngine's checkpoints.
-
-    onedl-mmengine lists these classes itself; OpenMMLab's MMEngine 0.10.7 does not and cannot
-    resume under torch 2.6 and newer. torch stays unimported if MMEngine brings the list.
-    """
-    import mmengine
-
-    checkpoint = Path(str(mmengine.__file__)).parent / "runner" / "checkpoint.py"
-    if "safe_globals" in checkpoint.read_text(encoding="utf-8"):
-        return
-    import numpy as np
-    import torch
-    from mmengine.logging import HistoryBuffer
-
-    if not hasattr(torch.serialization, "add_safe_globals"):
-        return
-    core = np._core if hasattr(np, "_core") else np.core
-    arrays = [np.ndarray, np.dtype, core.multiarray._reconstruct, core.multiarray.scalar]
-    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.int64, np.uint32)]
-    torch.serialization.add_safe_globals([HistoryBuffer, *arrays, *kinds])
 
 
 def host_version(host: Host) -> Version | None:

@@ -18,10 +18,10 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from torch import Tensor
 
 from mmrel.registry import HOOKS
+from mmrel.utils.checkpoint_file import allowed_types
 from mmrel.utils.device import unwrap_model
 from mmrel.utils.files import publish, write_text_atomically
 
@@ -37,7 +37,7 @@ def unreadable_reason(path: Path) -> str | None:
     try:
         if zipfile.is_zipfile(path) and (bad := zipfile.ZipFile(path).testzip()):
             return f"it is damaged (the checksum of {bad} differs)"
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
+        with torch.serialization.safe_globals(allowed_types()):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         return f"it holds more than tensors and plain types ({_first_line(error)})"
