@@ -8,6 +8,7 @@ distribution, removes links and never touches the files of the lender.
 
 import argparse
 import re
+import sys
 from fnmatch import fnmatch
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -41,19 +42,25 @@ def link(distribution: Distribution, target: Path) -> int:
     return made
 
 
+def site_packages(environment: Path) -> Path:
+    """Where a virtual environment of this Python keeps its distributions."""
+    return environment / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
+
+
 def main() -> None:
     """Link everything but what the command line leaves out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("target", type=Path, help="site-packages of the borrowing environment")
+    parser.add_argument("borrower", type=Path, help="the other environment, of the same Python")
     parser.add_argument("--without", nargs="+", default=[], help="names, or patterns such as 'a-*'")
     parser.add_argument("--pins", type=Path, help="constraints: what they name is left out too")
     args = parser.parse_args()
+    target = site_packages(args.borrower)
     own = [*args.without, *(pinned(args.pins) if args.pins else [])]
     count = links = 0
     for distribution in distributions():
         name = canonicalize_name(distribution.metadata["Name"])
         if not any(fnmatch(name, pattern) for pattern in own):
-            links += link(distribution, args.target)
+            links += link(distribution, target)
             count += 1
     print(f"lent {count} distributions in {links} links")
 

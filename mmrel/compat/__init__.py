@@ -5,11 +5,12 @@ from mmrel.compat.default_hooks import drop_hooks_that_are_none
 from mmrel.compat.finder import install_mmcv_ops
 from mmrel.compat.inferencers import follow_default_scope
 from mmrel.compat.mmengine_checkpoints import read_own_checkpoints
-from mmrel.compat.model_index import list_recipes
+from mmrel.compat.model_index import list_recipes, refuse_absent_weights
 
 __all__ = ["install_bridges", "install_mmcv_ops"]
 
 BRIDGES = {
+    "mmengine.hub.hub": refuse_absent_weights,
     "mmengine.infer.infer": follow_default_scope,
     "mmengine.runner.checkpoint": read_own_checkpoints,
     "mmengine.runner.runner": drop_hooks_that_are_none,

@@ -1,7 +1,11 @@
-"""mmrel's recipes under their names in mmpretrain: ``list_models('*sere*')``, ``get_model(NAME)``."""
+"""mmrel's recipes under their names in mmpretrain: ``list_models('*sere*')``, ``get_model(NAME)``.
+
+No weights are published, which mmpretrain tells when asked for them. MMEngine's hub is made to.
+"""
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 FOREIGN = ("configs/detection/", "configs/segmentation/")
@@ -52,3 +56,22 @@ def index_folder() -> Path | None:
     """The folder of ``model-index.yml``: an installation's ``.mim``, a checkout, or None."""
     places = (PACKAGE / ".mim", PACKAGE.parent)
     return next((place for place in places if (place / "model-index.yml").is_file()), None)
+
+
+def refuse_absent_weights(module: ModuleType) -> None:
+    """Let MMEngine's hub say that a recipe has no weights, where it fails with a TypeError.
+
+    Args:
+        module (ModuleType): ``mmengine.hub.hub``.
+    """
+    build = module.get_model
+
+    def get_model(cfg_path: str, pretrained: bool = False, **kwargs: Any) -> Any:
+        if pretrained and cfg_path.startswith("mmrel::"):
+            raise ValueError(
+                f"pretrained=True was given for {cfg_path!r}, but no weights are published for mmrel's recipes. "
+                "Train with the recipe, or leave pretrained out and load a checkpoint that you have."
+            )
+        return build(cfg_path, pretrained, **kwargs)
+
+    module.get_model = get_model

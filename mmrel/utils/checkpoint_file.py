@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmrel.compat.numpy_names import multiarray
+from mmrel.utils.numpy_names import multiarray
 
 DTYPES = [
     "bool",
