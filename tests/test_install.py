@@ -124,6 +124,21 @@ def test_plugin_base__makes_prefixes_resolve_before_mmrel_is_imported(tmp_path: 
     assert result.returncode == 0, result.stderr
 
 
+def test_docs__a_config_on_top_of_a_recipe_reads_before_mmrel_is_imported(tmp_path: Path) -> None:
+    """The two files in docs/downstream.md, word for word, as another library's tool reads them."""
+    pytest.importorskip("mmdet")
+    text = (ROOT / "docs" / "downstream.md").read_text()
+    for name, block in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(block)
+    code = (
+        "import sys; from mmengine.config import Config; assert 'mmrel' not in sys.modules; "
+        f"cfg = Config.fromfile({str(tmp_path / 'my_config.py')!r}); "
+        "print(cfg.model.backbone.type, cfg.train_dataloader.batch_size)"
+    )
+    result = python(code)
+    assert result.stdout == "mmrel.DenseViT 4\n", result.stderr
+
+
 def test_require_host__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mmdet", None)
     monkeypatch.setattr(hosts, "installed_family", lambda: "onedl")
