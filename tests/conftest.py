@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 
 ROOT = Path(__file__).parent
 
+
 def pytest_configure() -> None:
     """Give one thread to this process and to those that tests start."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):

@@ -29,7 +29,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds mmrel as site-packages would: the package with its ``.mim``, and the metadata."""
     site = tmp_path_factory.mktemp("site")
     arguments = ["setup.py", "-q", "build_py", "-d", str(site), "dist_info", "-o", str(site)]
-    code = f"import sys; sys.argv = {arguments!r}; __file__ = 'setup.py'; exec(open(__file__).read())"
+    code = (
+        f"import sys; sys.argv = {arguments!r}; __file__ = 'setup.py'; exec(open(__file__).read())"
+    )
     subprocess.run(
         [sys.executable, "-c", code], check=True, cwd=ROOT, timeout=120, capture_output=True
     )

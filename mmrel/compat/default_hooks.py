@@ -7,7 +7,7 @@ a recipe, or ``--cfg-options default_hooks.knn=None``, can drop what its bases a
 from types import ModuleType
 from typing import Any
 
-STOCK = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+from mmrel.utils.hosts import STOCK_HOOKS
 
 
 def drop_hooks_that_are_none(module: ModuleType) -> None:
@@ -20,7 +20,9 @@ def drop_hooks_that_are_none(module: ModuleType) -> None:
     register = runner_class.register_default_hooks
 
     def register_default_hooks(self: Any, hooks: dict[str, Any] | None = None) -> None:
-        off = [name for name, hook in (hooks or {}).items() if hook is None and name not in STOCK]
+        off = [
+            name for name, hook in (hooks or {}).items() if hook is None and name not in STOCK_HOOKS
+        ]
         if off:
             self.logger.info(f"Hooks switched off by default_hooks: {', '.join(off)}.")
         kept = hooks and {name: hook for name, hook in hooks.items() if name not in off}

@@ -1,6 +1,6 @@
 """OpenMMLab's own MMEngine under torch 2.6 and newer: reading a checkpoint that it wrote itself.
 
-Since 2.6 ``torch.load`` reads tensors and listed classes alone. MMEngine's checkpoints hold log buffers of NumPy arrays.
+Since 2.6 ``torch.load`` reads tensors and listed classes alone. MMEngine's checkpoints hold log buffers besides.
 onedl's MMEngine lists their classes around each of its reads; OpenMMLab's 0.10.7 does not, and its ``--resume`` fails.
 """
 

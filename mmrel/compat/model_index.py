@@ -74,4 +74,4 @@ def refuse_absent_weights(module: ModuleType) -> None:
             )
         return build(cfg_path, pretrained, **kwargs)
 
-    module.get_model = get_model
+    vars(module)["get_model"] = get_model

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrel.utils.errors import UsageError
-from mmrel.utils.hosts import HOSTS, missing_host
+from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
 
 
 def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
@@ -105,12 +105,28 @@ def set_data_root(config: Any, root: str) -> None:
 
 
 def merge_options(config: Any, options: dict[str, Any] | None) -> None:
-    """Merge ``--cfg-options``; without loader processes, none can be persistent."""
+    """Merge ``--cfg-options``; without loader processes, none can be persistent.
+
+    Raises:
+        UsageError: If a hook is switched off that the configuration does not have.
+    """
+    _check_hooks_switched_off(config, options or {})
     config.merge_from_dict(options or {})
     for name in ("train_dataloader", "val_dataloader", "test_dataloader"):
         loader = config.get(name)
         if loader is not None and loader.get("num_workers", 0) == 0:
             loader["persistent_workers"] = False
+
+
+def _check_hooks_switched_off(config: Any, options: dict[str, Any]) -> None:
+    known = {*STOCK_HOOKS, *(config.get("default_hooks") or {})}
+    for option, value in options.items():
+        field, _, name = option.partition(".")
+        if field == "default_hooks" and value is None and name not in known and "." not in name:
+            raise UsageError(
+                f"{option}=None switches off a hook that this configuration does not have. Its default_hooks are "
+                f"{', '.join(sorted(known))}; name one of these."
+            )
 
 
 def prepare_work_dir(config: Any) -> None:

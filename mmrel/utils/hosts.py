@@ -16,6 +16,8 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 IGNORE_VERSIONS = "MMREL_IGNORE_HOST_VERSIONS"
+STOCK_HOOKS = ("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint")
+"""The names of MMEngine's own default hooks, which every runner has."""
 
 
 @dataclass(frozen=True)

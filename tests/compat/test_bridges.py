@@ -14,8 +14,8 @@ from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer, get_model, list_models
 
 from mmrel.compat import after_import, install_bridges
-from mmrel.utils.numpy_names import multiarray
 from mmrel.models.selfsup import SERE
+from mmrel.utils.numpy_names import multiarray
 
 RECIPE = "ibot-sere_vit-small-p16_8xb128-amp-coslr-100e_in1k"
 IMAGE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
@@ -97,9 +97,7 @@ def test_multiarray__of_every_numpy() -> None:
         assert multiarray().scalar(np.dtype("int64"), b"\2" + bytes(7)) == 2
 
 
-def test_after_import__once_and_not_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_import__once_and_not_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some_host.py").write_text("value = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "meta_path", sys.meta_path.copy())
