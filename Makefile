@@ -1,6 +1,7 @@
 # make install                  set up .venv (done by the other targets on first use)
 # make quickstart               pretrain, fine-tune and report on made-up scenes; METHOD=, EPOCHS=, ARGS=
 # make test                     run the tests; TESTS="tests/ops -m slow" for others than the default
+# make test-openmmlab           run those that touch OpenMMLab's packages beside its own; TESTS= too
 # make lint                     ruff and mypy
 # make wheelhouse PYTHON=3.12   collect wheels for a node without internet that has torch; SKIP=
 #
@@ -8,7 +9,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: install quickstart test lint wheelhouse clean
+.PHONY: install quickstart test test-openmmlab lint wheelhouse clean
 
 PYTHON ?= python3
 # A bare number means that version's interpreter, or for want of it any Python 3.
@@ -17,7 +18,7 @@ INTERPRETER := $(if $(filter 3.%,$(PYTHON)),$(shell command -v python$(PYTHON) |
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS ?= detection,segmentation,scenes,logging,dev
+EXTRAS ?= onedl-all,dev
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
 install: $(STAMP)
@@ -40,6 +41,28 @@ quickstart: $(STAMP)
 # One thread per process: the tests are small, and some start processes of their own.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(TESTS)
+
+# A second environment, .venv-openmmlab: OpenMMLab's own packages instead of onedl's, and links to what else .venv has.
+# mim comes without its requirement opendatalab, which pins the versions of half of what is here.
+OPENMMLAB := .venv-openmmlab
+OPENMMLAB_BIN := $(OPENMMLAB)/bin
+OPENMMLAB_STAMP := $(OPENMMLAB)/.installed
+OPENMMLAB_PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(OPENMMLAB_BIN)/python -m pip
+
+$(OPENMMLAB_STAMP): $(STAMP) constraints-openmmlab.txt tests/link_distributions.py
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13) and \
+	  "OpenMMLab'"'"'s own packages need NumPy 1, which ends with Python 3.12: make install PYTHON=python3.12")'
+	rm -rf $(OPENMMLAB)
+	$(BIN)/python -m venv $(OPENMMLAB)
+	$(BIN)/python tests/link_distributions.py $(OPENMMLAB) --pins constraints-openmmlab.txt \
+	  --without mmrel pip 'onedl-*' imaug imagecorruptions-imaug
+	$(OPENMMLAB_PIP) install --quiet -e '.[openmmlab-all,test]' -c constraints-openmmlab.txt \
+	  click colorama pandas requests tabulate
+	$(OPENMMLAB_PIP) install --quiet --no-deps -c constraints-openmmlab.txt openmim
+	@touch $@
+
+test-openmmlab: $(OPENMMLAB_STAMP)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(OPENMMLAB_BIN)/python -m pytest -q $(or $(TESTS),-m 'family and not slow')
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

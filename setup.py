@@ -13,27 +13,51 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 PACKAGED = ("configs", "tools", "model-index.yml")
 
-ENGINE = ["onedl-mmengine>=0.10.8", "onedl-mmcv>=2.3", "onedl-mmpretrain>=1.3"]
-TEST = ["pytest>=8"]
-EXTRAS = {
-    "onedl": ENGINE,
-    "openmmlab": [
-        "mmengine>=0.8.3",
-        "mmcv>=2.0.0",
-        "mmpretrain>=1.2.0",
-        "numpy<2",
-        "setuptools<81",
-    ],
-    "detection": [*ENGINE, "onedl-mmdetection>=3.5", "pycocotools", "shapely"],
-    "segmentation": [*ENGINE, "onedl-mmsegmentation>=1.4"],
+# The two families, each library by library. mmcv has no wheel on PyPI: mmcv-lite is its Python part.
+FAMILIES = {
+    "onedl": {
+        "engine": ["onedl-mmengine>=0.10.8", "onedl-mmcv>=2.3", "onedl-mmpretrain>=1.3"],
+        "detection": ["onedl-mmdetection>=3.5"],
+        "segmentation": ["onedl-mmsegmentation>=1.4"],
+    },
+    "openmmlab": {
+        "engine": [
+            "mmengine>=0.10.7,<1",
+            "mmcv-lite>=2.1.0,<2.2",
+            "mmpretrain>=1.2.0,<2",
+            "numpy<2",
+            "setuptools<81",
+        ],
+        "detection": ["mmdet>=3.3.0,<4"],
+        "segmentation": ["mmsegmentation>=1.2.2,<2", "ftfy", "regex"],
+    },
+}
+# What the families leave to others. These extras bring no OpenMMLab package, so they are safe beside any.
+NEUTRAL = {
+    "detection": ["pycocotools", "shapely"],
+    "segmentation": [],
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
     "logging": ["tensorboard"],
-    "test": TEST,
-    "dev": [*TEST, "mypy>=1.10", "ruff>=0.6", "setuptools>=69,<81", "wheel"],
 }
-EXTRAS["all"] = sorted(
-    {need for name, needs in EXTRAS.items() if name != "openmmlab" for need in needs}
-)
+TEST = ["pytest>=8"]
+
+
+def extras() -> dict[str, list[str]]:
+    """Return the extras: the neutral ones, and for each family its engine, its parts and all of it."""
+    found = {
+        **NEUTRAL,
+        "all": sorted({need for needs in NEUTRAL.values() for need in needs}),
+        "test": TEST,
+        "dev": [*TEST, "mypy>=1.10", "ruff>=0.6", "setuptools>=69,<81", "wheel"],
+    }
+    for family, parts in FAMILIES.items():
+        engine = parts["engine"]
+        found[family] = engine
+        for part in ("detection", "segmentation"):
+            found[f"{family}-{part}"] = [*engine, *parts[part], *NEUTRAL[part]]
+        whole = {need for needs in parts.values() for need in needs}
+        found[f"{family}-all"] = sorted({*whole, *found["all"]})
+    return found
 
 
 class BuildPy(build_py):
@@ -111,7 +135,7 @@ setup(
         "torch>=2.1",
         "torchvision>=0.16",
     ],
-    extras_require=EXTRAS,
+    extras_require=extras(),
     cmdclass={"build_py": BuildPy},
     zip_safe=False,
 )

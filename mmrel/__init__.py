@@ -7,7 +7,7 @@ those are absent. Models, datasets and hooks are imported by the registries on f
 mmseg are never imported here.
 """
 
-from mmrel.compat.finder import install_mmcv_ops
+from mmrel.compat import install_bridges
 from mmrel.utils.hosts import check_hosts, register_config_prefixes
 from mmrel.version import __version__
 
@@ -15,4 +15,4 @@ __all__ = ["__version__"]
 
 check_hosts()
 register_config_prefixes()
-install_mmcv_ops()
+install_bridges()

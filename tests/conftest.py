@@ -4,10 +4,13 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+
+ROOT = Path(__file__).parent
 
 
 def pytest_configure() -> None:
@@ -17,13 +20,28 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)
 
 
+NEUTRAL = (
+    "checkpoints/",
+    "ops/",
+    "quickstart/",
+    "tools/test_convert_checkpoint.py",
+    "tools/test_extract_features.py",
+    "tools/test_wheelhouse.py",
+)
+"""Tests that are the same with either family of OpenMMLab's packages; `make test-openmmlab` leaves them out."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none.
+    """Mark what depends on the family of the host packages; skip what needs a GPU where there is none.
 
     What is imported by now lives as long as the tests: every data set that is built collects garbage, half a second
     each if it looks at all of torch.
     """
     gc.freeze()
+    for item in items:
+        if not item.path.relative_to(ROOT).as_posix().startswith(NEUTRAL):
+            item.add_marker(pytest.mark.family)
     if torch.cuda.is_available():
         return
     for item in items:

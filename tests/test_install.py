@@ -55,11 +55,12 @@ def test_import__without_required_host__one_readable_error(module: str) -> None:
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ModuleNotFoundError: The package")
     assert repr(module) in last
-    assert "pip install 'mmrel[onedl]'" in last
+    line = "mmrel[onedl]'" if hosts.installed_family() == "onedl" else f"{module}"
+    assert f"pip install '{line}" in last
 
 
 @pytest.mark.parametrize(
-    ("version", "warns"), [("0.8.2", True), ("0.8.3", False), ("0.99", False), ("1.0.0", True)]
+    ("version", "warns"), [("0.10.6", True), ("0.10.7", False), ("0.99", False), ("1.0.0", True)]
 )
 def test_check_hosts__warns_outside_the_known_range(
     version: str, warns: bool, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
@@ -123,10 +124,26 @@ def test_plugin_base__makes_prefixes_resolve_before_mmrel_is_imported(tmp_path: 
     assert result.returncode == 0, result.stderr
 
 
+def test_docs__a_config_on_top_of_a_recipe_reads_before_mmrel_is_imported(tmp_path: Path) -> None:
+    """The two files in docs/downstream.md, word for word, as another library's tool reads them."""
+    pytest.importorskip("mmdet")
+    text = (ROOT / "docs" / "downstream.md").read_text()
+    for name, block in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(block)
+    code = (
+        "import sys; from mmengine.config import Config; assert 'mmrel' not in sys.modules; "
+        f"cfg = Config.fromfile({str(tmp_path / 'my_config.py')!r}); "
+        "print(cfg.model.backbone.type, cfg.train_dataloader.batch_size)"
+    )
+    result = python(code)
+    assert result.stdout == "mmrel.DenseViT 4\n", result.stderr
+
+
 def test_require_host__names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mmdet", None)
+    monkeypatch.setattr(hosts, "installed_family", lambda: "onedl")
     with pytest.raises(
-        ModuleNotFoundError, match=r"'mmdet'.*mmrel\[detection\].*onedl-mmdetection"
+        ModuleNotFoundError, match=r"'mmdet'.*mmrel\[onedl-detection\].*onedl-mmdetection"
     ):
         hosts.require_host("mmdet")
 

@@ -3,10 +3,11 @@
 Run it through ``make wheelhouse PYTHON=3.12``. On the node, where torch and torchvision are
 installed already::
 
-    pip install --no-index --find-links wheelhouse "mmrel[detection,segmentation,scenes,test]"
+    pip install --no-index --find-links wheelhouse "mmrel[onedl-all,test]"
 
-The OpenMMLab packages and mmrel itself are built here, as pure Python; everything else is taken
-as a binary wheel for the node's Python version and this machine's platform.
+onedl's OpenMMLab packages and mmrel itself are built here, as pure Python; everything else is taken
+as a binary wheel for the node's Python version and this machine's platform. For a node that has
+OpenMMLab's own packages, ``--extras all,test`` collects what these leave to others.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", default=f"{sys.version_info[0]}.{sys.version_info[1]}")
     parser.add_argument("--out", type=Path, default=ROOT / "wheelhouse")
-    parser.add_argument("--extras", default="detection,segmentation,scenes,logging,test")
+    parser.add_argument("--extras", default="onedl-all,test")
     parser.add_argument("--skip", default="", help="distributions on the node: a, b==1.0")
     return parser.parse_args()
 
@@ -62,9 +63,10 @@ def pip(*arguments: object) -> None:
         )
 
 
-def build_pure_wheels(out: Path) -> None:
+def build_pure_wheels(out: Path, extras: str) -> None:
     """Build mmrel and the OpenMMLab packages; refuse a wheel that holds compiled operators."""
-    pip("wheel", "--quiet", "--no-cache-dir", "--no-deps", "-w", out, *PURE, ROOT)
+    family = PURE if "onedl" in extras else ()
+    pip("wheel", "--quiet", "--no-cache-dir", "--no-deps", "-w", out, *family, ROOT)
     compiled = [wheel.name for wheel in out.glob("*.whl") if not wheel.stem.endswith("-none-any")]
     if compiled:
         raise UsageError(
@@ -137,7 +139,7 @@ def main() -> None:
     check_version(args.python)
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
-    build_pure_wheels(args.out)
+    build_pure_wheels(args.out, args.extras)
     packages = resolve(args.out, args.python, args.extras)
     on_node = re.split(r"[\s,]+", args.skip)
     skipped = {canonicalize_name(name.partition("==")[0]) for name in on_node if name}

@@ -1,5 +1,26 @@
-"""Bridges over what the host packages lack on some machines."""
+"""Bridges over what the host packages lack: on some machines, in one of their families, or for a plugin's recipes."""
 
+from mmrel.compat.after_import import after_import
+from mmrel.compat.default_hooks import drop_hooks_that_are_none
 from mmrel.compat.finder import install_mmcv_ops
+from mmrel.compat.inferencers import follow_default_scope
+from mmrel.compat.mmengine_checkpoints import read_own_checkpoints
+from mmrel.compat.model_index import list_recipes, refuse_absent_weights
 
-__all__ = ["install_mmcv_ops"]
+__all__ = ["install_bridges", "install_mmcv_ops"]
+
+BRIDGES = {
+    "mmengine.hub.hub": refuse_absent_weights,
+    "mmengine.infer.infer": follow_default_scope,
+    "mmengine.runner.checkpoint": read_own_checkpoints,
+    "mmengine.runner.runner": drop_hooks_that_are_none,
+    "mmpretrain.apis.model": list_recipes,
+}
+"""The modules of the hosts, and what is bridged once one is imported."""
+
+
+def install_bridges() -> None:
+    """Prepare every bridge; nothing of a host is imported for it."""
+    install_mmcv_ops()
+    for module, bridge in BRIDGES.items():
+        after_import(module, bridge)

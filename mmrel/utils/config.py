@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrel.utils.errors import UsageError
-from mmrel.utils.hosts import HOSTS, missing_host
+from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
 from mmrel.utils.plain_files import plain_files
 
 LOADER_TIMEOUT = 600
@@ -134,8 +134,9 @@ def merge_options(config: Any, options: dict[str, Any] | None) -> None:
     """Merge ``--cfg-options``; without loader processes, none can be persistent or late.
 
     Raises:
-        UsageError: If an option does not fit the configuration.
+        UsageError: If an option does not fit the configuration, or switches off a hook that it does not have.
     """
+    _check_hooks_switched_off(config, options or {})
     for key, value in (options or {}).items():
         try:
             config.merge_from_dict({key: value})
@@ -154,6 +155,17 @@ def merge_options(config: Any, options: dict[str, Any] | None) -> None:
         if loader is not None and loader.get("num_workers", 0) == 0:
             loader["persistent_workers"] = False
             loader.pop("timeout", None)
+
+
+def _check_hooks_switched_off(config: Any, options: dict[str, Any]) -> None:
+    known = {*STOCK_HOOKS, *(config.get("default_hooks") or {})}
+    for option, value in options.items():
+        field, _, name = option.partition(".")
+        if field == "default_hooks" and value is None and name not in known and "." not in name:
+            raise UsageError(
+                f"{option}=None switches off a hook that this configuration does not have. Its default_hooks are "
+                f"{', '.join(sorted(known))}; name one of these."
+            )
 
 
 def prepare_work_dir(config: Any) -> None:

@@ -51,7 +51,7 @@ def test_build_pure_wheels__refuses_compiled_operators(
 ) -> None:
     monkeypatch.setattr(wheelhouse, "pip", lambda *arguments: None)
     (tmp_path / "onedl_mmengine-0.10.12-py3-none-any.whl").write_text("")
-    wheelhouse.build_pure_wheels(tmp_path)
+    wheelhouse.build_pure_wheels(tmp_path, "onedl-all")
     (tmp_path / "onedl_mmcv-2.3.6-cp312-cp312-linux_x86_64.whl").write_text("")
     with pytest.raises(UsageError, match=r"onedl_mmcv-.*is not pure Python.*pip cache purge"):
-        wheelhouse.build_pure_wheels(tmp_path)
+        wheelhouse.build_pure_wheels(tmp_path, "onedl-all")

@@ -11,7 +11,7 @@ from torch import nn
 
 from mmrel.launch import options as launch
 from mmrel.launch import runner
-from mmrel.utils import UsageError
+from mmrel.utils import UsageError, hosts
 from mmrel.utils import config as config_tools
 
 
@@ -64,6 +64,14 @@ def test_merge_options__no_workers_means_no_persistent_ones() -> None:
     assert config.train_dataloader.persistent_workers is False
 
 
+def test_merge_options__a_hook_that_is_there_can_be_switched_off() -> None:
+    config = Config(dict(default_hooks=dict(knn=dict(type="mmrel.KNNHook"))))
+    config_tools.merge_options(config, {"default_hooks.knn": None, "default_hooks.timer": None})
+    assert config.default_hooks == dict(knn=None, timer=None)
+    with pytest.raises(UsageError, match=r"default_hooks.kn=None .*does not have.*checkpoint, knn"):
+        config_tools.merge_options(config, {"default_hooks.kn": None})
+
+
 def test_load_config__missing_file_suggests_a_shipped_one() -> None:
     with pytest.raises(
         UsageError, match=r"does not exist.*Did you mean configs/sere/ibot-sere_vit"
@@ -83,7 +91,9 @@ def test_load_config__without_mmdet_names_the_extra(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mmdet", None)
-    with pytest.raises(UsageError, match=r"'mmdet'.*pip install 'mmrel\[detection\]'"):
+    own = hosts.installed_family() == "openmmlab"
+    brings = "'mmdet>=3.3.0,<4.0.0'" if own else r"'mmrel\[onedl-detection\]'"
+    with pytest.raises(UsageError, match=f"'mmdet'.*pip install {brings}"):
         config_tools.load_config(write(tmp_path, text))
 
 
