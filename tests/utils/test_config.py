@@ -11,9 +11,8 @@ from torch import nn
 
 from mmrel.launch import options as launch
 from mmrel.launch import runner
-from mmrel.utils import UsageError
+from mmrel.utils import UsageError, hosts
 from mmrel.utils import config as config_tools
-from mmrel.utils import hosts
 
 
 def write(folder: Path, text: str) -> str:
