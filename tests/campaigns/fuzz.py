@@ -125,6 +125,10 @@ class Campaign:
         return "\n".join([*lines, *self.faults[:40], f"{len(self.faults)} faults"])
 
 
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def run(cases: int, options: int, seed: int, only: str = "") -> Campaign:
     """A campaign in a temporary folder, whose log stays silent."""
     with tempfile.TemporaryDirectory() as folder:
@@ -142,6 +146,8 @@ def run(cases: int, options: int, seed: int, only: str = "") -> Campaign:
                 campaign.options(options if not only else 0)
             if strays := [path.name for path in Path(folder).iterdir() if path.name != "work"]:
                 campaign.faults.append(f"files were written outside: {strays}")
+        except KeyboardInterrupt:
+            campaign.faults.append("interrupted before the end")
         finally:
             logging.disable(logging.NOTSET)
     return campaign
@@ -156,6 +162,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="entry points whose name holds this")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, _interrupt)
     campaign = run(
         args.cases, args.cases // 5 if args.options is None else args.options, args.seed, args.only
     )

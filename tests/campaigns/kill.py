@@ -206,12 +206,12 @@ def one_strike(
     if number in EXITS and struck != STARTING:
         faults += check_stop(kind, folder, number, code, running)
         tally.stopped[signal.Signals(number).name] += code == EXITS[number]
-    if number in EXITS and struck == STARTING:
-        return  # no promise is made before the training begins; not counted
+    tally.faults += [f"{folder}: {fault}" for fault in faults]
+    if number in EXITS and (struck == STARTING or code == 0):
+        return  # not counted: before the training nothing is promised, after its last step nothing is left to stop
     plan.pop()
     tally.kills[signal.Signals(number).name] += 1
     tally.phases[PHASES[struck]] += 1
-    tally.faults += [f"{folder}: {fault}" for fault in faults]
 
 
 def report(tally: Tally) -> str:
