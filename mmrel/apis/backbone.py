@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger, print_log
 
 from mmrel.checkpoints import load_backbone
 from mmrel.checkpoints.config_text import as_normalization, find_normalization
-from mmrel.checkpoints.convert import given_normalization
+from mmrel.checkpoints.conversion import given_normalization
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.pretrained import State, load_fitted
 from mmrel.registry import MODELS

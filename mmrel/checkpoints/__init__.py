@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from mmrel.utils.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from mmrel.checkpoints.convert import (
+    from mmrel.checkpoints.conversion import (
         Backbone,
         convert,
         convert_to_official,
@@ -28,7 +28,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        **dict.fromkeys(__all__, "mmrel.checkpoints.convert"),
+        **dict.fromkeys(__all__, "mmrel.checkpoints.conversion"),
         "convert_full": "mmrel.checkpoints.full",
     },
 )

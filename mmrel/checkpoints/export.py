@@ -1,6 +1,6 @@
 """The backbone of a pretraining checkpoint of mmrel as plain tensors ``backbone.*``, for mmdet, mmseg and mmpretrain.
 
-It is read and written as any other file, see :mod:`mmrel.checkpoints.convert`. What is added here is that nothing but a
+It is read and written as any other file, see :mod:`mmrel.checkpoints.conversion`. What is added here is that nothing but a
 pretraining checkpoint of mmrel is taken, and that the network is the one that was asked for.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmrel.checkpoints.containers import open_contents
-from mmrel.checkpoints.convert import read_backbone_file, write_backbone
+from mmrel.checkpoints.conversion import read_backbone_file, write_backbone
 from mmrel.checkpoints.mapping import PRETRAINING_ONLY
 from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint

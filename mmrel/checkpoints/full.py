@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmrel.checkpoints.containers import Contents, Network, open_contents, split_backbone
-from mmrel.checkpoints.convert import PREFIX, Backbone, choose_layout, describe_any, other_file
+from mmrel.checkpoints.conversion import PREFIX, Backbone, choose_layout, describe_any, other_file
 from mmrel.checkpoints.describe import ImgSize, check_shapes
 from mmrel.checkpoints.head_layouts import BOTH, BUFFERS, HEADS, LOCAL, NECK, STUDENT, Heads
 from mmrel.checkpoints.layouts import Layout
@@ -64,7 +64,7 @@ def read_full(
 
     Args:
         path: the file.
-        layout: see :func:`mmrel.checkpoints.convert.read_backbone_file`.
+        layout: see :func:`mmrel.checkpoints.conversion.read_backbone_file`.
         allow_extra: likewise.
         num_heads: likewise.
         img_size: likewise.

@@ -59,7 +59,7 @@ def map_backbone(
 
 
 def map_to_official(layout: Layout, state: State) -> tuple[State, list[str]]:
-    """Rename a backbone from mmpretrain's names; see :func:`mmrel.checkpoints.convert.to_official`."""
+    """Rename a backbone from mmpretrain's names; see :func:`mmrel.checkpoints.conversion.to_official`."""
     if missing := missing_keys(MMREL, state):
         raise ValueError(f"Not a whole backbone: {_problem('missing', missing)}.")
     separate = _split_qkv(state) if layout.separate_qkv else state

@@ -16,7 +16,7 @@ from mmrel.checkpoints.containers import (
     open_contents,
     split_backbone,
 )
-from mmrel.checkpoints.convert import choose_layout, describe_any
+from mmrel.checkpoints.conversion import choose_layout, describe_any
 from mmrel.checkpoints.describe import (
     HIDDEN,
     ImgSize,

@@ -11,7 +11,7 @@ from mmpretrain.models.backbones import VisionTransformer
 
 from mmrel.checkpoints import export
 from mmrel.checkpoints.config_text import backbone_config
-from mmrel.checkpoints.convert import convert
+from mmrel.checkpoints.conversion import convert
 from mmrel.models.backbones import DenseViT, ViT
 
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)

@@ -188,9 +188,7 @@ class DenseViT(HostViT):
         """
         if self._follows_checkpoint:
             self.pos_interpolation = (meta or {}).get("pos_interpolation") or self.pos_interpolation
-        return fit_tensors(
-            self, state, meta, self.load_interpolation or self.pos_interpolationolation
-        )
+        return fit_tensors(self, state, meta, self.load_interpolation or self.pos_interpolation)
 
     def _prepare_pos_embed(self, state_dict: State, prefix: str, *args: Any, **kwargs: Any) -> None:
         """mmpretrain's load hook: fit the state in place, whoever loads it."""
