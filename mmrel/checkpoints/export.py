@@ -1,7 +1,7 @@
 """The backbone of a pretraining checkpoint of mmrel as plain tensors ``backbone.*``, for mmdet, mmseg and mmpretrain.
 
-It is read and written as any other file, see :mod:`mmrel.checkpoints.conversion`. What is added here is that nothing but a
-pretraining checkpoint of mmrel is taken, and that the network is the one that was asked for.
+It is read and written as any other file, see :mod:`mmrel.checkpoints.conversion`. What is added here is that nothing
+but a pretraining checkpoint of mmrel is taken, and that the network is the one that was asked for.
 """
 
 from dataclasses import replace
