@@ -29,6 +29,7 @@ from mmrel.registry import MODELS
 
 OUT_NORMS = ("none", "last", "all")
 INSTEAD = {
+    "pos_interp": "it is pos_interpolation now",
     "final_norm": "use out_norm instead",
     "out_type": "feature maps are returned, so leave it out",
     "interpolate_mode": "positions are resized as pos_interpolation says, always bicubic, so leave it out",
