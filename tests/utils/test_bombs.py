@@ -21,6 +21,7 @@ from mmrel.utils.config import load_config
 from mmrel.utils.errors import UsageError
 
 SECONDS, MEGABYTES = 5, 200
+"""Of this process, so that a busy machine does not count."""
 
 
 def zeros(path: Path) -> None:
@@ -145,10 +146,10 @@ def test_read__reserves_nothing_for_a_memo_of_billions(tmp_path: Path) -> None:
 
 
 def refused(read: Callable[[], object], message: str, kind: type[Exception]) -> None:
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(kind, match=message):
         read()
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < MEGABYTES * 1024, f"{grown / 1024:.0f} MB"
 
@@ -171,7 +172,7 @@ CONFIGS = {
     ],
     ".json": ["[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000],
     ".yml": [
-        "a: " + "[" * 20_000 + "]" * 20_000,
+        "a: " + "[" * 5_000 + "]" * 5_000,
         "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40)),
         "a: &a [*a]",
     ],
@@ -192,9 +193,9 @@ def test_load_config__refuses_what_is_too_deep(suffix: str, number: int, tmp_pat
 )
 def test_config_text__tells_nothing_of_a_bomb(text: str) -> None:
     """The text of a configuration in a checkpoint is data, parsed and never executed."""
-    start = time.perf_counter()
+    start = time.process_time()
     assert backbone_config(text) == {} and backbone_config("model = " + text) == {}
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 def test_load_config__json_that_is_deep_in_a_value(tmp_path: Path) -> None:
