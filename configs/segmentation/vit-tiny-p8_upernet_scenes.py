@@ -53,5 +53,6 @@ model = dict(
 default_hooks = dict(
     logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
     checkpoint=dict(type="mmrel.AtomicCheckpointHook", by_epoch=False, interval=200),
+    preemption=dict(type="mmrel.PreemptionHook"),
 )
 log_processor = dict(window_size=20, by_epoch=False)
