@@ -14,21 +14,6 @@ FEATURES = ("cls", "avg", "cls+avg")
 """What may stand for an image, see :meth:`TokenViews.feature`."""
 
 
-class Normalization(NamedTuple):
-    """What is subtracted from the pixels that a network sees, and what they are divided by.
-
-    Attributes:
-        mean: of R, G and B, on the 0-255 scale.
-        std: the same.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-
-
 class SampleKey(NamedTuple):
     """What identifies one draw of one sample; every augmentation is a pure function of it."""
 

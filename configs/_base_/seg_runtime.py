@@ -3,8 +3,3 @@
 _base_ = "mmseg::_base_/default_runtime.py"
 
 custom_imports = dict(imports=["mmrel"], allow_failed_imports=False)
-
-default_hooks = dict(
-    checkpoint=dict(type="mmrel.AtomicCheckpointHook"),
-    preemption=dict(type="mmrel.PreemptionHook"),
-)

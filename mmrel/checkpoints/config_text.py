@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from mmrel.structures import IMAGENET, Normalization
+from mmrel.utils.normalization import IMAGENET, Normalization
 
 OUR_PREPROCESSORS = (
     "ViewPreprocessor",

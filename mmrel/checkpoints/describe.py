@@ -21,8 +21,8 @@ from mmrel.checkpoints.config_text import (
 from mmrel.checkpoints.layouts import Layout
 from mmrel.checkpoints.recognise import has_fixed_positions
 from mmrel.checkpoints.rules import State
-from mmrel.structures import Normalization
 from mmrel.utils.checkpoint_content import checked_meta
+from mmrel.utils.normalization import Normalization
 
 ARCH_NAMES = ("deit-tiny", "deit-small", "deit-base", "large", "huge")
 UNUSUAL_HEADS = {1152: 16, 1280: 16, 1408: 16, 1664: 16}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mmrel.checkpoints.rules import Rule
-from mmrel.structures import IMAGENET, Normalization
+from mmrel.utils.normalization import IMAGENET, Normalization
 
 NETWORKS = ("teacher", "student")
 """What a file may hold two of."""

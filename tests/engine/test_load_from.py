@@ -18,6 +18,7 @@ from test_knn_hook import make_images
 from torch import Tensor
 
 from mmrel.launch.runner import build_runner
+from mmrel.utils import UsageError
 
 State = dict[str, Tensor]
 
@@ -138,7 +139,7 @@ def test_run__begins_with_the_file(
 def test_run__does_not_begin_with_what_does_not_fit(
     images: Path, tmp_path: Path, content: Callable[[], Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UsageError, match=message):
         run(images, tmp_path, tiny.dino(), content())
 
 

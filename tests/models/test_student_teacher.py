@@ -95,7 +95,7 @@ def test_commit__failed_step_of_a_spoilt_student_changes_nothing(value: float) -
     with torch.no_grad():
         model.backbone.ln1.weight.fill_(value)
         model.teacher.backbone.ln1.bias.fill_(-0.0)
-        model.head.distillation.center._pending[0].fill_(value)
+        model.head.distillation.center._pending[0][0].fill_(value)
     names = {n for n in model.state_dict() if n.startswith(("teacher.", "head."))}
     before = {n: model.state_dict()[n].numpy().tobytes() for n in names}
     model.commit(0.5, torch.tensor(False))

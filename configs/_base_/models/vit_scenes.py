@@ -25,4 +25,5 @@ pyramid_scenes = dict(
 scenes_hooks = dict(
     logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
     checkpoint=dict(type="mmrel.AtomicCheckpointHook", by_epoch=False, interval=200),
+    preemption=dict(type="mmrel.PreemptionHook"),
 )

@@ -14,4 +14,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(type="PolyLR", power=1.0, eta_min=0.0, begin=0, end=160000, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(type="mmrel.AtomicCheckpointHook"))
+default_hooks = dict(
+    checkpoint=dict(type="mmrel.AtomicCheckpointHook"),
+    preemption=dict(type="mmrel.PreemptionHook"),
+)
