@@ -15,8 +15,8 @@ from mmrel.checkpoints.conversion import given_normalization
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.pretrained import State, load_fitted
 from mmrel.registry import MODELS
-from mmrel.structures import Normalization
 from mmrel.utils.config import load_config
+from mmrel.utils.normalization import Normalization
 
 NETWORKS = ("teacher", "student")
 CONFIG_SUFFIXES = (".py", ".json", ".yml", ".yaml")

@@ -27,7 +27,8 @@ from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.registry import TRANSFORMS
-from mmrel.structures import FEATURES, IMAGENET
+from mmrel.structures import FEATURES
+from mmrel.utils.normalization import IMAGENET
 
 RESIZE, CROP = 256, 224
 OneImage = str | Path | Image.Image | ByteImage

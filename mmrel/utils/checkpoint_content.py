@@ -25,8 +25,8 @@ def check_weights(content: Any, source: str) -> Any:
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         raise ValueError(
-            f"No key of '{source}' names a tensor: it holds a {type(state).__name__}, not a dict of tensors by name. Give "
-            "a checkpoint, or convert another project's file with tools/convert_checkpoint.py."
+            f"No key of '{source}' names a tensor: it holds a {type(state).__name__}, not a dict of tensors by name. "
+            "Give a checkpoint, or convert another project's file with tools/convert_checkpoint.py."
         )
     others = [
         key

@@ -16,7 +16,7 @@ from mmrel.apis import extract_features, get_backbone
 from mmrel.checkpoints.config_text import OUR_PREPROCESSORS, normalization
 from mmrel.checkpoints.export import export_backbone
 from mmrel.models.data_preprocessors import ViewPreprocessor
-from mmrel.structures import IMAGENET
+from mmrel.utils.normalization import IMAGENET
 
 SIZES = dict(resize=20, crop=16)
 

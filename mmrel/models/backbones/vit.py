@@ -28,7 +28,8 @@ from mmrel.models.backbones.pretrained import (
 )
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
 from mmrel.registry import MODELS
-from mmrel.structures import Normalization, TokenViews
+from mmrel.structures import TokenViews
+from mmrel.utils.normalization import Normalization
 
 INSTEAD = {
     "out_type": "all tokens are returned, so leave it out",

@@ -10,7 +10,8 @@ from torch import Tensor
 from mmrel.models.data_preprocessors.augment import flip, normalize, to_unit_range
 from mmrel.models.data_preprocessors.color_plan import ColorPlan
 from mmrel.registry import MODELS
-from mmrel.structures import IMAGENET, Geometry, ViewBatch
+from mmrel.structures import Geometry, ViewBatch
+from mmrel.utils.normalization import IMAGENET
 
 FLIP = 4
 
