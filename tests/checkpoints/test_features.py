@@ -230,6 +230,16 @@ def test_init_cfg__executes_nothing(kind: type, tmp_path: Path) -> None:
             build(meta, bad, kind, **options)
 
 
+@pytest.mark.parametrize("shape", [(), (32,), (32, 3, 4)])
+def test_vit__names_a_patch_kernel_that_is_none(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    _, path, meta = converted("dino", tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["backbone.patch_embed.projection.weight"] = torch.zeros(shape)
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="of another shape: patch_embed.projection.weight"):
+        build(meta, path)
+
+
 def test_vit__refuses_what_does_not_fit(tmp_path: Path) -> None:
     _, path, meta = converted("dino", tmp_path)
     for changes, message in (
