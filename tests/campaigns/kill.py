@@ -30,6 +30,7 @@ from kill_checks import EXITS, check_end, check_files, check_stop  # noqa: E402
 from kill_runs import (  # noqa: E402
     BEST,
     BOARD,
+    ENDED,
     EVALUATION,
     PHASES,
     RUNS,
@@ -203,11 +204,11 @@ def one_strike(
             raise RuntimeError((folder / "log.txt").read_text()[-3000:])
         return
     faults = check_files(kind, folder)
-    if number in EXITS and struck != STARTING:
+    if number in EXITS and struck not in (STARTING, ENDED):
         faults += check_stop(kind, folder, number, code, running)
         tally.stopped[signal.Signals(number).name] += code == EXITS[number]
     tally.faults += [f"{folder}: {fault}" for fault in faults]
-    if number in EXITS and (struck == STARTING or code == 0):
+    if number in EXITS and (struck in (STARTING, ENDED) or code == 0):
         return  # not counted: before the training nothing is promised, after its last step nothing is left to stop
     plan.pop()
     tally.kills[signal.Signals(number).name] += 1

@@ -16,8 +16,8 @@ from yapf.yapflib import yapf_api
 
 from mmrel.engine.hooks import AtomicCheckpointHook, KNNHook
 
-STARTING, STEP, SAVE, BEST, EVALUATION = range(5)
-PHASES = ("starting", "step", "save", "save best", "evaluation")
+STARTING, STEP, SAVE, BEST, EVALUATION, ENDED = range(6)
+PHASES = ("starting", "step", "save", "save best", "evaluation", "after the last step")
 
 
 class Board:
@@ -65,6 +65,10 @@ class Reporter(Hook):
         with (Path(runner.work_dir) / "losses.txt").open("a") as file:
             file.write(line)
         BOARD.done = runner.iter + 1
+
+    def after_train(self, runner: Any) -> None:
+        """From here on there is no step left to finish, and signals soon mean what they always mean."""
+        BOARD.phase = ENDED
 
     def before_val(self, runner: Any) -> None:
         BOARD.phase = EVALUATION

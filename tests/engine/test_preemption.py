@@ -101,6 +101,31 @@ def test_signal__saves_the_step_and_resume_is_bitwise(
     assert not (tmp_path / "iter_9.pth").exists()
 
 
+def test_signal__a_kill_before_the_tidying_leaves_nothing_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last checkpoint is written, the one of the stop not yet removed; no later save would remove it."""
+    stop = dict(type="SignalAt", number=int(signal.SIGTERM), iteration=13)
+    config = settings(tmp_path, stop)
+    config["default_hooks"]["checkpoint"] |= dict(by_epoch=True, interval=1, max_keep_ckpts=1)
+    assert signalled(config) == 143
+    config["custom_hooks"].pop()
+    unlink = Path.unlink
+
+    def killed(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path.name == "iter_14.pth":
+            raise KeyboardInterrupt
+        unlink(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            engine_toys.build({**config, "resume": True}).train()
+    assert {path.name for path in tmp_path.glob("*.pth")} >= {"epoch_3.pth", "iter_14.pth"}
+    engine_toys.build({**config, "resume": True}).train()
+    assert not (tmp_path / "iter_14.pth").exists()
+
+
 def test_signal__the_whole_update_is_finished(tmp_path: Path) -> None:
     """Accumulation over 4: a signal in iteration 4, the first of a window, saves after iteration 7."""
     config = settings(tmp_path, dict(type="SignalAt", number=int(signal.SIGTERM), iteration=4))

@@ -84,7 +84,7 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
             self.last_ckpt = runner._load_from
         self._prepare_best(runner)
         if is_main_process():
-            self._tidy(Path(runner.work_dir))
+            self._tidy(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turn the log buffers into tensors and NumPy values into plain ones; note the run's settings."""
@@ -134,10 +134,15 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
         self._write_latest(runner, final, [], meta, by_epoch=False)
         return final
 
-    def _tidy(self, work_dir: Path) -> None:
-        """Remove what a killed run left half written."""
-        for left in (*Path(self.out_dir).glob(".*.pth.tmp"), *work_dir.glob(f".{POINTER}.*.tmp")):
-            left.unlink(missing_ok=True)
+    def _tidy(self, runner: Runner) -> None:
+        """Remove what a killed run left half written, or had replaced and not yet removed."""
+        folder, work_dir = Path(self.out_dir), Path(runner.work_dir)
+        # The checkpoint that is resumed knows of files of earlier stops; it may be one of them itself.
+        stopped = runner.message_hub.runtime_info.get(STOP_CHECKPOINTS) or []
+        replaced = [folder / name for name in stopped if name != Path(str(self.last_ckpt)).name]
+        unfinished = [*folder.glob(".*.pth.tmp"), *work_dir.glob(f".{POINTER}.*.tmp")]
+        for path in (*unfinished, *replaced):
+            path.unlink(missing_ok=True)
 
     def _folder(self, runner: Runner) -> Path:
         """Where the checkpoints lie, also before ``before_train`` has settled it."""
