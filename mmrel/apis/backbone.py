@@ -10,17 +10,17 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
 from mmrel.checkpoints import load_backbone
+from mmrel.checkpoints.architectures import SIZES
 from mmrel.checkpoints.config_text import as_normalization, find_normalization
 from mmrel.checkpoints.conversion import given_normalization
+from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.pretrained import State, load_fitted
 from mmrel.registry import MODELS
 from mmrel.utils.config import load_config
 from mmrel.utils.normalization import Normalization
 
-NETWORKS = ("teacher", "student")
 CONFIG_SUFFIXES = (".py", ".json", ".yml", ".yaml")
-SIZES = ("embed_dims", "num_layers", "num_heads", "feedforward_channels")
 
 
 def get_backbone(

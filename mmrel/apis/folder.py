@@ -21,11 +21,11 @@ from mmrel.apis.features import (
     normalised,
 )
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
-from mmrel.datasets.class_names import named
 from mmrel.datasets.folder_listing import class_folders
 from mmrel.evaluation.loading import build_loader, evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.utils.files import write_atomically
+from mmrel.utils.text import listed
 
 NO_LABEL = -1
 Progress = Callable[[int, int], None]
@@ -162,7 +162,7 @@ def _listed_classes(folder: Path, paths: list[str], given: Sequence[str] | None)
     if unknown := sorted(used - set(given)):
         raise ValueError(
             f"{folder} has images of {len(unknown)} class(es) that are not among the {len(given)} given ones: "
-            f"{named(unknown)}. Give a list that has them all, or remove these folders"
+            f"{listed(unknown)}. Give a list that has them all, or remove these folders"
         )
     return tuple(given)
 

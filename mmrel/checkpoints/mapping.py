@@ -12,6 +12,7 @@ from torch import Tensor
 from mmrel.checkpoints.containers import Network
 from mmrel.checkpoints.layouts import LAYOUTS, MMREL, Layout
 from mmrel.checkpoints.rules import State, find_rule, rename
+from mmrel.utils import text
 
 PRETRAINING_ONLY = ("mask_token",)
 QKV = ("query", "key", "value")
@@ -169,5 +170,4 @@ def _problem(what: str, keys: Sequence[str], advice: str = "") -> str:
 
 def listed(keys: Sequence[str]) -> str:
     """The first of many keys."""
-    rest = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
-    return ", ".join(keys[:MAX_LISTED]) + rest
+    return text.listed(keys, MAX_LISTED)

@@ -11,8 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from mmrel.utils.errors import UsageError
-
-MAX_NAMED = 8
+from mmrel.utils.text import listed
 
 
 def share_classes(reference: Any, other: Any, reference_name: str, other_name: str) -> None:
@@ -41,7 +40,7 @@ def share_classes(reference: Any, other: Any, reference_name: str, other_name: s
     if unused := sorted(available - used):
         print_log(
             f"the {other_name} has no image of {len(unused)} of the {len(available)} classes of the "
-            f"{reference_name}: {named(unused)}",
+            f"{reference_name}: {listed(unused)}",
             "current",
             logging.WARNING,
         )
@@ -59,7 +58,7 @@ def share_class_list(
     if not hasattr(other, "adopt_classes"):
         raise UsageError(
             f"the {reference_name} and the {other_name} list their classes differently "
-            f"({named(sorted(set(own) ^ set(names))) or 'in another order'}), so that their labels do not compare. "
+            f"({listed(sorted(set(own) ^ set(names))) or 'in another order'}), so that their labels do not compare. "
             "Use mmrel.ImageFolder, which numbers classes by their names, or give both the same classes."
         )
     other.adopt_classes(names)
@@ -77,12 +76,6 @@ def used_classes(dataset: Any) -> set[str] | None:
     return None if used is None else set(used)
 
 
-def named(classes: Sequence[str]) -> str:
-    """The first names of a list."""
-    more = f" and {len(classes) - MAX_NAMED} more" if len(classes) > MAX_NAMED else ""
-    return ", ".join(classes[:MAX_NAMED]) + more
-
-
 def _check_folders(reference: Any, other: Any, reference_name: str, other_name: str) -> None:
     """Where classes were given other names than their folders, the folders must be the same too."""
     folders, others = (getattr(d, "folder_to_idx", None) for d in (reference, other))
@@ -90,7 +83,7 @@ def _check_folders(reference: Any, other: Any, reference_name: str, other_name: 
         differing = sorted(folders.keys() ^ others.keys())
         raise UsageError(
             f"the {reference_name} and the {other_name} name their classes alike, but their folders differ "
-            f"({named(differing) or 'in order'}), so that their labels do not compare. Leave `classes` away, then "
+            f"({listed(differing) or 'in order'}), so that their labels do not compare. Leave `classes` away, then "
             "classes are compared by the names of their folders, or make the folders alike."
         )
 
@@ -98,6 +91,6 @@ def _check_folders(reference: Any, other: Any, reference_name: str, other_name: 
 def _never_right(missing: Sequence[str], reference_name: str, other_name: str) -> str:
     return (
         f"the {other_name} has images of {len(missing)} class(es) that the {reference_name} has none of, which can "
-        f"never be classified rightly: {named(missing)}. Add such images there, or remove the folders here; "
+        f"never be classified rightly: {listed(missing)}. Add such images there, or remove the folders here; "
         "classes are compared by the names of their folders."
     )

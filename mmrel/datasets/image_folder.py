@@ -20,7 +20,6 @@ from mmrel.datasets.bad_samples import (
     UnreadableImageError,
     allowed_bad_samples,
 )
-from mmrel.datasets.class_names import named
 from mmrel.datasets.folder_listing import announce, list_classes, list_files
 from mmrel.datasets.loader_watch import SampleBoard
 from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
@@ -28,6 +27,7 @@ from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
 from mmrel.registry import DATASETS
 from mmrel.structures import SampleKey
 from mmrel.utils.names import leads_down
+from mmrel.utils.text import listed
 
 MAX_LISTED = 10_000
 MAX_SIZES = 100_000
@@ -246,7 +246,7 @@ class ImageFolder(CustomDataset):
             ]
             announce(root, listing, len(listing.images) - len(samples))
             if empty := [name for name in classes if not classes[name]]:
-                print_log(f"{root}: no image in {named(empty)}", "current", logging.WARNING)
+                print_log(f"{root}: no image in {listed(empty)}", "current", logging.WARNING)
         if not samples:
             raise FileNotFoundError(self._nothing_found(root))
         return samples
@@ -263,7 +263,7 @@ class ImageFolder(CustomDataset):
         if unknown := [name for name in used if name not in names]:
             raise ValueError(
                 f"{self.img_prefix} has images in {len(unknown)} folder(s) that are not among the {len(names)} given "
-                f"classes: {named(unknown)}. Give `classes` all names of the folders, or one new name for each of "
+                f"classes: {listed(unknown)}. Give `classes` all names of the folders, or one new name for each of "
                 f"the {len(folders)} folders in their sorted order, or leave it away"
             )
         self._metainfo["classes"] = names

@@ -49,12 +49,6 @@ def is_float(value: Any) -> bool:
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
-def listed(names: list[str], limit: int = 4) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
 def _moments(model: nn.Module, optim_wrapper: Any) -> Iterator[tuple[str, Any]]:
     names = {parameter: name for name, parameter in model.named_parameters()}
     wrappers = optim_wrapper.values() if hasattr(optim_wrapper, "values") else [optim_wrapper]

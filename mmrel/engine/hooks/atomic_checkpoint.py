@@ -24,7 +24,7 @@ from mmrel.engine.checkpointing.choice import (
     pointed,
     unreadable_reason,
 )
-from mmrel.engine.checkpointing.finite import infinite_buffers, listed, nonfinite_state
+from mmrel.engine.checkpointing.finite import infinite_buffers, nonfinite_state
 from mmrel.engine.checkpointing.plain import tensor_bytes, to_buffer, to_plain
 from mmrel.engine.checkpointing.ranks import CheckpointError, decided_by_main, true_on_all
 from mmrel.engine.checkpointing.settings import KEY, check_settings, images_of, settings_of
@@ -33,6 +33,7 @@ from mmrel.engine.optimizers.nonfinite import NonFiniteStateError
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
 from mmrel.utils.files import publish, write_text_atomically
+from mmrel.utils.text import listed
 
 __all__ = ["AtomicCheckpointHook", "to_plain", "unreadable_reason"]
 
@@ -264,7 +265,7 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
         bad = nonfinite_state(unwrap_model(runner), runner.optim_wrapper, self._infinite_on_purpose)
         if true_on_all(not bad):
             return
-        found = listed(bad) if bad else "what another process names"
+        found = listed(bad, 4) if bad else "what another process names"
         raise NonFiniteStateError(
             f"{final} was not written: at iteration {runner.iter} {found} is not finite, and a run cannot go on "
             "from such a state. The checkpoints before it stay as they are. Resume from the latest with stronger "

@@ -17,6 +17,8 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from torch import Tensor
 
+from mmrel.utils.text import listed
+
 
 class NonFiniteError(FloatingPointError):
     """A number of the training step is not finite; nothing was updated with it."""
@@ -235,8 +237,7 @@ def _describe(names: tuple[str, ...], values: Tensor, limit: int = 5) -> str:
     """``"name = nan, ..."`` for the entries that are not finite, at most ``limit`` of them."""
     numbers = zip(names, values.tolist(), strict=True)
     bad = [f"{name} = {number}" for name, number in numbers if not _is_finite(number)]
-    more = f" and {len(bad) - limit} more" if len(bad) > limit else ""
-    return ", ".join(bad[:limit]) + more
+    return listed(bad, limit)
 
 
 def _is_finite(number: float) -> bool:

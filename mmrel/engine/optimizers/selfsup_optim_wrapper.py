@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from mmrel.engine.checkpointing.finite import listed, nonfinite_state
+from mmrel.engine.checkpointing.finite import nonfinite_state
 from mmrel.engine.deferred_scalars import defer_scalar
 from mmrel.engine.optimizers.clipping import clip_per_tensor, limit_of
 from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
 from mmrel.registry import OPTIM_WRAPPERS
+from mmrel.utils.text import listed
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 IMPLEMENTATION_KEYS = ("fused", "foreach", "capturable", "differentiable")
@@ -280,7 +281,7 @@ class SelfSupOptimWrapper(OptimWrapper):
             return (
                 "No step was taken with them: weights, teacher, centres and optimizer are finite."
             )
-        return f"An earlier step has spoilt the state itself: {listed(bad)} is not finite."
+        return f"An earlier step has spoilt the state itself: {listed(bad, 4)} is not finite."
 
     def _parameter_names(self, parameters: Iterable[nn.Parameter]) -> tuple[str, ...]:
         return tuple(self._names.get(id(parameter), "unnamed") for parameter in parameters)

@@ -17,6 +17,7 @@ from torch import Tensor
 from mmrel.ops.position import fit_position_embedding
 from mmrel.utils.checkpoint_content import check_weights, checked_meta
 from mmrel.utils.checkpoint_file import read_checkpoint
+from mmrel.utils.text import listed
 
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -237,10 +238,7 @@ def trained_grid(meta: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _listed(what: str, keys: list[str]) -> str:
-    if not keys:
-        return ""
-    rest = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
-    return f"{len(keys)} key(s) {what}: {', '.join(keys[:MAX_LISTED])}{rest}"
+    return f"{len(keys)} key(s) {what}: {listed(keys, MAX_LISTED)}" if keys else ""
 
 
 def _heads(model: VisionTransformer, meta: Mapping[str, Any], num_heads: int | None) -> str:
