@@ -28,8 +28,10 @@ MAX_UNCOMMITTED = 64
 """Training iterations after which a teacher that has not moved is taken for a mistake; times the accumulation."""
 
 
-class TeacherNetwork(nn.Module):
+class TeacherNetwork(nn.ModuleDict):
     """What follows the student: copies of its backbone and necks, never trained by gradients.
+
+    Its two parts are ``teacher.backbone`` and ``teacher.neck``, or ``teacher["backbone"]`` and ``teacher["neck"]``.
 
     Args:
         backbone: of the student.
