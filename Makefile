@@ -3,13 +3,14 @@
 # make test                     run the tests; TESTS="tests/ops -m slow" for others than the default
 # make test-openmmlab           run those that touch OpenMMLab's packages beside its own; TESTS= too
 # make lint                     ruff and mypy
+# make benchmark                time a training step of the recipes; ARGS="--recipes sere-base --gpus 1 8" for others
 # make wheelhouse PYTHON=3.12   collect wheels for a node without internet that has torch; SKIP=
 #
 # PYTHON is an interpreter or a version number: make install PYTHON=python3.12
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: install quickstart test test-openmmlab lint wheelhouse clean
+.PHONY: install quickstart test test-openmmlab lint benchmark wheelhouse clean
 
 PYTHON ?= python3
 # A bare number means that version's interpreter, or for want of it any Python 3.
@@ -68,6 +69,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+benchmark: $(STAMP)
+	$(BIN)/python benchmarks/step.py $(ARGS)
 
 # SKIP names what else is on the node, as `pip freeze` there prints it: SKIP="$(cat freeze.txt)".
 wheelhouse: $(STAMP)

@@ -21,6 +21,7 @@ def pytest_configure() -> None:
 
 
 NEUTRAL = (
+    "benchmarks/",
     "campaigns/test_mutants.py",
     "checkpoints/",
     "datasets/test_scenes",
