@@ -118,14 +118,18 @@ class PrototypeCrossEntropy(torch.autograd.Function):
         total = weights.new_zeros(())
         for piece in pieces(len(student), len(prototypes), student.device, LEAST_ROWS):
             s, t, w = student[piece], teacher[piece], relative[piece]
-            q = teacher_probabilities(t @ teacher_prototypes.T, temperatures[1], center)
-            log_p = (upcast(s @ prototypes.T) / temperatures[0]).log_softmax(dim=-1)
-            total -= w @ (q * log_p).sum(dim=-1)
+            # Products first and last: a compiler makes one kernel of what lies between, which goes over all logits.
+            target_logits, logits = t @ teacher_prototypes.T, s @ prototypes.T
+            q = teacher_probabilities(target_logits, temperatures[1], center)
+            log_p = (upcast(logits) / temperatures[0]).log_softmax(dim=-1)
+            value = (q * log_p).sum(dim=-1)
             if wanted:
-                # p - q, in the memory of log p, which nobody needs any more.
-                d = log_p.exp_().sub_(q)
+                # p - q, in the memory of log p, which nobody needs any more; in half precision where autocast would
+                # make it so for each of the two products.
+                d = log_p.exp_().sub_(q).to(logits.dtype)
                 slopes[0][piece] = (d @ prototypes) * w[:, None]
                 slopes[1].add_(d.T @ (s * w[:, None]))
+            total -= w @ value
         ctx.save_for_backward(*slopes, largest)
         ctx.temperature = temperatures[0]
         return total * largest

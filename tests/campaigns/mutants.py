@@ -284,10 +284,10 @@ MUTANTS = (
     # Teacher, centre, schedules.
     Mutant(
         "the teacher's momentum and its complement are swapped",
-        "models/selfsup/student_teacher.py",
-        "torch.full_like(ok, momentum,",
-        "torch.full_like(ok, 1.0 - momentum,",
-        ("models/test_student_teacher.py",),
+        "ops/moving_average.py",
+        "((momentum, 1.0), (1.0 - momentum, 0.0))",
+        "((1.0 - momentum, 1.0), (momentum, 0.0))",
+        ("ops/test_moving_average.py", "models/test_student_teacher.py"),
     ),
     Mutant(
         "the teacher moves after a skipped step",

@@ -21,6 +21,7 @@ from mmrel.models.contracts import (
     check_part,
 )
 from mmrel.models.selfsup.self_supervised import SelfSupervised, feature_std
+from mmrel.ops.moving_average import move_towards
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
@@ -131,15 +132,7 @@ class StudentTeacher(SelfSupervised):
         self._count_commit(ok)
         teachers, students = zip(*self._teacher_pairs(), strict=True)
         _check_precision(teachers[0].dtype)
-        # `ok` lives on the device and is not read here: a skipped step keeps 1 and adds 0. One
-        # kernel over all tensors for each of the two, where a loop over parameters would launch
-        # hundreds.
-        keep = torch.where(ok, torch.full_like(ok, momentum, dtype=teachers[0].dtype), 1.0)
-        add = torch.where(ok, torch.full_like(ok, 1.0 - momentum, dtype=teachers[0].dtype), 0.0)
-        torch._foreach_mul_(teachers, keep)
-        # 0 * inf is NaN, so a skipped step needs more than the factor 0; and x + -0.0 is x, also for x = -0.0.
-        moves = [torch.where(ok, move, -0.0) for move in torch._foreach_mul(students, add)]
-        torch._foreach_add_(teachers, moves)
+        move_towards(teachers, students, momentum, ok)
         for head in self.head.values():
             if isinstance(head, Committing):
                 head.commit(ok)
