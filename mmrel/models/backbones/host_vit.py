@@ -10,6 +10,8 @@ from typing import Any
 from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
 
+from mmrel.models.backbones.block import Block
+
 
 class HostViT(VisionTransformer):
     """What :class:`ViT` and :class:`DenseViT` share.
@@ -22,6 +24,8 @@ class HostViT(VisionTransformer):
 
     def __init__(self, frozen_stages: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        for index, layer in enumerate(self.layers):
+            self.layers[index] = Block(layer)
         self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
         for part in self._frozen_parts():
             part.requires_grad_(False)
