@@ -151,10 +151,9 @@ def finish(
     known = (plane < count) & (pixel < height * width)
     row = table + plane // 3 * columns
     start = plane.to(tl.int64) * (height * width)
-    sigma = tl.load(row + 6, plane < count, other=0.0)
-    value = tl.load(images + start + pixel, known & (sigma <= 0), other=0.0)
-    # Two conditions: the first is known when the kernel is compiled, and without it there is no `blurred`.
-    if blurs:  # noqa: SIM102
+    if blurs:
+        sigma = tl.load(row + 6, plane < count, other=0.0)
+        value = tl.load(images + start + pixel, known & (sigma <= 0), other=0.0)
         if tl.max(sigma) > 0:
             line = pixel // width
             total = tl.full([group, 1], 0.0, tl.float32)
@@ -165,6 +164,8 @@ def finish(
                 total += weight
                 mixed += weight * tl.load(blurred + start + at, known & (sigma > 0), other=0.0)
             value = tl.where(sigma > 0, mixed / total, value)
+    else:
+        value = tl.load(images + start + pixel, known, other=0.0)
     threshold = tl.load(row + 7, plane < count, other=256.0)
     inverted = (threshold < 256) & (value >= tl.math.div_rn(threshold, 255.0))
     value = tl.where(inverted, 1 - value, value)

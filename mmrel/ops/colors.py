@@ -1,25 +1,20 @@
 """The colour augmentation of a batch on a GPU, in at most four kernels (:mod:`mmrel.ops.color_kernels`).
 
-The steps are torch operators of their own, ``torch.ops.mmrel.*``: whoever traces or counts a program sees their shapes
-without running them. What they compute is written out, one torch operation after the other, in
-:mod:`mmrel.models.data_preprocessors.augment`.
+The steps are torch operators of their own, ``torch.ops.mmrel.*``. What they compute is written out, one torch operation
+after the other, in :mod:`mmrel.models.data_preprocessors.augment`.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmrel.ops.color_table import ColorColumn
+from mmrel.ops.kernels import current_device, define_operator
 
 TABLE_WIDTHS = (len(ColorColumn), len(ColorColumn) + 1)
 PIXELS_PER_PROGRAM = 1024
 PLANE_PIXELS_PER_PROGRAM = 512
-OLDEST_TORCH = (2, 5)
-OLDEST_CAPABILITY = (7, 0)
 CHANNELS = 3
 
 
@@ -38,26 +33,6 @@ class Tile(NamedTuple):
     def grid(self, count: int, pixels: int) -> tuple[int, int]:
         """Programs that cover ``count`` images: the images on the first axis, which may be long."""
         return -(-count // self.group), -(-pixels // self.span)
-
-
-def missing_for_kernels(device: torch.device) -> str:
-    """What keeps this device from running the kernels, as the end of a sentence; empty if nothing does."""
-    if device.type != "cuda":
-        return f"the batch is on {device.type!r}"
-    if find_spec("triton") is None:
-        return "the package triton is not installed (torch's wheels for Linux bring it)"
-    return _missing_on_cuda(device.index or 0)
-
-
-@cache
-def _missing_on_cuda(index: int) -> str:
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    if version < OLDEST_TORCH:
-        return f"torch is {torch.__version__}, older than {'.'.join(map(str, OLDEST_TORCH))}"
-    capability = torch.cuda.get_device_capability(index)
-    if capability < OLDEST_CAPABILITY:
-        return f"the GPU's compute capability is {capability}, below {OLDEST_CAPABILITY}"
-    return ""
 
 
 def augment_colors(
@@ -118,7 +93,7 @@ def _check(images: Tensor, table: Tensor) -> None:
 def _sum_gray(images: Tensor, table: Tensor) -> Tensor:
     sums = _new_sums(images, table)
     tile, sizes = _tile(images, PIXELS_PER_PROGRAM), images.shape[-2:]
-    with _on(images):
+    with current_device(images):
         _kernels().sum_gray[tile.grid(len(images), sizes.numel())](
             *(images, table, sums, len(images), *sizes),
             columns=table.shape[1],
@@ -133,7 +108,7 @@ def _jitter_colors(
 ) -> Tensor:
     target = _new_values(images, table, sums, center, scale)
     tile, sizes = _tile(images, PIXELS_PER_PROGRAM), images.shape[-2:]
-    with _on(images):
+    with current_device(images):
         _kernels().jitter[tile.grid(len(images), sizes.numel())](
             *(images, table, sums, center, scale, target, len(images), *sizes, sums.shape[1]),
             columns=table.shape[1],
@@ -150,7 +125,7 @@ def _blur_rows(images: Tensor, table: Tensor, taps: int) -> Tensor:
     target = _new_rows(images, table, taps)
     tile, sizes = _tile(images, PLANE_PIXELS_PER_PROGRAM), images.shape[-2:]
     planes = len(images) * CHANNELS
-    with _on(images):
+    with current_device(images):
         _kernels().blur_rows[tile.grid(planes, sizes.numel())](
             *(images, table, target, planes, *sizes),
             columns=table.shape[1],
@@ -170,7 +145,7 @@ def _finish_colors(
 ) -> None:
     tile, sizes = _tile(images, PLANE_PIXELS_PER_PROGRAM), images.shape[-2:]
     planes = len(images) * CHANNELS
-    with _on(images):
+    with current_device(images):
         _kernels().finish[tile.grid(planes, sizes.numel())](
             *(images, rows, table, center, scale, planes, *sizes),
             columns=table.shape[1],
@@ -209,11 +184,6 @@ def _power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
-def _on(images: Tensor) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, which need not be the images'."""
-    return torch.cuda.device(images.device) if images.is_cuda else nullcontext()
-
-
 def _kernels() -> Any:
     """The kernels. Triton is imported with the first batch on a GPU: importing it takes half a second."""
     from mmrel.ops import color_kernels
@@ -221,23 +191,15 @@ def _kernels() -> Any:
     return color_kernels
 
 
-# The oldest way to define an operator, which all versions of torch have.
-_library = torch.library.Library("mmrel", "FRAGMENT")
-for _schema, _run, _shape in (
-    ("sum_gray(Tensor images, Tensor table) -> Tensor", _sum_gray, _new_sums),
-    (
-        "jitter_colors(Tensor images, Tensor table, Tensor sums, Tensor? center, Tensor? scale) -> Tensor",
-        _jitter_colors,
-        _new_values,
-    ),
-    ("blur_rows(Tensor images, Tensor table, int taps) -> Tensor", _blur_rows, _new_rows),
-    (
-        "finish_colors(Tensor(a!) images, Tensor? rows, Tensor table, Tensor? center, Tensor? scale, int taps) -> ()",
-        _finish_colors,
-        _nothing,
-    ),
-):
-    _library.define(_schema)
-    _name = _schema.split("(")[0]
-    _library.impl(_name, _run, "CompositeExplicitAutograd")
-    _library.impl(_name, _shape, "Meta")
+define_operator("sum_gray(Tensor images, Tensor table) -> Tensor", _sum_gray, _new_sums)
+define_operator(
+    "jitter_colors(Tensor images, Tensor table, Tensor sums, Tensor? center, Tensor? scale) -> Tensor",
+    _jitter_colors,
+    _new_values,
+)
+define_operator("blur_rows(Tensor images, Tensor table, int taps) -> Tensor", _blur_rows, _new_rows)
+define_operator(
+    "finish_colors(Tensor(a!) images, Tensor? rows, Tensor table, Tensor? center, Tensor? scale, int taps) -> ()",
+    _finish_colors,
+    _nothing,
+)

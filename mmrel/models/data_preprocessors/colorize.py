@@ -6,7 +6,8 @@ from torch import Tensor
 from mmrel.models.data_preprocessors.augment import fit_kernel_size
 from mmrel.models.data_preprocessors.color_plan import ColorPlan
 from mmrel.ops.color_table import ColorColumn
-from mmrel.ops.colors import augment_colors, missing_for_kernels
+from mmrel.ops.colors import augment_colors
+from mmrel.ops.kernels import missing_for_kernels
 
 KERNELS = ("auto", "triton", "torch")
 
