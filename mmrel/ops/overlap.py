@@ -36,25 +36,28 @@ def overlap_lattice(query_boxes: Tensor, key_boxes: Tensor, side: int) -> tuple[
         ValueError: shapes that are not ``(B, 5)`` and equal, or a side below 2.
     """
     _check_boxes(query_boxes, key_boxes, side)
-    query, key = upcast(query_boxes), upcast(key_boxes)
-    low = torch.maximum(query[:, :2], key[:, :2])
-    high = torch.minimum(query[:, :2] + query[:, 2:4], key[:, :2] + key[:, 2:4])
-    return _view_lattice(query, low, high, side), _view_lattice(key, low, high, side)
+    # Both views at once: what a device spends on such small tensors is the launches.
+    boxes = upcast(torch.stack([query_boxes, key_boxes]))
+    low = boxes[..., :2].amax(dim=0)
+    high = (boxes[..., :2] + boxes[..., 2:4]).amin(dim=0)
+    query, key = _view_lattices(boxes, low, high, side).unbind()
+    return query, key
 
 
-def _view_lattice(box: Tensor, low: Tensor, high: Tensor, side: int) -> Tensor:
-    steps = torch.linspace(0, 1, side, device=box.device, dtype=box.dtype)[:, None]
-    relative = ((low - box[:, :2])[:, None] + (high - low)[:, None] * steps) / box[:, None, 2:4]
-    x, y = relative.unbind(-1)
+def _view_lattices(boxes: Tensor, low: Tensor, high: Tensor, side: int) -> Tensor:
+    """Lattices ``(V, B, S, S, 2)`` in V views with boxes ``(V, B, 5)``, from ``low`` to ``high`` ``(B, 2)``."""
+    steps = torch.linspace(0, 1, side, device=boxes.device, dtype=boxes.dtype)[:, None]
+    relative = (low - boxes[..., :2])[:, :, None] + (high - low)[:, None] * steps
+    x, y = (relative / boxes[..., None, 2:4]).unbind(-1)
     # Boxes are recorded before the flip, so a place at the left of the box is at the right of a
     # flipped view.
-    x = torch.where(box[:, 4:] > 0.5, 1 - x, x)
-    rows, cols = y[:, :, None].expand(-1, -1, side), x[:, None, :].expand(-1, side, -1)
-    lattice = 2 * torch.stack([cols, rows], dim=-1) - 1
+    x = torch.where(boxes[..., 4:] > 0.5, 1 - x, x)
+    cols, rows = x[..., None, :], y[..., :, None]
+    lattice = 2 * torch.stack(torch.broadcast_tensors(cols, rows), dim=-1) - 1
     # Strictly: boxes that share a border have no area in common, and their lattice would be a line.
     # Computed for all pairs and selected here: which pairs overlap is known on the device only.
-    overlaps = (low < high).all(dim=-1)
-    return torch.where(overlaps[:, None, None, None], lattice, OUTSIDE)
+    apart = ~(low < high).all(dim=-1)
+    return lattice.masked_fill(apart[:, None, None, None], OUTSIDE)
 
 
 def sample_tokens(tokens: Tensor, lattice: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -19,9 +19,19 @@ def pieces(count: int, entries: int, device: torch.device, least: int = 1) -> It
         device: where the maps are.
         least: elements in a piece even if they make more entries, for efficient matrix products.
     """
-    # Per thread, since torch divides a batched product among its threads: each works on its share
-    # in its own cache.
-    on_cpu = device.type == "cpu"
-    limit = ENTRIES_PER_THREAD * torch.get_num_threads() if on_cpu else ENTRIES_PER_DEVICE
-    step = max(least, limit // max(entries, 1))
+    if device.type == "cpu" and not torch.compiler.is_compiling():
+        # Per thread, since torch divides a batched product among its threads: each works on its
+        # share in its own cache.
+        step = _fitting(ENTRIES_PER_THREAD * torch.get_num_threads(), entries, least)
+    else:
+        # Equal pieces: a small one at the end would leave most of a device idle. A compiler unrolls
+        # the pieces and fuses what is inside, so it gets few, on a CPU as well; it also could not
+        # read the number of threads.
+        step = _fitting(ENTRIES_PER_DEVICE, entries, least)
+        number = max((count + step - 1) // step, 1)
+        step = max((count + number - 1) // number, 1)
     return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _fitting(limit: int, entries: int, least: int) -> int:
+    return max(least, limit // max(entries, 1))

@@ -11,9 +11,11 @@ the constant of the published code for its two crop sizes.
 import torch
 from torch import Tensor
 
+from mmrel.ops.attention_kernels import kernel_dtype
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import sample_selected_tokens
 from mmrel.ops.precision import upcast, without_autocast
+from mmrel.ops.relation_attention import ChannelAttention, SpatialAttention, fits
 from mmrel.ops.relation_autograd import ChannelCrossEntropy, SpatialCrossEntropy
 
 Grid = tuple[int, int]
@@ -130,7 +132,12 @@ def matched_spatial_loss(
     check_temperature(student_temperature, "student_temperature")
     scale = (student.shape[2] // num_heads) ** -0.5
     scales = scale / student_temperature, scale / teacher_temperature
+    half = kernel_dtype(student)
     with without_autocast(student):
+        if half is not None and fits(student.shape[2] // num_heads):
+            return SpatialAttention.apply(
+                student.to(half), teacher.detach().to(half), num_heads, scales
+            )
         return SpatialCrossEntropy.apply(
             upcast(student), _like(teacher, student), num_heads, scales
         )
@@ -193,11 +200,14 @@ def merged_channel_loss(
             )
     check_temperature(teacher_temperature, "teacher_temperature")
     check_temperature(student_temperature, "student_temperature")
+    temperatures = student_temperature, teacher_temperature
+    half = kernel_dtype(teacher)
     with without_autocast(teacher):
+        if half is not None and fits(*(student.shape[2] for student in students)):
+            reduced = [student.to(half) for student in students]
+            return ChannelAttention.apply(upcast(teacher.detach()), temperatures, targets, *reduced)
         full = [upcast(student) for student in students]
-        return ChannelCrossEntropy.apply(
-            _like(teacher, full[0]), (student_temperature, teacher_temperature), targets, *full
-        )
+        return ChannelCrossEntropy.apply(_like(teacher, full[0]), temperatures, targets, *full)
 
 
 def check_heads(channels: int, num_heads: int) -> None:

@@ -179,8 +179,8 @@ MUTANTS = (
     Mutant(
         "flipped views share no lattice",
         "ops/overlap.py",
-        "torch.where(box[:, 4:] > 0.5, 1 - x, x)",
-        "torch.where(box[:, 4:] > 1.5, 1 - x, x)",
+        "torch.where(boxes[..., 4:] > 0.5, 1 - x, x)",
+        "torch.where(boxes[..., 4:] > 1.5, 1 - x, x)",
         ("ops/test_overlap.py",),
     ),
     Mutant(
@@ -217,6 +217,27 @@ MUTANTS = (
         "full.transpose(1, 2) / full.shape[1]",
         "full.transpose(1, 2)",
         ("ops/test_relation.py",),
+    ),
+    Mutant(
+        "the transposed relation map is rounded to half precision",
+        "ops/relation_attention.py",
+        "key[..., width + 1] = shift - leading",
+        "key[..., width + 1] = 0",
+        ("ops/test_relation_attention.py",),
+    ),
+    Mutant(
+        "the attention kernels count the student's own map once for several teachers",
+        "ops/relation_attention.py",
+        "alpha=num_teachers, ",
+        "",
+        ("ops/test_relation_attention.py",),
+    ),
+    Mutant(
+        "the matrices of bilinear sampling are half a token off",
+        "ops/sampling_matrices.py",
+        "half = (size - 1) / 2",
+        "half = size / 2",
+        ("ops/test_sampling_matrices.py",),
     ),
     Mutant(
         "SERE leaves its base's weights as they are",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmrel.models.heads import ChannelRelationHead, SpatialRelationHead
 from mmrel.models.necks.self_relation import SelfRelation
 from mmrel.models.outputs import RelationTokens
+from mmrel.ops.attention_kernels import forced_kernels
 from mmrel.registry import MODELS
 from mmrel.structures import Geometry, NetworkTokens, TokenViews, ViewBatch
 
@@ -93,6 +94,24 @@ def test_relation_heads__equal_reference(
         results.append([*losses, *gradients])
     for fast, slow in zip(*results, strict=True):
         assert (fast.double() - slow).norm() <= tolerance * slow.norm()
+
+
+@pytest.mark.parametrize("counts", [(2, 0), (2, 3), (3, 1)])
+def test_relation_heads__attention_kernels(counts: tuple[int, int]) -> None:
+    """As a GPU computes them under autocast: tokens sampled by products, maps never written."""
+    views = view_batch(*counts, batch=2)
+    student, teacher = relation_tokens(*counts, 2), relation_tokens(counts[0], 0, 2, seed=1)
+    with forced_kernels(torch.float64):
+        results = [head(student, teacher, views) for head in heads()]
+    fast = results[0]["loss_spatial"], results[1]["loss_channel"]
+    slow = reference_losses(student, teacher, views, (3, 2))
+    rate = heads()[0](student, teacher, views)["stat/overlap_rate"]
+    assert torch.equal(results[0]["stat/overlap_rate"], rate)
+    for found, expected in zip(fast, slow, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        gradients = (torch.autograd.grad(x, leaves(student)) for x in (found, expected))
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
 def test_spatial_head__average_over_terms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +297,8 @@ def test_relation_heads__bad_batches() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_relation_heads__no_host_synchronisation() -> None:
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+def test_relation_heads__no_host_synchronisation(autocast: bool) -> None:
     views = view_batch(2, 3, 2)
     views = ViewBatch(
         views.global_crops, None, Geometry(views.geometry.boxes.cuda().float(), 2), None, 2, 3
@@ -291,11 +311,17 @@ def test_relation_heads__no_host_synchronisation() -> None:
     )
     for tokens in leaves(student):
         tokens.requires_grad_()
+
+    def step(head: nn.Module) -> None:
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=autocast):
+            results = head(student, teacher, views)
+        sum(v for k, v in results.items() if "loss" in k).backward()
+
     for head in heads():
-        head(student, teacher, views)
+        step(head)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for head in heads():
-            sum(v for k, v in head(student, teacher, views).items() if "loss" in k).backward()
+            step(head)
     finally:
         torch.cuda.set_sync_debug_mode("default")

@@ -5,16 +5,16 @@ them is the loss, 2 + 2 L terms for two global and L local views. Pairs whose cr
 stay in the spatial average, as in the official code: they contribute ln(S * S) and no gradient.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from mmrel.models.heads.base import Head
+from mmrel.models.heads.matched_crops import Crops, matched_tokens
 from mmrel.models.outputs import RelationTokens
 from mmrel.ops.distillation import check_temperature
-from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice, sample_selected_tokens
+from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice
 from mmrel.ops.relation import matched_spatial_loss, merged_channel_loss
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch, cross_pairs
@@ -44,26 +44,6 @@ class RelationHead(Head):
         check_temperature(student_temperature, "student_temperature")
         self.teacher_temperature = teacher_temperature
         self.student_temperature = student_temperature
-
-
-class Crops(NamedTuple):
-    """A group of same-size views: tokens ``(n*B, N, C)``, their grid, and boxes ``(n, B, 5)``."""
-
-    tokens: Tensor
-    grid: tuple[int, int]
-    boxes: Tensor
-
-    def boxes_of(self, indices: Sequence[int]) -> Tensor:
-        """Boxes ``(len(indices) * B, 5)`` of these views, view-major."""
-        return torch.cat([self.boxes[i] for i in indices])
-
-    def sample(self, indices: Sequence[int], lattice: Tensor) -> Tensor:
-        """Tokens ``(len(indices) * B, S*S, C)`` of these views on their lattices."""
-        # A view may take part in several pairs. Its tokens are not repeated: each lattice names the
-        # map that it reads.
-        maps = torch.arange(len(self.tokens), device=self.tokens.device).view(len(self.boxes), -1)
-        selected = torch.cat([maps[i] for i in indices])
-        return sample_selected_tokens(self.tokens, selected, lattice, self.grid)
 
 
 @MODELS.register_module()
@@ -143,8 +123,7 @@ class SpatialRelationHead(RelationHead):
             targets.boxes_of(teacher_views), crops.boxes_of(student_views), side
         )
         loss = matched_spatial_loss(
-            crops.sample(student_views, student_lattice),
-            targets.sample(teacher_views, teacher_lattice),
+            *matched_tokens(crops, targets, pairs, student_lattice, teacher_lattice),
             self.num_heads,
             self.teacher_temperature,
             self.student_temperature,

@@ -1,0 +1,200 @@
+"""Cross-entropies between relation maps that never write a student's map to memory.
+
+The notation is that of :mod:`mmrel.ops.relation_autograd`: ``s = a X X^T``, p = softmax(s), q a teacher's softmax, and
+D = p - q. What is needed of the maps are their products with X and the log-sum-exp of their rows::
+
+    loss = sum_i lse_i - <q_i, s_i>,    sum_i <q_i, s_i> = a/2 <X, (Q + Q^T) X>,
+    d loss / d X = a (P + P^T - Q - Q^T) X
+
+P X is attention of X on itself. As s is symmetric, P^T X is attention too: ``p_ji = exp(s_ij - lse_j)``, a softmax over
+j of the shifted ``s_ij - lse_j`` times the sum of its exponentials. The shift is part of the inner products: a few more
+components, which hold 1 in the queries and the parts of ``-lse_j / a`` in the keys.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mmrel.ops.attention_kernels import MAX_WIDTH, attention, padded_width
+from mmrel.ops.pieces import pieces
+
+SHIFT_PARTS = 2
+"""Components for the shift: its leading 8 bits, and the rest."""
+
+
+def fits(*widths: int) -> bool:
+    """Whether the kernels take relations of vectors of these widths, with room for the shift."""
+    return padded_width(max(widths) + SHIFT_PARTS) <= MAX_WIDTH
+
+
+def widened(x: Tensor) -> Tensor:
+    """A copy of ``(B, heads, I, F)`` with components for the shift: as many ones, then zeros."""
+    batch, heads, count, width = x.shape
+    shape = batch, count, heads, padded_width(width + SHIFT_PARTS)
+    wide = x.new_empty(shape).transpose(1, 2)
+    wide[..., :width] = x
+    wide[..., width : width + SHIFT_PARTS] = 1
+    wide[..., width + SHIFT_PARTS :] = 0
+    return wide
+
+
+def products_both_ways(
+    query: Tensor, values: Tensor, width: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """The log-sum-exp of the rows of ``S = scale * X X^T``, and ``(P + P^T) V`` with P = softmax(S).
+
+    Args:
+        query: :func:`widened` X.
+        values: :func:`widened` V, of the same shape.
+        width: F, before the widening.
+        scale: a.
+
+    Returns:
+        ``(B, heads, I)`` in float32 or better, and ``(B, heads, I, F)`` in the dtype of ``query``.
+    """
+    # The ones add the same number to all logits, which no softmax sees.
+    rows, sums = attention(query, query, values, scale)
+    sums = sums - SHIFT_PARTS * scale
+    shift = sums * (-1 / scale)
+    key = query.clone()
+    key[..., width] = leading = _leading_bits(shift)
+    key[..., width + 1] = shift - leading
+    columns, log_factors = attention(query, key, values, scale)
+    factors = log_factors.exp()[..., None].to(rows.dtype)
+    return sums, rows[..., :width].addcmul_(columns[..., :width], factors)
+
+
+def _leading_bits(numbers: Tensor) -> Tensor:
+    # By its bits, not by a cast to bfloat16 and back: compilers remove such pairs of casts.
+    bits = numbers.float().view(torch.int32).bitwise_and(-(2**16))
+    return bits.view(torch.float32).to(numbers.dtype)
+
+
+class SpatialAttention(torch.autograd.Function):
+    """Mean cross-entropy of token-by-token relation maps of matched views."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, num_heads: int, scales: tuple[float, float]
+    ) -> Tensor:
+        """Loss of n (student view, teacher view) pairs.
+
+        Args:
+            ctx: autograd's.
+            student: ``(n, P, C)``, in the dtype of the kernels.
+            teacher: ``(n, P, C)``, in the same dtype.
+            num_heads: h, contiguous groups of channels.
+            scales: a of the student's and of the teacher's maps.
+
+        Returns:
+            Mean over pairs, heads and rows, in float32 or better.
+        """
+        x, t = (v.unflatten(2, (num_heads, -1)).transpose(1, 2) for v in (student, teacher))
+        query, width = widened(x), x.shape[-1]
+        sums, own = products_both_ways(query, query, width, scales[0])
+        _, target = products_both_ways(widened(t), query, width, scales[1])
+        cross = (x * target).sum(dtype=sums.dtype)
+        ctx.factor = scales[0] / sums.numel()
+        ctx.save_for_backward((own - target).transpose(1, 2).flatten(2))
+        return (sums.sum() - scales[0] / 2 * cross) / sums.numel()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the stored gradient."""
+        (gradient,) = ctx.saved_tensors
+        return gradient * (upstream * ctx.factor), None, None, None
+
+
+class ChannelAttention(torch.autograd.Function):
+    """Mean cross-entropy of channel-by-channel relation maps, teachers merged per student view."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        teacher: Tensor,
+        temperatures: tuple[float, float],
+        targets: Sequence[tuple[int, ...]],
+        *students: Tensor,
+    ) -> Tensor:
+        """Loss of groups of student views.
+
+        Args:
+            ctx: autograd's.
+            teacher: ``(V, B, M, C)`` in float32 or better.
+            temperatures: of the student and of the teacher.
+            targets: for each group, the teacher views that it is compared with.
+            students: for each group, its views ``(k, B, n, C)``, in the dtype of the kernels.
+
+        Returns:
+            Mean over (teacher view, student view) pairs, images and rows.
+        """
+        maps = _symmetric_maps(teacher, 1 / (teacher.shape[2] * temperatures[1]), students[0].dtype)
+        total = teacher.new_zeros(())
+        gradients, factors, rows = [], [], 0
+        for group, student in zip(targets, students, strict=True):
+            # Cross-entropy is linear in the teacher: one product with the sum of the maps.
+            target = sum((maps[view] for view in group[1:]), start=maps[group[0]])
+            scale = 1 / (student.shape[2] * temperatures[0])
+            value, gradient = _channel_group(student, target, len(group), scale)
+            total = total + value
+            gradients.append(gradient)
+            factors.append(-scale)
+            rows += len(group) * student[:, :, 0].numel()
+        ctx.factors = [f / rows for f in factors]
+        ctx.save_for_backward(*gradients)
+        return total / rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the stored gradients."""
+        scaled = [
+            gradient * (upstream * factor)
+            for gradient, factor in zip(ctx.saved_tensors, ctx.factors, strict=True)
+        ]
+        return None, None, None, *scaled
+
+
+def _channel_group(
+    student: Tensor, target: Tensor, num_teachers: int, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Summed loss of views ``(k, b, n, C)`` against the sum ``(b, C, C)`` of the teachers' ``Q + Q^T``; its gradient.
+
+    The gradient lacks the factor ``-scale``.
+    """
+    views, batch = student.shape[:2]
+    query = widened(student.transpose(2, 3).flatten(0, 1)[:, None])
+    sums, own = products_both_ways(query, query, student.shape[2], scale)
+    own = own[:, 0].unflatten(0, (views, batch)).transpose(2, 3)
+    # Views side by side, so that a map is read once for all of them.
+    rows = student.transpose(0, 1).flatten(1, 2)
+    cross = torch.bmm(rows, target).unflatten(1, (views, -1)).transpose(0, 1)
+    value = num_teachers * sums.sum() - scale / 2 * (student * cross).sum(dtype=sums.dtype)
+    return value, torch.sub(cross, own, alpha=num_teachers, out=torch.empty_like(student))
+
+
+def _symmetric_maps(teacher: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """``Q + Q^T`` of each view's channel relation: ``(V, B, M, C)`` to ``(V, B, C, C)`` in the given dtype."""
+    views, batch, _, channels = teacher.shape
+    maps = teacher.new_empty((views, batch, channels, channels), dtype=dtype)
+    scaled = torch.mul(teacher, scale**0.5, out=torch.empty_like(teacher, dtype=dtype))
+    for images in pieces(batch, views * channels**2, teacher.device):
+        part = scaled[:, images].flatten(0, 1)
+        q = _wide_product(part.transpose(1, 2), part).softmax(dim=-1).unflatten(0, (views, -1))
+        torch.add(q, q.transpose(2, 3), out=maps[:, images])
+    return maps
+
+
+def _wide_product(left: Tensor, right: Tensor) -> Tensor:
+    """Batched product of half-precision matrices in float32, as it is accumulated."""
+    if left.device.type == "cuda" and "dtype" in torch.ops.aten.bmm.overloads():
+        return torch.bmm(left, right, out_dtype=torch.float32)
+    wide = torch.promote_types(left.dtype, torch.float32)
+    return torch.bmm(left.to(wide), right.to(wide))
+
+
+__all__ = ["ChannelAttention", "SpatialAttention", "products_both_ways"]

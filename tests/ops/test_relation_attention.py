@@ -1,0 +1,197 @@
+"""Relation losses from attention kernels: products, losses and gradients against slow forms; when they are used.
+
+The kernels run here in torch's CPU counterpart of flash attention, which also takes float64; the algebra is the same.
+"""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from reference import relation as reference
+from torch import Tensor
+
+from mmrel.ops import attention_kernels
+from mmrel.ops.attention_kernels import forced_kernels, kernel_dtype
+from mmrel.ops.relation import matched_spatial_loss, merged_channel_loss
+from mmrel.ops.relation_attention import fits, products_both_ways, widened
+
+DTYPES = ((torch.float64, 1e-10), (torch.float32, 1e-5))
+TARGETS = [(1,), (0,), (0, 1)]
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def loss_and_gradients(function: object, leaves: list[Tensor]) -> list[Tensor]:
+    leaves = [leaf.detach().clone().requires_grad_() for leaf in leaves]
+    loss = function(leaves)
+    return [loss.detach().double(), *(g.double() for g in torch.autograd.grad(loss, leaves))]
+
+
+def spatial_reference(student: Tensor, teacher: Tensor, heads: int) -> Tensor:
+    """Mean over pairs, from whole maps."""
+    terms = [
+        reference.map_cross_entropy(
+            reference.spatial_map(s, heads), reference.spatial_map(t, heads), 1.0, 0.5
+        )
+        for s, t in zip(student, teacher, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def channel_reference(students: list[Tensor], teacher: Tensor) -> Tensor:
+    """Mean over all (teacher view, student view) pairs."""
+    terms = [
+        reference.channel_relation_loss(view, teacher[q])
+        for views, group in zip(students, TARGETS, strict=True)
+        for view in views
+        for q in group
+    ]
+    return torch.stack(terms).mean()
+
+
+@pytest.mark.parametrize("size", [1.0, 12.0], ids=["small-logits", "large-logits"])
+def test_products_both_ways__equal_whole_maps(size: float) -> None:
+    """Also with log-sum-exps that differ by hundreds between the rows."""
+    x, v = size * random(2, 3, 7, 5), random(2, 3, 7, 5, seed=1)
+    x[:, :, 0] *= 3
+    maps = x @ x.transpose(2, 3) * 0.3
+    sums, products = products_both_ways(widened(x), widened(v), 5, 0.3)
+    p = maps.softmax(dim=-1)
+    torch.testing.assert_close(sums, maps.logsumexp(dim=-1), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(products, (p + p.transpose(2, 3)) @ v, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_matched_spatial_loss__equals_reference(dtype: torch.dtype, tolerance: float) -> None:
+    student, teacher = random(3, 9, 8).relu(), random(3, 9, 8, seed=1).relu()
+    slow = loss_and_gradients(lambda x: spatial_reference(x[0], teacher, 2), [student])
+    with forced_kernels(dtype):
+        fast = loss_and_gradients(
+            lambda x: matched_spatial_loss(x[0], teacher.to(dtype), 2), [student.to(dtype)]
+        )
+    for found, expected in zip(fast, slow, strict=True):
+        assert (found - expected).norm() <= tolerance * expected.norm()
+
+
+@pytest.mark.parametrize("limit", [None, 60], ids=["one-piece", "many-pieces"])
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_merged_channel_loss__equals_reference(
+    dtype: torch.dtype, tolerance: float, limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of one and of several views, of one and of several teachers."""
+    if limit:
+        monkeypatch.setattr("mmrel.ops.pieces.ENTRIES_PER_THREAD", limit)
+    students = [random(k, 3, n, 5, seed=k + n).relu() for k, n in ((1, 9), (1, 9), (4, 4))]
+    teacher = random(2, 3, 9, 5).relu()
+    slow = loss_and_gradients(lambda x: channel_reference(x, teacher), students)
+    with forced_kernels(dtype):
+        fast = loss_and_gradients(
+            lambda x: merged_channel_loss(x, teacher.to(dtype), TARGETS),
+            [s.to(dtype) for s in students],
+        )
+    for found, expected in zip(fast, slow, strict=True):
+        assert (found - expected).norm() <= tolerance * expected.norm()
+
+
+def test_relation_losses__gradcheck() -> None:
+    student, teacher = random(2, 4, 6).requires_grad_(), random(2, 4, 6, seed=1)
+    views = [random(1, 2, 3, 4).requires_grad_(), random(2, 2, 2, 4, seed=1).requires_grad_()]
+    targets = random(2, 2, 3, 4, seed=2)
+    with forced_kernels(torch.float64):
+        assert torch.autograd.gradcheck(
+            lambda s: 3 * matched_spatial_loss(s, teacher, 2, 0.4, 0.8), student
+        )
+        assert torch.autograd.gradcheck(
+            lambda *s: 3 * merged_channel_loss(list(s), targets, [(1,), (0, 1)], 0.3, 0.7), views
+        )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "loss_error", "gradient_error"),
+    [(torch.bfloat16, 2e-4, 0.015), (torch.float16, 1e-4, 0.005)],
+    ids=str,
+)
+def test_relation_losses__half_precision(
+    dtype: torch.dtype, loss_error: float, gradient_error: float
+) -> None:
+    """Tokens as a network makes them, of ViT-S: loss and gradients against float64."""
+    student, teacher = tokens(4, 169, 384, 1).to(dtype).double(), tokens(4, 169, 384, 2)
+    exact = loss_and_gradients(lambda x: matched_spatial_loss(x[0], teacher, 6), [student])
+    views = [tokens(2, 36, 384, 3).to(dtype).double()[:, None]]
+    targets = tokens(2, 196, 384, 4)[:, None]
+    exact += loss_and_gradients(lambda x: merged_channel_loss(x, targets, [(0, 1)]), views)
+    with forced_kernels(dtype):
+        found = loss_and_gradients(
+            lambda x: 2**10 * matched_spatial_loss(x[0], teacher.float(), 6), [student.float()]
+        )
+        found += loss_and_gradients(
+            lambda x: 2**10 * merged_channel_loss(x, targets.float(), [(0, 1)]),
+            [v.float() for v in views],
+        )
+    limits = [loss_error, gradient_error] * 2
+    for value, expected, limit in zip(found, exact, limits, strict=True):
+        assert (value / 2**10 - expected).norm() <= limit * expected.norm()
+
+
+def tokens(batch: int, count: int, width: int, seed: int) -> Tensor:
+    """Few directions with some noise, normalised per channel, then ReLU."""
+    field = random(batch, 1, 16, seed=seed) + random(batch, count, 16, seed=seed + 10)
+    values = field @ random(16, width, seed=99) / 4 + 0.3 * random(batch, count, width, seed=seed)
+    flat = values.flatten(0, 1)
+    return ((values - flat.mean(0)) / flat.std(0)).relu()
+
+
+def test_matched_spatial_loss__nothing_in_common() -> None:
+    """Tokens that are 0, of crops without overlap: ln(S * S), and a gradient of exactly 0."""
+    student = torch.zeros(2, 169, 8).requires_grad_()
+    with forced_kernels(torch.bfloat16):
+        loss = matched_spatial_loss(student, torch.zeros(2, 169, 8), 2)
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(math.log(169), abs=1e-4)
+    loss.backward()
+    assert student.grad is not None and not student.grad.any()
+
+
+def test_relation_losses__too_wide_for_the_kernels() -> None:
+    """Plain arithmetic, whatever the device."""
+    assert fits(254) and not fits(36, 255)
+    students, teacher = [random(1, 1, 255, 4).float()], random(1, 1, 9, 4).float()
+    wide = random(1, 3, 510, seed=1).float()
+    expected = merged_channel_loss(students, teacher, [(0,)]), matched_spatial_loss(wide, wide, 2)
+    with forced_kernels(torch.bfloat16):
+        found = merged_channel_loss(students, teacher, [(0,)]), matched_spatial_loss(wide, wide, 2)
+    assert found == expected
+
+
+def test_kernel_dtype__cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast on a recent GPU, and nothing else."""
+    on_gpu = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
+    assert kernel_dtype(torch.ones(1)) is None and kernel_dtype(on_gpu) is None
+    monkeypatch.setattr("torch.is_autocast_enabled", lambda device: True)
+    monkeypatch.setattr("torch.get_autocast_dtype", lambda device: torch.bfloat16)
+    for major, expected in ((8, torch.bfloat16), (7, None)):
+        properties = SimpleNamespace(major=major)
+        monkeypatch.setattr("torch.cuda.get_device_properties", lambda _, p=properties: p)
+        assert kernel_dtype(on_gpu) is expected
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: SimpleNamespace(major=9))
+    exact = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float64)
+    assert kernel_dtype(exact) is None and kernel_dtype(torch.ones(1)) is None
+    monkeypatch.setattr(attention_kernels, "_HAS_FLASH", False)
+    assert kernel_dtype(on_gpu) is None
+
+
+@pytest.mark.parametrize("forced", [False, True], ids=["plain", "kernels"])
+def test_relation_losses__one_graph(forced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler traces losses and gradients without a break."""
+    if forced:
+        monkeypatch.setattr(attention_kernels, "_forced", torch.float32)
+    pair = random(2, 9, 8).float().requires_grad_(), random(2, 9, 8, seed=1).float()
+    views, teacher = random(2, 2, 4, 8).float().requires_grad_(), random(2, 2, 9, 8).float()
+
+    def losses(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+        return matched_spatial_loss(a, b, 2) + merged_channel_loss([c], d, [(0, 1)])
+
+    explained = torch._dynamo.explain(losses)(*pair, views, teacher)
+    assert explained.graph_break_count == 0 and explained.graph_count == 1
