@@ -4,7 +4,7 @@ Letters: B images per process, V global and L local views, C channels, N = rows 
 View order is view-major everywhere: view 0 of all images, then view 1 of all images, ...
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -102,6 +102,16 @@ class TokenViews:
     patches: Tensor
     prenorm_patches: Tensor
     grid: tuple[int, int]
+    # functools.cached_property takes a lock, which torch.compile does not trace.
+    _copies: list[Tensor] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def prenorm_maps(self) -> Tensor:
+        """``prenorm_patches`` as maps ``(n, C, rows, cols)``, channels last in memory; one copy for all who read it."""
+        if not self._copies:
+            tokens = self.prenorm_patches.contiguous()
+            self._copies.append(tokens.transpose(1, 2).unflatten(2, self.grid))
+        return self._copies[0]
 
     @property
     def class_token(self) -> Tensor:

@@ -11,18 +11,26 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-MAX_WIDTH = 256
-"""Widest vectors that flash attention takes."""
-_MULTIPLE = 8
+SHIFT_PARTS = 2
+"""Components that the relation losses add to vectors, see :mod:`mmrel.ops.relation_attention`."""
+_MAX_WIDTH, _MULTIPLE = 256, 8  # of flash attention
 _forced: torch.dtype | None = None
 
 
-def kernel_dtype(tensor: Tensor) -> torch.dtype | None:
+def kernel_dtype(tensor: Tensor, *widths: int) -> torch.dtype | None:
     """The dtype in which attention kernels compute the relations of a tensor, or ``None`` for plain arithmetic.
 
-    That is the dtype of autocast, on an NVIDIA GPU with flash attention (compute capability 8.0 or later). Float64
-    tensors, training without autocast, older GPUs and a CPU take plain arithmetic.
+    Args:
+        tensor: tokens.
+        widths: of the vectors whose inner products make the relations.
+
+    Kernels are used under autocast on an NVIDIA GPU with flash attention (compute capability 8.0 or later). Float64
+    tensors, training without autocast, older GPUs, a CPU and widths above 254 take plain arithmetic. The dtype is
+    float16 also where autocast says bfloat16: tokens behind batch norm and ReLU stay far within its range, and its 11
+    significant bits, as many as TensorFloat-32 has, leave an eighth of bfloat16's error.
     """
+    if padded_width(max(widths)) > _MAX_WIDTH:
+        return None
     if _forced is not None:
         return _forced
     if tensor.device.type != "cuda" or tensor.dtype == torch.float64:
@@ -30,7 +38,7 @@ def kernel_dtype(tensor: Tensor) -> torch.dtype | None:
     if not (_HAS_FLASH and torch.is_autocast_enabled("cuda")):
         return None
     recent = torch.cuda.get_device_properties(tensor.device).major >= 8
-    return torch.get_autocast_dtype("cuda") if recent else None
+    return torch.float16 if recent else None
 
 
 @contextmanager
@@ -45,8 +53,8 @@ def forced_kernels(dtype: torch.dtype) -> Iterator[None]:
 
 
 def padded_width(width: int) -> int:
-    """The next width that the kernels take without a copy of their own."""
-    return -(-width // _MULTIPLE) * _MULTIPLE
+    """The next width that the kernels take without a copy of their own and that has room for the shift."""
+    return -(-(width + SHIFT_PARTS) // _MULTIPLE) * _MULTIPLE
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
@@ -78,4 +86,4 @@ def _built_with_flash() -> bool:
 
 _HAS_FLASH = _built_with_flash()
 
-__all__ = ["MAX_WIDTH", "attention", "forced_kernels", "kernel_dtype", "padded_width"]
+__all__ = ["SHIFT_PARTS", "attention", "forced_kernels", "kernel_dtype", "padded_width"]

@@ -8,6 +8,8 @@ cross-entropy; see :mod:`mmrel.ops.relation_autograd`. The channel relation is d
 the constant of the published code for its two crop sizes.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from mmrel.ops.attention_kernels import kernel_dtype
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import sample_selected_tokens
 from mmrel.ops.precision import upcast, without_autocast
-from mmrel.ops.relation_attention import ChannelAttention, SpatialAttention, fits
+from mmrel.ops.relation_attention import ChannelAttention, SpatialAttention
 from mmrel.ops.relation_autograd import ChannelCrossEntropy, SpatialCrossEntropy
 
 Grid = tuple[int, int]
@@ -127,20 +129,56 @@ def matched_spatial_loss(
             f"sampled student tokens have shape {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
             "both must be (B, S*S, C): use lattices of one side, equal batches and equal widths"
         )
-    check_heads(student.shape[2], num_heads)
-    check_temperature(teacher_temperature, "teacher_temperature")
-    check_temperature(student_temperature, "student_temperature")
-    scale = (student.shape[2] // num_heads) ** -0.5
-    scales = scale / student_temperature, scale / teacher_temperature
-    half = kernel_dtype(student)
+    scales = _spatial_scales(student, num_heads, teacher_temperature, student_temperature)
+    dtype = kernel_dtype(student, student.shape[2] // num_heads)
     with without_autocast(student):
-        if half is not None and fits(student.shape[2] // num_heads):
-            return SpatialAttention.apply(
-                student.to(half), teacher.detach().to(half), num_heads, scales
-            )
+        if dtype is not None:
+            targets = teacher.detach().to(dtype)[None]
+            return SpatialAttention.apply(student[None], None, (0,), targets, num_heads, scales)
         return SpatialCrossEntropy.apply(
             upcast(student), _like(teacher, student), num_heads, scales
         )
+
+
+def sampled_spatial_loss(
+    student: Tensor,
+    matrices: Tensor,
+    views: Sequence[int],
+    teacher: Tensor,
+    num_heads: int,
+    teacher_temperature: float = 0.5,
+    student_temperature: float = 1.0,
+) -> Tensor:
+    """The same of a student's tokens that matrices sample, by attention kernels only.
+
+    Args:
+        student: ``(V, B, N, C)``.
+        matrices: ``(pairs, B, P, N)`` of :func:`mmrel.ops.sampling_matrices.sampling_matrices`, in the dtype of
+            :func:`mmrel.ops.attention_kernels.kernel_dtype`.
+        views: the student view of each pair.
+        teacher: ``(pairs, B, P, C)``, tokens of the teacher's view at the same places.
+        num_heads: groups of channels.
+        teacher_temperature: greater than 0.
+        student_temperature: greater than 0.
+
+    Returns:
+        Scalar: mean over pairs, images, heads and places.
+    """
+    scales = _spatial_scales(student, num_heads, teacher_temperature, student_temperature)
+    targets = teacher.detach().to(matrices.dtype)
+    with without_autocast(student):
+        return SpatialAttention.apply(student, matrices, tuple(views), targets, num_heads, scales)
+
+
+def _spatial_scales(
+    student: Tensor, num_heads: int, teacher_temperature: float, student_temperature: float
+) -> tuple[float, float]:
+    """Factors of the inner products of the student's and of the teacher's tokens."""
+    check_heads(student.shape[-1], num_heads)
+    check_temperature(teacher_temperature, "teacher_temperature")
+    check_temperature(student_temperature, "student_temperature")
+    scale = (student.shape[-1] // num_heads) ** -0.5
+    return scale / student_temperature, scale / teacher_temperature
 
 
 def channel_relation_loss(
@@ -201,11 +239,11 @@ def merged_channel_loss(
     check_temperature(teacher_temperature, "teacher_temperature")
     check_temperature(student_temperature, "student_temperature")
     temperatures = student_temperature, teacher_temperature
-    half = kernel_dtype(teacher)
+    dtype = kernel_dtype(teacher, *(student.shape[2] for student in students))
     with without_autocast(teacher):
-        if half is not None and fits(*(student.shape[2] for student in students)):
-            reduced = [student.to(half) for student in students]
-            return ChannelAttention.apply(upcast(teacher.detach()), temperatures, targets, *reduced)
+        if dtype is not None:
+            full_teacher = upcast(teacher.detach())
+            return ChannelAttention.apply(full_teacher, temperatures, targets, dtype, *students)
         full = [upcast(student) for student in students]
         return ChannelCrossEntropy.apply(_like(teacher, full[0]), temperatures, targets, *full)
 

@@ -7,38 +7,39 @@ D = p - q. What is needed of the maps are their products with X and the log-sum-
     d loss / d X = a (P + P^T - Q - Q^T) X
 
 P X is attention of X on itself. As s is symmetric, P^T X is attention too: ``p_ji = exp(s_ij - lse_j)``, a softmax over
-j of the shifted ``s_ij - lse_j`` times the sum of its exponentials. The shift is part of the inner products: a few more
-components, which hold 1 in the queries and the parts of ``-lse_j / a`` in the keys.
+j of the shifted ``s_ij - lse_j`` times the sum of its exponentials. The shift is part of the inner products: two more
+components, which hold a constant in the queries and the parts of ``-lse_j`` in the keys.
+
+Tokens come in any dtype; the one in which the kernels compute is named. Gradients are stored without the factor of the
+mean over rows, since half precision would lose numbers so small.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmrel.ops.attention_kernels import MAX_WIDTH, attention, padded_width
+from mmrel.ops.attention_kernels import SHIFT_PARTS, attention, padded_width
 from mmrel.ops.pieces import pieces
 
-SHIFT_PARTS = 2
-"""Components for the shift: its leading 8 bits, and the rest."""
 
-
-def fits(*widths: int) -> bool:
-    """Whether the kernels take relations of vectors of these widths, with room for the shift."""
-    return padded_width(max(widths) + SHIFT_PARTS) <= MAX_WIDTH
-
-
-def widened(x: Tensor) -> Tensor:
-    """A copy of ``(B, heads, I, F)`` with components for the shift: as many ones, then zeros."""
+def widened(x: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """A copy of ``(B, heads, I, F)`` in a dtype, with constants for the shift and zeros behind it."""
     batch, heads, count, width = x.shape
-    shape = batch, count, heads, padded_width(width + SHIFT_PARTS)
-    wide = x.new_empty(shape).transpose(1, 2)
+    shape = batch, count, heads, padded_width(width)
+    wide = x.new_empty(shape, dtype=dtype).transpose(1, 2)
     wide[..., :width] = x
-    wide[..., width : width + SHIFT_PARTS] = 1
+    wide[..., width : width + SHIFT_PARTS] = _constant(scale)
     wide[..., width + SHIFT_PARTS :] = 0
     return wide
+
+
+def _constant(scale: float) -> float:
+    """A power of two: large, to keep the shift in float16's range, but adding at most 4 to the logits."""
+    return 2.0 ** math.floor(math.log2(2 / scale) / 2)
 
 
 def products_both_ways(
@@ -55,10 +56,11 @@ def products_both_ways(
     Returns:
         ``(B, heads, I)`` in float32 or better, and ``(B, heads, I, F)`` in the dtype of ``query``.
     """
-    # The ones add the same number to all logits, which no softmax sees.
+    constant = _constant(scale)
+    # The constants add the same number to all logits, which no softmax sees.
     rows, sums = attention(query, query, values, scale)
-    sums = sums - SHIFT_PARTS * scale
-    shift = sums * (-1 / scale)
+    sums = sums - SHIFT_PARTS * constant**2 * scale
+    shift = sums * (-1 / (constant * scale))
     key = query.clone()
     key[..., width] = leading = _leading_bits(shift)
     key[..., width + 1] = shift - leading
@@ -74,39 +76,92 @@ def _leading_bits(numbers: Tensor) -> Tensor:
 
 
 class SpatialAttention(torch.autograd.Function):
-    """Mean cross-entropy of token-by-token relation maps of matched views."""
+    """Mean cross-entropy of token-by-token relation maps of views, at the places that both show."""
 
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, num_heads: int, scales: tuple[float, float]
+        ctx: Any,
+        student: Tensor,
+        matrices: Tensor | None,
+        views: Sequence[int],
+        teacher: Tensor,
+        num_heads: int,
+        scales: tuple[float, float],
     ) -> Tensor:
-        """Loss of n (student view, teacher view) pairs.
+        """Loss of pairs (student view, teacher view) of B images.
 
         Args:
             ctx: autograd's.
-            student: ``(n, P, C)``, in the dtype of the kernels.
-            teacher: ``(n, P, C)``, in the same dtype.
+            student: ``(V, B, N, C)``.
+            matrices: ``(pairs, B, P, N)`` in the dtype of the kernels: they sample the student's tokens at P places;
+                or ``None`` if the tokens are at their places already, V = pairs and N = P.
+            views: the student view of each pair.
+            teacher: ``(pairs, B, P, C)`` in the dtype of the kernels, at the same places.
             num_heads: h, contiguous groups of channels.
             scales: a of the student's and of the teacher's maps.
 
         Returns:
-            Mean over pairs, heads and rows, in float32 or better.
+            Mean over pairs, images, heads and rows, in float32 or better.
         """
-        x, t = (v.unflatten(2, (num_heads, -1)).transpose(1, 2) for v in (student, teacher))
-        query, width = widened(x), x.shape[-1]
-        sums, own = products_both_ways(query, query, width, scales[0])
-        _, target = products_both_ways(widened(t), query, width, scales[1])
-        cross = (x * target).sum(dtype=sums.dtype)
-        ctx.factor = scales[0] / sums.numel()
-        ctx.save_for_backward((own - target).transpose(1, 2).flatten(2))
-        return (sums.sum() - scales[0] / 2 * cross) / sums.numel()
+        tokens = student.to(teacher.dtype)
+        sampled = tokens if matrices is None else _sample(tokens, matrices, views)
+        total, slope = _spatial_sum(_flat(sampled), _flat(teacher), num_heads, scales)
+        slope = slope.unflatten(0, sampled.shape[:2])
+        gradient = slope if matrices is None else _sample_backward(slope, tokens, matrices, views)
+        rows = sampled[..., 0].numel() * num_heads
+        ctx.factor = scales[0] / rows
+        ctx.save_for_backward(gradient.to(student.dtype))
+        return total / rows
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Scale the stored gradient."""
         (gradient,) = ctx.saved_tensors
-        return gradient * (upstream * ctx.factor), None, None, None
+        return gradient * (upstream * ctx.factor), None, None, None, None, None
+
+
+def _spatial_sum(
+    student: Tensor, teacher: Tensor, num_heads: int, scales: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Summed loss of matched tokens ``(n, P, C)``, and its gradient without the factor ``scales[0]``."""
+    x, t = (v.unflatten(2, (num_heads, -1)).transpose(1, 2) for v in (student, teacher))
+    query, width = widened(x, scales[0], x.dtype), x.shape[-1]
+    sums, own = products_both_ways(query, query, width, scales[0])
+    _, target = products_both_ways(widened(t, scales[1], x.dtype), query, width, scales[1])
+    cross = (x * target).sum(dtype=sums.dtype)
+    return sums.sum() - scales[0] / 2 * cross, (own - target).transpose(1, 2).flatten(2)
+
+
+def _sample(tokens: Tensor, matrices: Tensor, views: Sequence[int]) -> Tensor:
+    """``(V, B, N, C)`` to ``(pairs, B, P, C)``."""
+    sampled = tokens.new_empty(*matrices.shape[:3], tokens.shape[3])
+    for pairs, run in _runs(views):
+        torch.bmm(_flat(matrices[pairs]), _flat(tokens[run]), out=_flat(sampled[pairs]))
+    return sampled
+
+
+def _sample_backward(
+    slope: Tensor, tokens: Tensor, matrices: Tensor, views: Sequence[int]
+) -> Tensor:
+    gradient = torch.zeros_like(tokens)
+    for pairs, run in _runs(views):
+        transposed = _flat(matrices[pairs]).transpose(1, 2)
+        _flat(gradient[run]).baddbmm_(transposed, _flat(slope[pairs]))
+    return gradient
+
+
+def _runs(views: Sequence[int]) -> Iterator[tuple[slice, slice]]:
+    """Neighbouring pairs whose views are neighbours too: slices of pairs and of views."""
+    start = 0
+    for end in range(1, len(views) + 1):
+        if end == len(views) or views[end] != views[end - 1] + 1:
+            yield slice(start, end), slice(views[start], views[end - 1] + 1)
+            start = end
+
+
+def _flat(views: Tensor) -> Tensor:
+    return views.flatten(0, 1)
 
 
 class ChannelAttention(torch.autograd.Function):
@@ -118,6 +173,7 @@ class ChannelAttention(torch.autograd.Function):
         teacher: Tensor,
         temperatures: tuple[float, float],
         targets: Sequence[tuple[int, ...]],
+        dtype: torch.dtype,
         *students: Tensor,
     ) -> Tensor:
         """Loss of groups of student views.
@@ -127,12 +183,13 @@ class ChannelAttention(torch.autograd.Function):
             teacher: ``(V, B, M, C)`` in float32 or better.
             temperatures: of the student and of the teacher.
             targets: for each group, the teacher views that it is compared with.
-            students: for each group, its views ``(k, B, n, C)``, in the dtype of the kernels.
+            dtype: of the kernels.
+            students: for each group, its views ``(k, B, n, C)``.
 
         Returns:
             Mean over (teacher view, student view) pairs, images and rows.
         """
-        maps = _symmetric_maps(teacher, 1 / (teacher.shape[2] * temperatures[1]), students[0].dtype)
+        maps = _symmetric_maps(teacher, 1 / (teacher.shape[2] * temperatures[1]), dtype)
         total = teacher.new_zeros(())
         gradients, factors, rows = [], [], 0
         for group, student in zip(targets, students, strict=True):
@@ -156,7 +213,7 @@ class ChannelAttention(torch.autograd.Function):
             gradient * (upstream * factor)
             for gradient, factor in zip(ctx.saved_tensors, ctx.factors, strict=True)
         ]
-        return None, None, None, *scaled
+        return None, None, None, None, *scaled
 
 
 def _channel_group(
@@ -166,14 +223,15 @@ def _channel_group(
 
     The gradient lacks the factor ``-scale``.
     """
-    views, batch = student.shape[:2]
-    query = widened(student.transpose(2, 3).flatten(0, 1)[:, None])
-    sums, own = products_both_ways(query, query, student.shape[2], scale)
+    views, batch, tokens = student.shape[:3]
+    query = widened(student.transpose(2, 3).flatten(0, 1)[:, None], scale, target.dtype)
+    sums, own = products_both_ways(query, query, tokens, scale)
     own = own[:, 0].unflatten(0, (views, batch)).transpose(2, 3)
     # Views side by side, so that a map is read once for all of them.
-    rows = student.transpose(0, 1).flatten(1, 2)
-    cross = torch.bmm(rows, target).unflatten(1, (views, -1)).transpose(0, 1)
-    value = num_teachers * sums.sum() - scale / 2 * (student * cross).sum(dtype=sums.dtype)
+    rows = student.transpose(0, 1).to(target.dtype).flatten(1, 2)
+    cross = torch.bmm(rows, target)
+    value = num_teachers * sums.sum() - scale / 2 * (rows * cross).sum(dtype=sums.dtype)
+    cross = cross.unflatten(1, (views, tokens)).transpose(0, 1)
     return value, torch.sub(cross, own, alpha=num_teachers, out=torch.empty_like(student))
 
 

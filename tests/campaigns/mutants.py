@@ -200,15 +200,15 @@ MUTANTS = (
     Mutant(
         "the spatial relation is scaled by the whole width",
         "ops/relation.py",
-        "scale = (student.shape[2] // num_heads) ** -0.5",
-        "scale = student.shape[2] ** -0.5",
+        "scale = (student.shape[-1] // num_heads) ** -0.5",
+        "scale = student.shape[-1] ** -0.5",
         ("ops/test_relation.py",),
     ),
     Mutant(
         "student and teacher temperature of the spatial relation are swapped",
         "ops/relation.py",
-        "scales = scale / student_temperature, scale / teacher_temperature",
-        "scales = scale / teacher_temperature, scale / student_temperature",
+        "return scale / student_temperature, scale / teacher_temperature",
+        "return scale / teacher_temperature, scale / student_temperature",
         ("ops/test_relation.py",),
     ),
     Mutant(

@@ -11,11 +11,18 @@ import torch
 from torch import Tensor
 
 from mmrel.models.heads.base import Head
-from mmrel.models.heads.matched_crops import Crops, matched_tokens
+from mmrel.models.heads.matched_crops import Crops, teacher_products
 from mmrel.models.outputs import RelationTokens
+from mmrel.ops.attention_kernels import kernel_dtype
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.overlap import OUTSIDE, check_side, overlap_lattice
-from mmrel.ops.relation import matched_spatial_loss, merged_channel_loss
+from mmrel.ops.relation import (
+    check_heads,
+    matched_spatial_loss,
+    merged_channel_loss,
+    sampled_spatial_loss,
+)
+from mmrel.ops.sampling_matrices import sampling_matrices
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch, cross_pairs
 
@@ -122,12 +129,28 @@ class SpatialRelationHead(RelationHead):
         teacher_lattice, student_lattice = overlap_lattice(
             targets.boxes_of(teacher_views), crops.boxes_of(student_views), side
         )
-        loss = matched_spatial_loss(
-            *matched_tokens(crops, targets, pairs, student_lattice, teacher_lattice),
-            self.num_heads,
-            self.teacher_temperature,
-            self.student_temperature,
-        )
+        settings = self.num_heads, self.teacher_temperature, self.student_temperature
+        check_heads(crops.tokens.shape[2], self.num_heads)
+        dtype = kernel_dtype(crops.tokens, crops.tokens.shape[2] // self.num_heads)
+        if dtype is None:
+            loss = matched_spatial_loss(
+                crops.sample(student_views, student_lattice),
+                targets.sample(teacher_views, teacher_lattice),
+                *settings,
+            )
+        else:
+            matrices = sampling_matrices(student_lattice, crops.grid, dtype)
+            teacher = teacher_products(
+                targets, teacher_lattice, len(pairs) // len(targets.boxes), dtype
+            )
+            batch = teacher.shape[1]
+            loss = sampled_spatial_loss(
+                crops.tokens.unflatten(0, (-1, batch)),
+                matrices.unflatten(0, (-1, batch)),
+                student_views,
+                teacher,
+                *settings,
+            )
         overlaps = (teacher_lattice[:, 0, 0, 0] != OUTSIDE).to(loss.dtype).mean()
         return torch.stack([loss, overlaps]) * len(pairs)
 
