@@ -6,7 +6,7 @@ carried out on the device together with the colours.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +16,17 @@ import torch
 import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from numpy.typing import NDArray
-from PIL import Image
 
 from mmrel.datasets.transforms.load import check_mode
 from mmrel.datasets.transforms.pixel_values import ByteImage
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
+from mmrel.datasets.transforms.resample import INTERPOLATIONS, Box, Cutter, exact_cutter
 from mmrel.registry import TRANSFORMS
 from mmrel.structures import SampleKey
 
 ATTEMPTS = 10
 DRAWS_PER_VIEW = 2 * ATTEMPTS + 3
-Box = tuple[int, int, int, int]
 Range = tuple[float, float]
-Cutter = Callable[[Box, int], ByteImage]
-INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @dataclass(frozen=True)
@@ -190,15 +187,8 @@ def central_box(height: int, width: int, ratio: Range) -> Box:
 
 
 def _exact_cutter(image: ByteImage, interpolation: str) -> Cutter:
-    method = INTERPOLATIONS[interpolation]
-
-    def cut(box: Box, size: int) -> ByteImage:
-        x, y, w, h = box
-        # Pillow's own crop would refuse large boxes by a limit that is global to the process.
-        crop = Image.fromarray(image[y : y + h, x : x + w])
-        return _planes(np.asarray(crop.resize((size, size), method)))
-
-    return cut
+    cut = exact_cutter(image, interpolation)
+    return lambda box, size: _planes(cut(box, size))
 
 
 def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
