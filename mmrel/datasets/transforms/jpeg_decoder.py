@@ -51,11 +51,16 @@ class JpegDecoder(NamedTuple):
 
 @cache
 def jpeg_decoder() -> JpegDecoder | None:
-    """The first of simplejpeg and OpenCV that is there and gives Pillow's pixels; which one is logged."""
-    found = next((decoder for decoder in _installed() if equals_pillow(decoder.decode)), None)
+    """The first of simplejpeg and OpenCV that is there and gives Pillow's pixels, if one does."""
+    return next((decoder for decoder in _installed() if equals_pillow(decoder.decode)), None)
+
+
+@cache
+def announce_decoder() -> None:
+    """Log, once in a process, what decodes JPEG files."""
+    found = jpeg_decoder()
     name = "Pillow itself" if found is None else found.name
     print_log(f"JPEG files are decoded by {name}, to the pixels of Pillow {__version__}", "current")
-    return found
 
 
 def _installed() -> Iterator[JpegDecoder]:

