@@ -37,6 +37,7 @@ NEUTRAL = {
     "detection": ["pycocotools", "shapely"],
     "segmentation": [],
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
+    "fast": ["simplejpeg>=1.8"],
     "logging": ["tensorboard"],
 }
 TEST = ["pytest>=8"]

@@ -8,9 +8,10 @@ long as the picture (by decoding again with some more and some fewer of them). I
 replaced by others that can be decoded too and happen to fill the picture.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,11 @@ FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, DRI, DNL, SOS, EOI, 0xFE, *range(0xE0, 0xF0)}
 """Markers that may follow a scan: tables, restart interval, number of lines, scan, end, comment, application."""
 
-RUNS = (b"\0" * 32, b"\xff" * 2)
+ZEROS = b"\0" * 32
 SURPLUS = bytes(range(1, 129))
 SHORTAGE = 32
 GRAY = (126, 130)
+ALL_COEFFICIENTS = (1 << 64) - 1
 
 
 @dataclass
@@ -33,10 +35,11 @@ class _Frame:
     progressive: bool
     size: tuple[int, int]
     sampling: dict[int, tuple[int, int]]
-    missing: dict[int, NDArray[np.bool_]] = field(init=False)
+    missing: dict[int, int] = field(init=False)
+    """Of each component, a bit for each coefficient that has not yet its full precision."""
 
     def __post_init__(self) -> None:
-        self.missing = {name: np.ones(64, dtype=bool) for name in self.sampling}
+        self.missing = dict.fromkeys(self.sampling, ALL_COEFFICIENTS)
 
     def units(self, components: list[int]) -> int:
         """Number of minimum coded units in a scan of these components (T.81, A.2)."""
@@ -50,13 +53,46 @@ class _Frame:
         return -(-columns // 8) * -(-rows // 8)
 
 
+class _Marks(NamedTuple):
+    """Every byte 0xff that is followed by another one than 0: its position, and the byte that follows."""
+
+    places: list[int]
+    codes: bytes
+
+    def after(self, start: int) -> tuple[int, list[int]]:
+        """Position of the first marker from ``start`` on that is no restart, and the restarts before it."""
+        restarts: list[int] = []
+        for i in range(bisect_left(self.places, start), len(self.places)):
+            code = self.codes[i]
+            if code in RESTARTS:
+                restarts.append(code)
+            elif code != 0xFF:
+                return self.places[i], restarts
+        raise ValueError("the file is truncated: it has no end marker")
+
+    def doubled(self, start: int, end: int) -> bool:
+        """Whether there are two bytes 0xff in a row between two positions."""
+        first, last = bisect_left(self.places, start), bisect_left(self.places, end - 1)
+        return self.codes.find(0xFF, first, last) >= 0
+
+
 @dataclass(frozen=True)
 class Scans:
-    """Where the coded data are: the first byte of the first scan, the markers that end scans, and the kind."""
+    """Where the coded data are, and of what kind.
+
+    Attributes:
+        start: first byte of the first scan.
+        ends: positions of the markers that end scans.
+        progressive: whether the scans refine one picture.
+        sampling: each component's horizontal and vertical sampling factor.
+        runs: whether the coded data hold a run of bytes such as coding hardly gives.
+    """
 
     start: int
     ends: tuple[int, ...]
     progressive: bool
+    sampling: tuple[tuple[int, int], ...]
+    runs: bool
 
 
 def check_structure(data: bytes) -> Scans | None:
@@ -72,7 +108,9 @@ def check_structure(data: bytes) -> Scans | None:
         ValueError: the file is cut, or damaged.
     """
     array = np.frombuffer(data, np.uint8)
-    places = np.flatnonzero((array[:-1] == 0xFF) & (array[1:] != 0))
+    places = np.flatnonzero(array[:-1] == 0xFF)
+    codes = array[places + 1]
+    marks = _Marks(places[codes != 0].tolist(), codes[codes != 0].tobytes())
     position, frame, interval = 2, None, 0
     start = 0
     ends: list[int] = []
@@ -92,13 +130,14 @@ def check_structure(data: bytes) -> Scans | None:
                 return None
             components = _count_scan(frame, body)
             start = start or position
-            position = _end_of_scan(array, places, position, frame, components, interval)
+            position = _end_of_scan(marks, position, frame, components, interval)
             ends.append(position)
     if frame is None or not ends:
         return None
-    if any(missing.any() for missing in frame.missing.values()):
+    if any(frame.missing.values()):
         raise ValueError("the file is cut: its last scans are missing")
-    return Scans(start, tuple(ends), frame.progressive)
+    runs = marks.doubled(start, ends[-1]) or data.find(ZEROS, start, ends[-1]) >= 0
+    return Scans(start, tuple(ends), frame.progressive, tuple(frame.sampling.values()), runs)
 
 
 def check_length(
@@ -122,7 +161,7 @@ def check_length(
     """
     end = scans.ends[-1]
     gray = last_corner is None or _is_gray(image[last_corner])
-    if not gray and all(data.find(run, scans.start, end) < 0 for run in RUNS):
+    if not gray and not scans.runs:
         return
     parts = [data[a:b] for a, b in zip((0, *scans.ends), (*scans.ends, None), strict=True)]
     longer = decode(SURPLUS.join(parts))
@@ -178,31 +217,20 @@ def _count_scan(frame: _Frame, body: bytes) -> list[int]:
         if name not in frame.sampling:
             raise ValueError("the file is damaged: a scan names an unknown component")
         if not frame.progressive:
-            frame.missing[name][:] = False
+            frame.missing[name] = 0
         elif precision & 15 == 0:
-            frame.missing[name][first : last + 1] = False
+            frame.missing[name] &= ~((1 << (last + 1)) - (1 << first))
     return components
 
 
 def _end_of_scan(
-    array: NDArray[np.uint8],
-    places: NDArray[np.int64],
-    start: int,
-    frame: _Frame,
-    components: list[int],
-    interval: int,
+    marks: _Marks, start: int, frame: _Frame, components: list[int], interval: int
 ) -> int:
     """Position of the marker that ends a scan, whose restart markers are checked."""
-    ahead = places[np.searchsorted(places, start) :]
-    codes = array[ahead + 1]
-    ends = np.flatnonzero(((codes < RESTARTS[0]) | (codes > RESTARTS[-1])) & (codes != 0xFF))
-    if not len(ends):
-        raise ValueError("the file is truncated: it has no end marker")
-    restarts = codes[: ends[0]]
-    restarts = restarts[restarts != 0xFF]
-    if len(restarts) and not interval:
+    end, restarts = marks.after(start)
+    if restarts and not interval:
         raise ValueError("the file is damaged: restart markers without an interval")
-    if (restarts != RESTARTS[0] + np.arange(len(restarts)) % 8).any():
+    if any(code != RESTARTS[i % 8] for i, code in enumerate(restarts)):
         raise ValueError("the file is damaged: its restart markers are out of order")
     if interval and frame.size[1]:
         wanted = -(-frame.units(components) // interval) - 1
@@ -211,9 +239,10 @@ def _end_of_scan(
             raise ValueError(
                 f"the file is cut or damaged: {len(restarts)} of {wanted} restart markers"
             )
-    return int(ahead[ends[0]])
+    return end
 
 
 def _is_gray(color: NDArray[np.uint8]) -> bool:
     """Whether a colour has the luminance of blocks without data."""
-    return bool(GRAY[0] < color @ (0.299, 0.587, 0.114) < GRAY[1])
+    red, green, blue = color.tolist()
+    return bool(GRAY[0] < 0.299 * red + 0.587 * green + 0.114 * blue < GRAY[1])

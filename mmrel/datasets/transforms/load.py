@@ -14,7 +14,14 @@ from PIL.ImageFile import ImageFile
 
 from mmrel.datasets.bad_samples import UnreadableImageError
 from mmrel.datasets.transforms.image_file import MAX_PIXELS, SUFFIXES, open_image
-from mmrel.datasets.transforms.jpeg_check import check_length, check_structure
+from mmrel.datasets.transforms.jpeg_check import Scans, check_length, check_structure
+from mmrel.datasets.transforms.jpeg_decoder import (
+    SAMPLINGS,
+    Decode,
+    announce_decoder,
+    decode_by_opencv,
+    jpeg_decoder,
+)
 from mmrel.datasets.transforms.pixel_values import (
     ORIENTATION_TAG,
     ByteImage,
@@ -29,13 +36,22 @@ from mmrel.registry import TRANSFORMS
 
 MODES = ("exact", "fast")
 END_OF_IMAGE = b"\xff\xd9"
-RGB_FLAG: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 and newer
 REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR if RGB_FLAG is None else RGB_FLAG,
 }
+TURNS: dict[int, Callable[[ByteImage], ByteImage]] = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: image.transpose(1, 0, 2)[:, ::-1],
+    7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda image: image.transpose(1, 0, 2)[::-1],
+}
+"""How the picture of a file is brought upright, by its EXIF orientation."""
+
 LAST_CORNER = {1: (-1, -1), 2: (-1, 0), 3: (0, 0), 4: (0, -1)}
 LAST_CORNER |= {5: (-1, -1), 6: (-1, 0), 7: (0, 0), 8: (0, -1)}
 """Where an EXIF orientation puts the last pixel of the file."""
@@ -60,10 +76,11 @@ class DecodeImage(BaseTransform):
     ``mmrel.ImageFolder`` is built (:meth:`resolve`), and logged; without a data set, each image is judged by itself.
 
     Modes:
-        ``'exact'``: Pillow decodes at full size.
-        ``'fast'``: OpenCV decodes JPEG files, at 1/2, 1/4 or 1/8 of their size as long as the
-        shorter side stays at least ``min_side``; Pillow decodes everything else. Boxes refer to the
-        decoded image.
+        ``'exact'``: at full size, to Pillow's pixels: by Pillow, or where it is the same, faster
+        (:mod:`mmrel.datasets.transforms.jpeg_decoder`).
+        ``'fast'``: OpenCV decodes JPEG files at 1/2, 1/4 or 1/8 of their size as long as the
+        shorter side stays at least ``min_side``; others as in ``'exact'``, or by OpenCV where its pixels
+        differ. Boxes refer to the decoded image.
 
     Args:
         mode: ``'exact'`` or ``'fast'``.
@@ -110,11 +127,13 @@ class DecodeImage(BaseTransform):
         """Find from a sample of the files what is not given: bits and range of values of more than 8 bits.
 
         It looks at the headers of up to 64 files that may have such values, spread evenly, and decodes up to 16 of
-        those that do; the same files give the same answer. Without any, nothing is decided.
+        those that do; the same files give the same answer. Without any, nothing is decided. What decodes JPEG files is
+        logged here as well.
 
         Args:
             paths: the data set's files, in their order.
         """
+        announce_decoder()
         if None not in (self.depth.bits, self.depth.value_range):
             return
         candidates = [path for path in paths if path.lower().endswith(WIDE_SUFFIXES)]
@@ -153,20 +172,36 @@ class DecodeImage(BaseTransform):
         with open_image(data, self.max_pixels) as image:
             if image.format not in ("JPEG", "MPO"):
                 return np.array(to_rgb(image, self.depth, data))
-            scans = check_structure(data)
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
-            # Blocks without data are grey, but not in CMYK.
-            corner = None if image.mode == "CMYK" else LAST_CORNER.get(orientation, (-1, -1))
-            decode: Callable[[bytes], ByteImage]
-            if self.mode == "fast" and _opencv_decodes_alike(image, data):
-                decode = partial(_decode_jpeg, reduction=min(image.size) // max(self.min_side, 1))
-                pixels = decode(data)
-            else:
-                decode = partial(_decode_exactly, max_pixels=self.max_pixels)
-                pixels = np.array(to_rgb(image))
+            return self._decode_jpeg(image, data)
+
+    def _decode_jpeg(self, image: ImageFile, data: bytes) -> ByteImage:
+        scans = check_structure(data)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        # Blocks without data are grey, but not in CMYK.
+        corner = None if image.mode == "CMYK" else LAST_CORNER.get(orientation, (-1, -1))
+        decode = self._choose(image, data, scans, orientation)
+        pixels = decode(data)
         if scans is not None:
             check_length(data, scans, pixels, decode, corner)
         return pixels
+
+    def _choose(
+        self, image: ImageFile, data: bytes, scans: Scans | None, orientation: int
+    ) -> Decode:
+        """The decoder of a JPEG file: Pillow, unless a faster one is known to do as well."""
+        by_pillow = partial(_decode_by_pillow, max_pixels=self.max_pixels)
+        if image.mode not in ("RGB", "L") or not data.endswith(END_OF_IMAGE):
+            return by_pillow
+        reduction = min(image.size) // max(self.min_side, 1)
+        if self.mode == "fast" and reduction > 1:
+            flags = REDUCED[next(factor for factor in REDUCED if factor <= reduction)]
+            return partial(decode_by_opencv, flags=flags)
+        decoder = jpeg_decoder()
+        if decoder is not None and scans is not None and scans.sampling in SAMPLINGS:
+            return partial(_decode_upright, decoder.decode, orientation, by_pillow)
+        if self.mode == "fast":
+            return partial(_decode_upright, decode_by_opencv, orientation, by_pillow)
+        return by_pillow
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mode={self.mode!r}, min_side={self.min_side}, depth={self.depth})"
@@ -191,7 +226,7 @@ def check_mode(mode: str) -> None:
     """Raise ``ValueError`` unless it is a known mode."""
     if mode not in MODES:
         raise ValueError(
-            f"mode is {mode!r}; choose 'exact' (Pillow) or 'fast' (OpenCV and torch), the same for "
+            f"mode is {mode!r}; choose 'exact' (Pillow's pixels) or 'fast' (OpenCV and torch), the same for "
             "mmrel.DecodeImage and mmrel.MultiCrop"
         )
 
@@ -203,21 +238,16 @@ def _spread(items: Sequence[str], count: int) -> list[str]:
     return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def _opencv_decodes_alike(image: ImageFile, data: bytes) -> bool:
-    """Whether it is a grey or colour JPEG that ends with its end marker."""
-    return image.mode in ("RGB", "L") and data.endswith(END_OF_IMAGE)
-
-
-def _decode_exactly(data: bytes, max_pixels: int) -> ByteImage:
+def _decode_by_pillow(data: bytes, max_pixels: int) -> ByteImage:
     with open_image(data, max_pixels) as image:
         return np.array(to_rgb(image))
 
 
-def _decode_jpeg(data: bytes, reduction: int) -> ByteImage:
-    factor = next(f for f in REDUCED if f <= max(reduction, 1))
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED[factor])
-    if image is None:
-        raise ValueError("OpenCV cannot decode it")
-    if REDUCED[factor] == RGB_FLAG:
-        return np.asarray(image, dtype=np.uint8)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image), dtype=np.uint8)
+def _decode_upright(decode: Decode, orientation: int, by_pillow: Decode, data: bytes) -> ByteImage:
+    """What a decoder that knows nothing of EXIF gives, turned; what it refuses, Pillow has to judge."""
+    try:
+        pixels = decode(data)
+    except (ValueError, RuntimeError, cv2.error):
+        return by_pillow(data)
+    turn = TURNS.get(orientation)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
