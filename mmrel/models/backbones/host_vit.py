@@ -7,9 +7,10 @@ cannot freeze the embeddings alone, and its ``train()`` returns nothing.
 from collections.abc import Mapping
 from typing import Any
 
-from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
+
+from mmrel.models.backbones.block import Block
 
 
 class HostViT(VisionTransformer):
@@ -23,7 +24,8 @@ class HostViT(VisionTransformer):
 
     def __init__(self, frozen_stages: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        plain_drop_rates(self)
+        for index, layer in enumerate(self.layers):
+            self.layers[index] = Block(layer)
         self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
         for part in self._frozen_parts():
             part.requires_grad_(False)
@@ -45,13 +47,6 @@ class HostViT(VisionTransformer):
         parts += [] if self.cls_token is None else [self.cls_token]
         parts += list(self.layers[:stages])
         return [*parts, self.ln1] if stages == self.num_layers and self.final_norm else parts
-
-
-def plain_drop_rates(network: nn.Module) -> None:
-    """Make the rates of stochastic depth numbers of Python: torch.compile does not trace mmpretrain's numpy scalars."""
-    for module in network.modules():
-        if isinstance(module, DropPath):
-            module.drop_prob = float(module.drop_prob)
 
 
 def refuse_arguments(owner: str, given: Mapping[str, Any], instead: Mapping[str, str]) -> None:
