@@ -91,7 +91,7 @@ def compile_model(model: nn.Module, options: CompileOptions, logger: Logger) -> 
     """
     if options.enabled is False:
         return False
-    device = next(model.parameters()).device.type
+    device = device_of(model)
     if options.enabled == "auto" and device != "cuda":
         logger.info(
             f"Not compiled: on a {device.upper()} a short run does not win back the minutes that compiling takes. "
@@ -117,6 +117,11 @@ def compile_model(model: nn.Module, options: CompileOptions, logger: Logger) -> 
         f"Compiled by {options.backend}: {_told(units)}. The first steps take longer. compile=False leaves it out."
     )
     return True
+
+
+def device_of(model: nn.Module) -> str:
+    """Type of the device that a model is on."""
+    return next(model.parameters()).device.type
 
 
 def tell_compile_error(error: BaseException) -> None:

@@ -140,5 +140,5 @@ def _meant(name: str, known: Collection[str]) -> str:
 def _choose(name: str, value: Any, allowed: Collection[Any]) -> None:
     # 1 == True, but compile=dict(dynamic=1) is no boolean.
     if not any(value == known and type(value) is type(known) for known in allowed):
-        shown = listed([repr(known) for known in allowed], 12)
+        shown = listed([repr(known) for known in allowed], 30)
         raise UsageError(f"compile.{name} is {value!r}; allowed are {shown}.")
