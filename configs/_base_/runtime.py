@@ -26,6 +26,8 @@ env_cfg = dict(
 model_wrapper_cfg = dict(
     type="MMDistributedDataParallel", broadcast_buffers=False, gradient_as_bucket_view=True
 )
+# compile: on a GPU a run is compiled where torch can, and the log says so or why not; not on a CPU. compile=False,
+# compile=True and compile=dict(scope=..., mode=...), also in --cfg-options, say otherwise: docs/performance.md.
 # TensorBoard: --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend
 vis_backends = [dict(type="LocalVisBackend")]
 visualizer = dict(type="Visualizer", vis_backends=vis_backends)

@@ -9,10 +9,15 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrel.engine.compilation import (
+    compile_model,
+    options_for,
+    tell_compile_error,
+)
 from mmrel.launch.processes import prepare_cpu_distributed
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
-from mmrel.utils.device import on_cpu
+from mmrel.utils.device import on_cpu, unwrap_model
 from mmrel.utils.worker_signals import shield_workers
 
 
@@ -34,6 +39,31 @@ class LaunchedRunner(Runner):
 
     def _init_model_weights(self) -> None:
         _told(super()._init_model_weights, "init_cfg")
+
+    def train(self) -> nn.Module:
+        """As MMEngine's; an error of a compiled step is told in one paragraph."""
+        try:
+            return super().train()
+        except Exception as error:
+            tell_compile_error(error)
+            raise
+
+    def _maybe_compile(self, target: str) -> None:
+        """``compile`` of the configuration, in mmrel's meaning for mmrel's models.
+
+        For others it has MMEngine's: ``train_step`` as a whole, and only where the configuration has the key.
+        """
+        options = options_for(unwrap_model(self), self.cfg.get("compile"))
+        if options is None:
+            super()._maybe_compile(target)
+        else:
+            compile_model(unwrap_model(self), options, self.logger)
+
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
+        """As MMEngine's; a mistake in ``compile`` is told before the data is looked at."""
+        built = super().build_model(model)
+        options_for(built, self.cfg.get("compile"))
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Wrap the model for distributed training.

@@ -141,6 +141,14 @@ class Committing(Protocol):
         """Move it; where ``ok`` (0-dim bool, on the device) is false, the step was skipped and nothing changes."""
 
 
+@runtime_checkable
+class Accumulating(Protocol):
+    """A head that gathers over micro-batches what :meth:`Committing.commit` moves."""
+
+    def settle(self) -> None:
+        """Put what the last forward pass gave to the rest, before the next one. Without effect a second time."""
+
+
 PartOrConfig = dict[str, Any] | nn.Module | Backbone | Neck | LossHead
 """A part of a model: a module, or the config that the registry builds one from."""
 

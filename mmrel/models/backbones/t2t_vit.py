@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import T2T_ViT
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -39,6 +40,10 @@ class T2TViT(PlainWeights, T2T_ViT):
         super().__init__(
             img_size=img_size, out_type="raw", init_cfg=clean_init_cfg(init_cfg), **kwargs
         )
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                # mmpretrain gives a numpy scalar, which torch.compile does not trace.
+                module.drop_prob = float(module.drop_prob)
         self.arch_settings = dict(num_heads=self.encoder[0].attn.num_heads)
 
     @property

@@ -4,7 +4,7 @@ The public code calls it "downstream-only".
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.model import ModuleDict
 from mmpretrain.models.classifiers import ImageClassifier
@@ -15,6 +15,7 @@ from mmrel.models.contracts import PartOrConfig
 from mmrel.models.heads.base import weighted
 from mmrel.models.heads.grid import build_grid_heads
 from mmrel.registry import MODELS
+from mmrel.structures import TokenViews
 
 
 @MODELS.register_module()
@@ -32,6 +33,9 @@ class RelViTClassifier(ImageClassifier):
         patch_tokens: what the pretext heads read; ``mmrel.PatchTokens`` by default.
         **kwargs: as ``ImageClassifier``.
     """
+
+    compiled_methods: ClassVar[tuple[str, ...]] = ("pretext_losses",)
+    """What ``compile=True`` hands to torch.compile here, see :mod:`mmrel.engine.compilation`."""
 
     def __init__(
         self,
@@ -60,7 +64,12 @@ class RelViTClassifier(ImageClassifier):
         tokens = self.backbone(inputs)
         classified = self.head.loss(self.neck(tokens), data_samples)
         losses = {"loss_cls": classified.pop("loss"), **classified}
+        return {**losses, **self.pretext_losses(tokens)}
+
+    def pretext_losses(self, tokens: TokenViews) -> dict[str, Tensor]:
+        """Losses and statistics of the pretext heads on the backbone's tokens."""
         patches = self.patch_tokens(tokens)
+        losses: dict[str, Tensor] = {}
         for head in self.pretext.values():
             losses |= weighted(head, head(patches))
         return losses

@@ -28,6 +28,7 @@ class RunningCenter(nn.Module):
         self.value: Tensor
         self.register_buffer("value", torch.zeros(1, channels))
         self._pending: list[tuple[Tensor, int]] = []
+        self._traced: tuple[Tensor, int] | None = None
 
     def accumulate(self, mean: Tensor, rows: int = 1) -> None:
         """Remember one micro-batch of this process.
@@ -41,12 +42,26 @@ class RunningCenter(nn.Module):
                 f"mean teacher logits have shape {tuple(mean.shape)}, the center {tuple(self.value.shape)}; "
                 "give the head the projection's number of prototypes as out_channels"
             )
-        if self.training and torch.is_grad_enabled():
-            self._pending.append((mean.detach().to(self.value.dtype), rows))
+        if not (self.training and torch.is_grad_enabled()):
+            return
+        self.settle()
+        entry = (mean.detach().to(self.value.dtype), rows)
+        if torch.compiler.is_compiling():
+            # A compiled forward pass that read the list would be compiled anew for each of its lengths.
+            self._traced = entry
+        else:
+            self._pending.append(entry)
+
+    def settle(self) -> None:
+        """Put the micro-batch of a compiled forward pass to the others."""
+        if self._traced is not None:
+            self._pending.append(self._traced)
+            self._traced = None
 
     @torch.no_grad()
     def commit(self, ok: Tensor) -> None:
         """Move the centre if ``ok`` (0-dim bool) is true; forget what was accumulated either way."""
+        self.settle()
         if not self._pending:
             return
         means, rows = zip(*self._pending, strict=True)

@@ -42,6 +42,10 @@ class PrototypeHead(Head):
         """Set the teacher temperature of this epoch (counted from 0)."""
         self.teacher_temperature.set_epoch(epoch)
 
+    def settle(self) -> None:
+        """Put the centre's last micro-batch to the others, before the next forward pass."""
+        self.center.settle()
+
     def commit(self, ok: Tensor) -> None:
         """Move the centre after a successful step (``ok``: 0-dim bool)."""
         self.center.commit(ok)

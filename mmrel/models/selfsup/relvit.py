@@ -45,6 +45,9 @@ class RelViT(SelfSupervised):
 
     local_crops: ClassVar[bool] = False
 
+    compile_scope: ClassVar[str] = "whole"
+    """One small network: a single graph compiles fast, and its kernels are short beside the launches that it saves."""
+
     def __init__(
         self,
         backbone: PartOrConfig,

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmrel.models.contracts import (
     BATCH_NEEDS,
     KNOWN_NEEDS,
+    Accumulating,
     Backbone,
     EpochAware,
     ImageTokenNeck,
@@ -51,6 +52,9 @@ class SelfSupervised(BaseModel):
 
     local_crops: ClassVar[bool] = True
     """Whether the method can use local crops."""
+
+    compiled_methods: ClassVar[tuple[str, ...]] = ("compare",)
+    """What ``compile=True`` hands to torch.compile here, see :mod:`mmrel.engine.compilation`."""
 
     backbone: Backbone
     neck: Parts[Neck]
@@ -86,6 +90,7 @@ class SelfSupervised(BaseModel):
             Named losses and statistics, or features ``(B, C)``.
         """
         if mode == "loss":
+            self.begin_forward(inputs)
             return self.loss(inputs)
         if mode == "tensor":
             return self.extract_feat(inputs)
@@ -133,16 +138,37 @@ class SelfSupervised(BaseModel):
             )
         return networks[network]
 
+    def begin_forward(self, views: ViewBatch) -> None:
+        """The host's side of a forward pass, apart from :meth:`loss`.
+
+        What Python remembers from one iteration to the next is kept out of what may be compiled: torch.compile
+        would compile anew whenever it changes.
+        """
+        self.last_samples = getattr(views, "sample_indices", ())
+        for head in self.head.values():
+            if isinstance(head, Accumulating):
+                head.settle()
+
     def loss(self, views: ViewBatch) -> dict[str, Tensor]:
         """Run the network once, on exactly what the heads need, and collect the heads' losses."""
         self._check_batch(views)
-        self.last_samples = views.sample_indices
-        tokens = self._student_tokens(views)
-        outputs = {name: (neck.student(tokens, views), None) for name, neck in self.neck.items()}
-        return {
-            "stat/feature_std": feature_std(tokens.global_crops.image_feature),
-            **self._head_losses(outputs, views),
-        }
+        return self.compare(self._student_tokens(views), None, views)
+
+    def compare(
+        self, student: NetworkTokens, teacher: NetworkTokens | None, views: ViewBatch
+    ) -> dict[str, Tensor]:
+        """From tokens to losses: the necks, and the heads that read them.
+
+        Args:
+            student: the student's tokens of all crops.
+            teacher: the teacher's, or ``None`` where there is no teacher.
+            views: the batch.
+
+        Returns:
+            Named losses, weighted, and statistics.
+        """
+        outputs = {name: (neck.student(student, views), None) for name, neck in self.neck.items()}
+        return self._head_losses(student, outputs, views)
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """As the host does; keeps the named losses for whoever checks that they are finite."""
@@ -166,15 +192,19 @@ class SelfSupervised(BaseModel):
         return NetworkTokens(global_tokens, self.backbone(views.local_crops))
 
     def _head_losses(
-        self, outputs: Mapping[str, tuple[object, object]], views: ViewBatch
+        self,
+        watched: NetworkTokens,
+        outputs: Mapping[str, tuple[object, object]],
+        views: ViewBatch,
     ) -> dict[str, Tensor]:
         """All heads' losses, weighted, and statistics.
 
         Args:
+            watched: tokens of the network whose features' spread is told.
             outputs: the student's and the teacher's output of each neck.
             views: the batch.
         """
-        results: dict[str, Tensor] = {}
+        results = {"stat/feature_std": feature_std(watched.global_crops.image_feature)}
         for head in self.head.values():
             results |= weighted(head, head(*outputs[head.neck], views))
         return results

@@ -20,7 +20,7 @@ from mmrel.models.contracts import (
     TeachableNeck,
     check_part,
 )
-from mmrel.models.selfsup.self_supervised import SelfSupervised, feature_std
+from mmrel.models.selfsup.self_supervised import SelfSupervised
 from mmrel.ops.moving_average import move_towards
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
@@ -103,22 +103,31 @@ class StudentTeacher(SelfSupervised):
         for teacher, student in self._teacher_pairs():
             teacher.copy_(student)
 
+    def begin_forward(self, views: ViewBatch) -> None:
+        """As the parent's; counts the iterations that the teacher has not followed.
+
+        Raises:
+            RuntimeError: so many that nobody can be updating it.
+        """
+        super().begin_forward(views)
+        self._count_forward()
+
     def loss(self, views: ViewBatch) -> dict[str, Tensor]:
         """Run both networks once, on exactly what the heads need, and collect the heads' losses."""
         self._check_batch(views)
-        self._count_forward()
-        self.last_samples = views.sample_indices
-        student = self._student_tokens(views)
-        teacher = self._teacher_tokens(views)
+        return self.compare(self._student_tokens(views), self._teacher_tokens(views), views)
+
+    def compare(
+        self, student: NetworkTokens, teacher: NetworkTokens | None, views: ViewBatch
+    ) -> dict[str, Tensor]:
+        """From the tokens of both networks to losses; as the parent's."""
+        assert teacher is not None
         outputs = {}
         for name, neck in self.neck.items():
             with torch.no_grad():
                 targets = self.teacher.neck[name].teacher(teacher, views)
             outputs[name] = (neck.student(student, views), targets)
-        return {
-            "stat/feature_std": feature_std(teacher.global_crops.image_feature),
-            **self._head_losses(outputs, views),
-        }
+        return self._head_losses(teacher, outputs, views)
 
     @torch.no_grad()
     def commit(self, momentum: float, ok: Tensor) -> None:
