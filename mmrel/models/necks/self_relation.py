@@ -10,10 +10,10 @@ and so uses the parts for global crops when there are one or two local crops.
 import copy
 from typing import Any
 
-from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmrel.models.layers import build_norm
 from mmrel.models.outputs import RelationTokens
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
@@ -74,13 +74,13 @@ class SelfRelation(BaseModule):
 
 
 def _projection(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
-    return nn.Sequential(build_norm_layer(norm_cfg, channels)[1], nn.ReLU(inplace=True))
+    return nn.Sequential(build_norm(norm_cfg, channels), nn.ReLU(inplace=True))
 
 
 def _predictor(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, channels, 1, bias=False),
-        build_norm_layer(norm_cfg, channels)[1],
+        build_norm(norm_cfg, channels),
         nn.ReLU(inplace=True),
     )
 
