@@ -108,8 +108,8 @@ MUTANTS = (
     Mutant(
         "flips are drawn but not carried out",
         "models/data_preprocessors/view_preprocessor.py",
-        "view_major(boxes)[:, FLIP] > 0",
-        "view_major(boxes)[:, FLIP] > 1",
+        "rows[:, -1] > 0",
+        "rows[:, -1] > 1",
         ("models/test_view_preprocessor.py",),
     ),
     Mutant(

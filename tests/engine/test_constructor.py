@@ -23,7 +23,7 @@ class Parts(nn.Module):
         self.last_layer.weight_g = nn.Parameter(torch.ones(3, 1), requires_grad=train_g)
 
 
-def groups(rule: str, train_g: bool = True, ddp: bool = False) -> list[set]:
+def groups(rule: str, train_g: bool = True, ddp: bool = False, **options: bool) -> list[set]:
     """Names of the decayed and, if there is one, of the not decayed group."""
     model = Parts(train_g)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -34,7 +34,7 @@ def groups(rule: str, train_g: bool = True, ddp: bool = False) -> list[set]:
         dict(
             type="mmrel.SelfSupOptimWrapper",
             constructor="mmrel.SelfSupOptimWrapperConstructor",
-            paramwise_cfg=dict(decay_rule=rule),
+            paramwise_cfg=dict(decay_rule=rule, **options),
             optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.04),
         ),
     )
@@ -71,6 +71,11 @@ def test_all__one_group(train_g: bool) -> None:
     (decayed,) = groups("all", train_g)
     ones = {f"{part}.{name}" for part in ("ln", "bn") for name in ("weight", "bias")}
     assert decayed == TENSORS | ones | {"linear.bias"} | (G if train_g else set())
+
+
+def test_all__with_frozen_parameters_is_mmengines_group() -> None:
+    (everything,) = groups("all", train_g=False, with_frozen=True)
+    assert everything == {name for name, _ in Parts(False).named_parameters()}
 
 
 def test_rule__unknown() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from mmrel.models.data_preprocessors import augment
 from mmrel.models.data_preprocessors.color_plan import ColorPlan
 from mmrel.ops.color_table import JITTER_ORDERS, ColorColumn, neutral_table
+from mmrel.ops.colors import augment_colors
 
 FACTORS = torch.tensor([0.0, 0.3, 1.0, 1.4, 2.5])
 SHIFTS = torch.tensor([-0.5, -0.1, 0.0, 0.05, 0.5])
@@ -146,18 +147,41 @@ def test_orders__are_all_permutations() -> None:
     assert len({tuple(order) for order in JITTER_ORDERS.tolist()}) == 24
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_plan__cuda_equals_cpu_without_synchronising() -> None:
-    images, table = torch.rand(24, 3, 32, 32), torch.from_numpy(random_table(24, 5))
-    table[:, ColorColumn.SOLARIZE] = 256
-    expected = ColorPlan.from_table(table, torch.device("cpu")).apply(images.clone(), 13)
+def planned_on_gpu(images: Tensor, table: Tensor) -> Tensor:
+    """What the plan makes of images on a GPU, without a wait."""
     device = torch.device("cuda")
     on_device = images.to(device)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        result = ColorPlan.from_table(table, device).apply(on_device, 13)
+        return ColorPlan.from_table(table, device).apply(on_device, 13)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert (result.cpu() - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.gpu
+def test_plan__on_a_gpu_waits_for_nothing() -> None:
+    images, table = torch.rand(24, 3, 32, 32), torch.from_numpy(random_table(24, 5))
+    assert planned_on_gpu(images, table).shape == images.shape
+
+
+@pytest.mark.gpu
+def test_plan__cuda_equals_cpu() -> None:
+    images, table = torch.rand(24, 3, 32, 32), torch.from_numpy(random_table(24, 5))
+    table[:, ColorColumn.SOLARIZE] = 256
+    expected = ColorPlan.from_table(table, torch.device("cpu")).apply(images.clone(), 13)
+    assert (planned_on_gpu(images, table).cpu() - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.gpu
+def test_kernels__cuda_equals_cpu() -> None:
+    """The fused kernels, on uint8 and on values outside [0, 1]; neutral images exactly."""
+    table = torch.from_numpy(random_table(48, 5))
+    table[:, ColorColumn.SOLARIZE] = 256
+    plan = ColorPlan.from_table(table, torch.device("cpu"))
+    for images in (torch.randint(0, 256, (48, 3, 40, 36)).byte(), torch.randn(48, 3, 8, 8)):
+        bounded = images.dtype == torch.uint8
+        expected = plan.apply(augment.to_unit_range(images).clone(), 13, bounded)
+        found = augment_colors(images.cuda(), table.cuda(), 13).cpu()
+        assert (found - expected).abs().max() <= 1e-5
+        assert torch.equal(found[::5], expected[::5])

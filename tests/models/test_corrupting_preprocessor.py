@@ -149,19 +149,30 @@ def test_preprocessor__is_registered() -> None:
     assert isinstance(built, CorruptingViewPreprocessor) and not built.state_dict()
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("material", ["zeros", "noise-self-other"])
-def test_corruption__cuda_equals_cpu_without_synchronising(material: str) -> None:
-    data = batch(material)
-    plain = prepare(data)
+def corrupted_on_gpu(data: dict) -> ViewBatch:
+    """What comes of a batch on a GPU, the second time, without a wait."""
     on_device = CorruptingViewPreprocessor().to("cuda")
     on_device(data, training=True)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        views = on_device(data, training=True)["inputs"]
+        return on_device(data, training=True)["inputs"]
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("material", ["zeros", "self-other", "noise"])
+def test_corruption__on_a_gpu_waits_for_nothing(material: str) -> None:
+    views = corrupted_on_gpu(batch(material))
+    assert views.corrupted_crops.is_cuda and views.corruption.shape == (2 * B, SIDE, SIDE)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("material", ["zeros", "noise-self-other"])
+def test_corruption__cuda_equals_cpu(material: str) -> None:
+    data = batch(material)
+    plain, views = prepare(data), corrupted_on_gpu(data)
     assert torch.equal(views.corruption.cpu(), plain.corruption)
     same = torch.from_numpy(
         (data["corruption_source"][..., 0] != Material.NOISE).numpy().T.copy()

@@ -200,16 +200,41 @@ def test_preprocessor__refuses() -> None:
         process(data)
 
 
-@pytest.mark.gpu
-def test_batch__cuda_equals_cpu_without_synchronising() -> None:
-    data = batch([DrawMegaPatches(32), DrawPatchAugmentation(32), ShufflePatches(32)], side=224)
-    cpu = process(data)
-    on_device = PatchAugmentingPreprocessor(mean=MEAN, std=STD).to("cuda")
+def processed_on_gpu(data: dict, space: str = "normalized") -> ViewBatch:
+    """What comes of a batch on a GPU, the second time, without a wait."""
+    on_device = PatchAugmentingPreprocessor(jitter_space=space, mean=MEAN, std=STD).to("cuda")
     on_device(data, training=True)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        views = on_device(data, training=True)["inputs"]
+        return on_device(data, training=True)["inputs"]
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+STEPS = (DrawMegaPatches(32), DrawPatchAugmentation(32), ShufflePatches(32))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("space", ["normalized", "pixel"])
+def test_batch__on_a_gpu_waits_for_nothing(space: str) -> None:
+    views = processed_on_gpu(batch(STEPS, side=224), space)
+    assert views.global_crops.is_cuda and views.global_crops.shape == (B, 3, 160, 160)
+    noisy = batch([DrawPatchAugmentation(8, noise_prob=0.5)])
+    assert processed_on_gpu(noisy).global_crops.shape == (B, 3, 32, 32)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("space", ["normalized", "pixel"])
+def test_batch__cuda_equals_cpu(space: str) -> None:
+    data = batch(STEPS, side=224)
+    cpu, views = process(data, space), processed_on_gpu(data, space)
     assert (views.global_crops.cpu() - cpu.global_crops).abs().max() < 1e-4
+
+
+@pytest.mark.gpu
+def test_batch__noise_on_a_gpu_is_a_function_of_the_sample() -> None:
+    data = batch([DrawPatchAugmentation(8, noise_prob=0.5)], side=128)
+    last = {k: v[2:] if isinstance(v, Tensor) else [x[2:] for x in v] for k, v in data.items()}
+    whole = processed_on_gpu(data).global_crops
+    assert torch.equal(processed_on_gpu(last).global_crops[0], whole[2])

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmrel.datasets import DrawColorAugmentation
 from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.registry import MODELS
-from mmrel.structures import SampleKey
+from mmrel.structures import SampleKey, ViewBatch
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 V, L, B = 2, 3, 4
@@ -145,6 +145,7 @@ def test_preprocessor__is_registered_and_adds_no_state() -> None:
         (dict(mean=[0.0]), "three values"),
         (dict(std=[1.0, 0.0, 1.0]), "std above 0"),
         (dict(blur_kernel=12), "blur_kernel is 12; give an odd"),
+        (dict(color_kernels="cuda"), "color_kernels is 'cuda'; choose one of"),
     ],
 )
 def test_preprocessor__refuses(options: dict, message: str) -> None:
@@ -152,17 +153,45 @@ def test_preprocessor__refuses(options: dict, message: str) -> None:
         ViewPreprocessor(**options)
 
 
-@pytest.mark.gpu
-def test_training__cuda_equals_cpu_without_synchronising() -> None:
-    data = batch()
-    plain = ViewPreprocessor()(data, training=True)["inputs"]
-    on_device = ViewPreprocessor().to("cuda")
+def test_colors__triton_is_refused_where_it_cannot_be() -> None:
+    with pytest.raises(RuntimeError, match="the tensors are on 'cpu'. Set model.data_preprocessor"):
+        ViewPreprocessor(color_kernels="triton")(batch(), training=True)
+    by_torch = ViewPreprocessor(color_kernels="torch")(batch(), training=True)["inputs"]
+    plain = ViewPreprocessor()(batch(), training=True)["inputs"]
+    assert torch.equal(by_torch.global_crops, plain.global_crops)
+
+
+def prepared_on_gpu(data: dict, **options: str) -> ViewBatch:
+    """What comes of a batch on a GPU, the second time, without a wait."""
+    on_device = ViewPreprocessor(**options).to("cuda")
     on_device(data, training=True)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        views = on_device(data, training=True)["inputs"]
+        return on_device(data, training=True)["inputs"]
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+@pytest.mark.parametrize("color", [True, False])
+def test_training__on_a_gpu_waits_for_nothing(color: bool, kernels: str) -> None:
+    views = prepared_on_gpu(batch(color), color_kernels=kernels)
+    assert views.global_crops.is_cuda and views.global_crops.shape == (V * B, 3, 24, 24)
+    assert views.local_crops.shape == (L * B, 3, 16, 16) and views.mask_indices.is_cuda
+    assert prepared_on_gpu(batch(num_local=0)).local_crops is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_training__cuda_equals_cpu(kernels: str) -> None:
+    data = batch()
+    plain = ViewPreprocessor()(data, training=True)["inputs"]
+    views = prepared_on_gpu(data, color_kernels=kernels)
     assert (views.global_crops.cpu() - plain.global_crops).abs().max() < 1e-4
+    assert (views.local_crops.cpu() - plain.local_crops).abs().max() < 1e-4
+    assert torch.equal(views.masks.cpu(), plain.masks)
     assert torch.equal(views.mask_indices.cpu(), plain.mask_indices)
+    assert torch.equal(views.mask_weights.cpu(), plain.mask_weights)
+    assert torch.equal(views.geometry.boxes.cpu(), plain.geometry.boxes)

@@ -1,15 +1,20 @@
-"""DINO's clipping: each parameter tensor by its own norm (public code of arXiv 2104.14294)."""
+"""Clipping without a wait for the device: by the norm of each tensor, as DINO does, or of all together."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmrel.ops.scaling import scale_each
+
 
 def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     """Scale each gradient by ``min(1, max_norm / (its L2 norm + 1e-6))``, in place.
 
-    DINO's ``clip_gradients``; each tensor by itself, in contrast to a clip by the global norm.
+    ``clip_gradients`` of DINO's public code (arXiv 2104.14294); each tensor by itself, in contrast to a clip by the
+    global norm.
 
     Args:
         gradients: P tensors on one device.
@@ -18,22 +23,50 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     Returns:
         ``(P,)``, the norms before clipping.
     """
-    # One kernel for all tensors, and no number leaves the device: the coefficient of a tensor that
-    # needs no clipping is 1, which multiplies exactly.
+    # No number leaves the device: the coefficient of a tensor that needs no clipping is 1, which
+    # multiplies exactly.
     norms = torch.stack(torch._foreach_norm(gradients))
     if max_norm > 0:
         coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, list(coefficients.unbind()))
+        scale_each(gradients, coefficients)
     return norms
 
 
-def limit_of(clip_grad: dict[str, Any] | None) -> float:
-    """The limit, or 0 for none."""
-    if not clip_grad:
-        return 0.0
-    if set(clip_grad) != {"max_norm"} or clip_grad["max_norm"] < 0:
+def clip_together(gradients: list[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients by ``min(1, max_norm / (the L2 norm of all together + 1e-6))``, in place.
+
+    The same as ``torch.nn.utils.clip_grad_norm_``, to the bit; the arguments and what is returned are
+    :func:`clip_per_tensor`'s.
+    """
+    norms = torch.stack(torch._foreach_norm(gradients))
+    if max_norm > 0:
+        total = torch.linalg.vector_norm(norms)
+        torch._foreach_mul_(gradients, (max_norm / (total + 1e-6)).clamp(max=1.0))
+    return norms
+
+
+CLIPPERS: dict[str, Callable[[list[Tensor], float], Tensor]] = {
+    "tensor": clip_per_tensor,
+    "global": clip_together,
+}
+
+
+def clipper_of(clip_grad: dict[str, Any] | None) -> Callable[[list[Tensor]], Tensor]:
+    """What clips, and measures, a list of gradients by these settings.
+
+    Args:
+        clip_grad: ``dict(max_norm=..., scope="tensor" | "global")``; ``None`` only measures.
+
+    Raises:
+        ValueError: other settings.
+    """
+    settings = {"max_norm": 0.0, "scope": "tensor"} | dict(clip_grad or {})
+    scope, max_norm = settings["scope"], settings["max_norm"]
+    known = set(settings) == {"max_norm", "scope"} and (not clip_grad or "max_norm" in clip_grad)
+    if not known or scope not in CLIPPERS or max_norm < 0:
         raise ValueError(
-            f"clip_grad must be dict(max_norm=<number >= 0>), the L2 limit of each parameter tensor, "
-            f"but is {dict(clip_grad)!r}; use MMEngine's OptimWrapper to clip by the global norm."
+            f"clip_grad must be dict(max_norm=<number >= 0>), the L2 limit of each parameter tensor, or "
+            f"dict(max_norm=..., scope='global') to clip by the global norm of all of them, but is "
+            f"{dict(clip_grad or {})!r}."
         )
-    return float(clip_grad["max_norm"])
+    return partial(CLIPPERS[scope], max_norm=float(max_norm))

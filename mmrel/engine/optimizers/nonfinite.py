@@ -65,7 +65,8 @@ class _HostFlags:
             # Pinned, or the copy would be a synchronous one in disguise. One buffer is enough: it
             # is read before it is sent to again.
             self._host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
-            self._event = torch.cuda.Event()
+            # Blocking: the host sleeps. It would otherwise spin, on a core that the loader needs.
+            self._event = torch.cuda.Event(blocking=True)
         self._host.copy_(flags, non_blocking=True)
         assert self._event is not None
         self._event.record()

@@ -6,10 +6,11 @@ Two groups: the first follows the weight-decay schedule, the second has no weigh
   parameters are not decayed.
 - rule ``"sere"`` (SERE, arXiv 2206.05184): biases *are* decayed, also those of norm layers; other
   one-dimensional parameters are not.
-- rule ``"all"`` (MoCo v3, arXiv 2104.02057): every trained parameter is decayed.
+- rule ``"all"`` (MoCo v3, arXiv 2104.02057; RelViT, arXiv 2206.00481): every trained parameter is decayed.
 
 In all of them, class token, position embedding, mask token and the last layer's ``weight_v`` are decayed, and so
-is ``weight_g`` (K, 1) if it is trained. Frozen parameters are in no group.
+is ``weight_g`` (K, 1) if it is trained. Frozen parameters are in no group unless asked for; MMEngine's own
+constructor has them in its group, and so have the checkpoints that were written with it.
 """
 
 import copy
@@ -49,7 +50,8 @@ class SelfSupOptimWrapperConstructor:
 
     Args:
         optim_wrapper_cfg: the wrapper's configuration with its ``optimizer``.
-        paramwise_cfg: ``dict(decay_rule="dino" | "sere" | "all")``; without it, ``"dino"``.
+        paramwise_cfg: ``dict(decay_rule="dino" | "sere" | "all")``; without it, ``"dino"``. With
+            ``with_frozen=True``, parameters that are not trained are in the groups too.
     """
 
     def __init__(
@@ -59,19 +61,22 @@ class SelfSupOptimWrapperConstructor:
         self.optimizer_cfg = self.wrapper_cfg.pop("optimizer")
         options = dict(paramwise_cfg or {})
         self.rule = options.pop("decay_rule", "dino")
+        self.with_frozen = bool(options.pop("with_frozen", False))
         if self.rule not in DECAY_RULES or options:
             raise ValueError(
-                f"paramwise_cfg must be dict(decay_rule=...) with one of {DECAY_RULES}, but is "
-                f"{dict(paramwise_cfg or {})!r}; other multipliers belong to MMEngine's "
+                f"paramwise_cfg must be dict(decay_rule=...) with one of {DECAY_RULES} and perhaps "
+                f"with_frozen=True, but is {dict(paramwise_cfg or {})!r}; other multipliers belong to MMEngine's "
                 "DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """The wrapper for ``model``, which may be wrapped for distributed training."""
         inner: nn.Module = getattr(model, "module", model)
-        trained = [(name, p) for name, p in inner.named_parameters() if p.requires_grad]
-        decayed = [p for name, p in trained if is_decayed(name, p, self.rule)]
-        plain = [p for name, p in trained if not is_decayed(name, p, self.rule)]
+        named = [
+            (name, p) for name, p in inner.named_parameters() if p.requires_grad or self.with_frozen
+        ]
+        decayed = [p for name, p in named if is_decayed(name, p, self.rule)]
+        plain = [p for name, p in named if not is_decayed(name, p, self.rule)]
         if not decayed or not (plain or self.rule == "all"):
             raise ValueError(
                 f"{type(inner).__name__} has {len(decayed)} decayed and {len(plain)} not decayed "
@@ -83,7 +88,7 @@ class SelfSupOptimWrapperConstructor:
         optimizer_cfg["params"] = [group for group in groups if group["params"]]
         open_choice = not {"fused", "foreach"} & set(optimizer_cfg)
         fusable = optimizer_cfg["type"] in FUSED_OPTIMIZERS
-        if open_choice and fusable and all(p.is_cuda for _, p in trained):
+        if open_choice and fusable and all(p.is_cuda for _, p in named):
             optimizer_cfg["fused"] = True
         wrapper_cfg = {"type": "mmrel.SelfSupOptimWrapper", **self.wrapper_cfg}
         optimizer = OPTIMIZERS.build(optimizer_cfg)

@@ -21,10 +21,12 @@ from torch.optim import Optimizer
 
 from mmrel.engine.checkpointing.finite import nonfinite_state
 from mmrel.engine.deferred_scalars import defer_scalar
-from mmrel.engine.optimizers.clipping import clip_per_tensor, limit_of
+from mmrel.engine.optimizers.clipping import clip_per_tensor, clipper_of
 from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
 from mmrel.registry import OPTIM_WRAPPERS
 from mmrel.utils.text import listed
+
+__all__ = ["SelfSupOptimWrapper", "clip_per_tensor"]
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 IMPLEMENTATION_KEYS = ("fused", "foreach", "capturable", "differentiable")
@@ -40,7 +42,8 @@ class SelfSupOptimWrapper(OptimWrapper):
     Args:
         optimizer: the optimizer.
         precision: ``"fp32"``, ``"bf16"`` (autocast) or ``"fp16"`` (autocast and loss scaling).
-        clip_grad: ``dict(max_norm=...)``, per parameter tensor; ``None`` or 0: no clipping.
+        clip_grad: ``dict(max_norm=...)``, per parameter tensor, or ``dict(max_norm=..., scope="global")``, by the norm
+            of all gradients together, as ``torch.nn.utils.clip_grad_norm_``; ``None`` or 0: no clipping.
         loss_scale: for fp16: ``"dynamic"``, a fixed number, or ``GradScaler``'s arguments.
         accumulative_counts: micro-batches per update.
         max_skipped: for fp16: so many updates skipped in a row stop the run. Each halves a dynamic scale; 30 of them
@@ -80,7 +83,7 @@ class SelfSupOptimWrapper(OptimWrapper):
                 f"is {max_skipped}; leave it out for 30."
             )
         self.max_skipped = max_skipped
-        self.max_norm = limit_of(clip_grad)
+        self._clip = clipper_of(clip_grad)
         parameter = optimizer.param_groups[0]["params"][0]
         self.device_type: str = parameter.device.type
         deferred = _is_deferred(nonfinite_check, optimizer, parameter)
@@ -191,7 +194,7 @@ class SelfSupOptimWrapper(OptimWrapper):
             return
         # Clipped before the frozen gradients are dropped, as in DINO's loop. With a global norm
         # that order would matter; tensor by tensor it only decides what is logged.
-        norms = clip_per_tensor([p.grad for p in parameters], self.max_norm)
+        norms = self._clip([p.grad for p in parameters])
         defer_scalar(self.message_hub, "train/grad_norm", norms.norm())
         defer_scalar(self.message_hub, "train/grad_norm_max", norms.max())
         if self.loss_scaler is None:

@@ -4,7 +4,7 @@ Every operation equals the one of ``torchvision.transforms.v2.functional`` on th
 up to the tolerance in its docstring (largest difference of float32 values in [0, 1]). Unlike the
 PIL operations of the papers' codes, nothing is rounded to 256 levels in between. No operation waits
 for the device: which images an operation concerns is decided on the host, from the table that the
-loader drew.
+loader drew. On a GPU with Triton, :mod:`mmrel.ops.colors` does the same in one pass per stage.
 """
 
 import torch
@@ -89,7 +89,8 @@ def adjust_hue(images: Tensor, shift: Tensor, bounded: bool = True) -> Tensor:
     high = torch.maximum(torch.maximum(red, green), blue)
     chroma = high - torch.minimum(torch.minimum(red, green), blue)
     hue = _hue(high - images, chroma).add_(_per_image(shift + 1))
-    offsets = hue.new_tensor([1.0, 2 / 3, 1 / 3]).view(1, 3, 1, 1)
+    # 1, 2/3, 1/3, made where they are needed: numbers from the host would make it wait.
+    offsets = torch.arange(3, 0, -1, dtype=hue.dtype, device=hue.device).div_(3).view(1, 3, 1, 1)
     part = (hue + offsets).frac_().mul_(6).sub_(3).abs_().neg_().add_(2).clamp_(0, 1)
     if bounded:
         return part.mul_(chroma).neg_().add_(high)

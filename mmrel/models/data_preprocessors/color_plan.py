@@ -1,7 +1,8 @@
 """From the table of colour parameters to work on the device, without asking the device."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from mmrel.models.data_preprocessors import augment
 from mmrel.ops.color_table import JITTER_ORDERS, ColorColumn
+from mmrel.utils.transfer import send_together
 
 JITTER_STEPS = 4
 
@@ -27,10 +29,6 @@ class Selection(NamedTuple):
             return None
         index = np.flatnonzero(chosen)
         return cls(torch.from_numpy(index), torch.from_numpy(values[index]))
-
-    def to(self, device: torch.device) -> "Selection":
-        """The same on a device, without waiting."""
-        return Selection(*(part.to(device, non_blocking=True) for part in self))
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,13 @@ class ColorPlan:
         sigma = rows[:, ColorColumn.BLUR_SIGMA]
         threshold = rows[:, ColorColumn.SOLARIZE]
         gray = rows[:, ColorColumn.GRAYSCALE]
-        return cls(
-            jitter=tuple(_jitter_step(rows, order[:, i], device) for i in range(JITTER_STEPS)),
-            gray=_send(Selection.where(gray > 0, gray), device),
-            blur=_send(Selection.where(sigma > 0, sigma), device),
-            solarize=_send(
-                Selection.where(threshold < 256, (threshold / 255).astype(np.float32)), device
-            ),
+        plan = cls(
+            jitter=tuple(_jitter_step(rows, order[:, i]) for i in range(JITTER_STEPS)),
+            gray=Selection.where(gray > 0, gray),
+            blur=Selection.where(sigma > 0, sigma),
+            solarize=Selection.where(threshold < 256, (threshold / 255).astype(np.float32)),
         )
+        return _rebuilt(plan, iter(send_together(list(_tensors(plan)), device)))
 
     def apply(self, images: Tensor, blur_kernel: int, bounded: bool = True) -> Tensor:
         """Carry the plan out.
@@ -118,9 +115,7 @@ class ColorPlan:
         return images
 
 
-def _jitter_step(
-    rows: NDArray[np.float32], operation: NDArray[np.int64], device: torch.device
-) -> JitterStep:
+def _jitter_step(rows: NDArray[np.float32], operation: NDArray[np.int64]) -> JitterStep:
     """The step in which image i undergoes ``operation[i]``."""
     factor = rows[np.arange(len(rows)), operation]
     blended = operation != ColorColumn.HUE
@@ -133,16 +128,31 @@ def _jitter_step(
         ]
     ).astype(np.float32)
     changed = coefficients[0] != 1
-    hue = _send(Selection.where(~blended & (factor != 0), factor), device)
+    hue = Selection.where(~blended & (factor != 0), factor)
     if not changed.any():
         return JitterStep(None, None, hue)
     touched = torch.from_numpy(changed).view(-1, 1, 1, 1)
-    return JitterStep(
-        torch.from_numpy(coefficients).to(device, non_blocking=True),
-        touched.to(device, non_blocking=True),
-        hue,
-    )
+    return JitterStep(torch.from_numpy(coefficients), touched, hue)
 
 
-def _send(selection: Selection | None, device: torch.device) -> Selection | None:
-    return None if selection is None else selection.to(device)
+def _tensors(plan: Any) -> Iterator[Tensor]:
+    """All tensors of a plan or a part of it, in order."""
+    if isinstance(plan, Tensor):
+        yield plan
+    elif plan is not None:
+        for part in _parts(plan):
+            yield from _tensors(part)
+
+
+def _rebuilt(plan: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same plan with these tensors, in the order of :func:`_tensors`."""
+    if plan is None:
+        return None
+    if isinstance(plan, Tensor):
+        return next(tensors)
+    parts = [_rebuilt(part, tensors) for part in _parts(plan)]
+    return tuple(parts) if type(plan) is tuple else type(plan)(*parts)
+
+
+def _parts(plan: Any) -> list[Any]:
+    return [getattr(plan, f.name) for f in fields(plan)] if is_dataclass(plan) else list(plan)

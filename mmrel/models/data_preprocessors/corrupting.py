@@ -6,7 +6,7 @@ loader's collate function, this never waits for the device and every draw is a f
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from mmrel.models.data_preprocessors.view_preprocessor import ViewPreprocessor, 
 from mmrel.ops.corruption import Material, blank, overwrite, rearrange, unpack_mask
 from mmrel.registry import MODELS
 from mmrel.structures import ViewBatch
+from mmrel.utils.transfer import send_together
 
 
 @MODELS.register_module()
@@ -46,48 +47,77 @@ class CorruptingViewPreprocessor(ViewPreprocessor):
                 "the batch says nothing of corruption; add mmrel.DrawCorruption before mmrel.PackViews to the "
                 "pipeline, or use mmrel.ViewPreprocessor"
             )
-        crops = views.global_crops
-        masks = unpack_mask(self.cast_data(view_major(data["corruption"])), crops.shape[-1])
-        corrupted = blank(crops, masks)
-        origins = data.get("corruption_origin")
-        tensors = (crops, masks, corrupted)
+        fills = [Fill.of(data, view) for view in range(views.num_global)]
+        host = [view_major(data["corruption"]), *(tensor for fill in fills for tensor in fill)]
+        packed, *sent = send_together(host, self.device)
+        masks = unpack_mask(packed, views.global_crops.shape[-1])
+        corrupted = blank(views.global_crops, masks)
+        tensors = (views.global_crops, masks, corrupted)
         per_view = zip(*(t.chunk(views.num_global) for t in tensors), strict=True)
+        width = len(Fill._fields)
         for view, (clean, mask, written) in enumerate(per_view):
-            sources = data["corruption_source"][:, view].numpy()
-            self._fill(clean, mask, written, sources, None if origins is None else origins[:, view])
+            fill = Fill(*sent[view * width : (view + 1) * width])
+            _write(clean, mask, written, fill, _noise_seed(data, view))
         return replace(views, corrupted_crops=corrupted, corruption=masks)
 
-    def _fill(
-        self,
-        crops: Tensor,
-        masks: Tensor,
-        corrupted: Tensor,
-        sources: NDArray[np.int64],
-        origins: Tensor | None,
-    ) -> None:
-        """Write into the blanked crops ``(B, 3, H, W)`` of one view whatever is not zeros."""
-        material, number = sources.T
-        if (rows := np.flatnonzero(material == Material.OTHER)).size:
-            donors = self._send(number[rows] % len(crops))
-            overwrite(corrupted, masks, self._send(rows), crops.index_select(0, donors))
-        if (rows := np.flatnonzero(material == Material.NOISE)).size:
-            overwrite(corrupted, masks, self._send(rows), _noise(crops, number[rows]))
-        if (rows := np.flatnonzero(material == Material.SELF)).size:
-            assert origins is not None, "the transform draws them if 'self' is among the materials"
-            positions, origins = self._send(rows), self.cast_data(origins[rows])
-            moved = rearrange(crops.index_select(0, positions), origins)
-            overwrite(corrupted, masks, positions, moved)
 
-    def _send(self, indices: NDArray[np.int64]) -> Tensor:
-        return self.cast_data(torch.from_numpy(indices))
+class Fill(NamedTuple):
+    """Which of the B images of one view get what, if not zeros; any of these may be empty.
+
+    Attributes:
+        replaced: long ``(2, r)``: images that get pixels of another one, and that other one.
+        noisy: long ``(s,)``: images that get noise.
+        rearranged: long ``(t,)``: images that get pixels of their own.
+        origins: int32 ``(t, H, W)``: where those come from.
+    """
+
+    replaced: Tensor
+    noisy: Tensor
+    rearranged: Tensor
+    origins: Tensor
+
+    @classmethod
+    def of(cls, data: dict[str, Any], view: int) -> "Fill":
+        """What the loader drew for one view, on the host."""
+        material, number = data["corruption_source"][:, view].numpy().T
+        replaced, noisy, rearranged = (
+            np.flatnonzero(material == kind)
+            for kind in (Material.OTHER, Material.NOISE, Material.SELF)
+        )
+        donors = number[replaced] % len(material)
+        origins = torch.empty(0, dtype=torch.int32)
+        if rearranged.size:
+            assert "corruption_origin" in data, "the transform draws it if 'self' is a material"
+            origins = data["corruption_origin"][rearranged, view]
+        return cls(
+            torch.from_numpy(np.stack([replaced, donors])),
+            torch.from_numpy(noisy),
+            torch.from_numpy(rearranged),
+            origins,
+        )
 
 
-def _noise(crops: Tensor, numbers: NDArray[np.int64]) -> Tensor:
-    """Standard normal ``(len(numbers), 3, H, W)``, a function of the numbers and the kind of device."""
-    generator = torch.Generator(crops.device).manual_seed(int(np.bitwise_xor.reduce(numbers)))
+def _write(crops: Tensor, masks: Tensor, corrupted: Tensor, fill: Fill, seed: int) -> None:
+    """Write into the blanked crops ``(B, 3, H, W)`` of one view whatever is not zeros."""
+    rows, donors = fill.replaced
+    if len(rows):
+        overwrite(corrupted, masks, rows, crops.index_select(0, donors))
+    if len(fill.noisy):
+        overwrite(corrupted, masks, fill.noisy, _noise(crops, len(fill.noisy), seed))
+    if len(fill.rearranged):
+        moved = rearrange(crops.index_select(0, fill.rearranged), fill.origins)
+        overwrite(corrupted, masks, fill.rearranged, moved)
+
+
+def _noise_seed(data: dict[str, Any], view: int) -> int:
+    """A function of the numbers that were drawn for the images of one view that get noise."""
+    sources: NDArray[np.int64] = data["corruption_source"][:, view].numpy()
+    return int(np.bitwise_xor.reduce(sources[sources[:, 0] == Material.NOISE, 1]))
+
+
+def _noise(crops: Tensor, count: int, seed: int) -> Tensor:
+    """Standard normal ``(count, 3, H, W)``, a function of the seed and the kind of device."""
+    generator = torch.Generator(crops.device).manual_seed(seed)
     return torch.randn(
-        (len(numbers), *crops.shape[1:]),
-        generator=generator,
-        dtype=crops.dtype,
-        device=crops.device,
+        (count, *crops.shape[1:]), generator=generator, dtype=crops.dtype, device=crops.device
     )

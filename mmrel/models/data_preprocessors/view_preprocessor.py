@@ -8,10 +8,11 @@ from mmengine.model import BaseDataPreprocessor, stack_batch
 from torch import Tensor
 
 from mmrel.models.data_preprocessors.augment import flip, normalize, to_unit_range
-from mmrel.models.data_preprocessors.color_plan import ColorPlan
+from mmrel.models.data_preprocessors.colorize import Colorizer
 from mmrel.registry import MODELS
 from mmrel.structures import Geometry, ViewBatch
 from mmrel.utils.normalization import IMAGENET
+from mmrel.utils.transfer import send_together
 
 FLIP = 4
 
@@ -22,7 +23,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     A training batch is what ``default_collate`` makes of ``mmrel.PackViews``' samples; the result
     is ``{'inputs': ViewBatch}``, view-major, float32. Everything that decides *what* is done (flips
-    and colour parameters, masks) is read on the host, so that nobody waits for the device.
+    and colour parameters, masks) is read on the host and sent to the device in one piece, so that
+    nobody waits for it.
 
     An evaluation batch is what mmpretrain's ``PackInputs`` gives; the result is ``{'inputs':
     float32 (B, 3, H, W), 'data_samples': ...}``.
@@ -35,6 +37,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         blur_kernel: size of the blur kernel in pixels, odd; 13 covers three standard deviations of
             sigma 2.
         non_blocking: do not wait for transfers; effective with ``pin_memory=True`` in the loader.
+        color_kernels: how colours are worked on, see :class:`.colorize.Colorizer`.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         to_rgb: bool = False,
         blur_kernel: int = 13,
         non_blocking: bool = True,
+        color_kernels: str = "auto",
     ) -> None:
         super().__init__(non_blocking)
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
@@ -60,7 +64,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) / 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) / 255, persistent=False)
         self.to_rgb = to_rgb
-        self.blur_kernel = blur_kernel
+        self.colorize = Colorizer(blur_kernel, color_kernels)
 
     @torch.no_grad()
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
@@ -75,49 +79,51 @@ class ViewPreprocessor(BaseDataPreprocessor):
     def _views(self, data: dict[str, Any]) -> ViewBatch:
         crops, boxes = data["inputs"], data["geometry"]
         num_global = _count_global(data)
-        table = data.get("color")
-        split = [slice(0, num_global), slice(num_global, len(crops))]
+        host = {"boxes": boxes, "rows": _rows(boxes, data.get("color"))} | _mask_tensors(data)
+        sent = dict(zip(host, send_together(list(host.values()), self.device), strict=True))
+        middle = num_global * len(boxes)
         global_crops, local_crops = (
-            self._augment(crops[part], boxes[:, part], None if table is None else table[:, part])
-            for part in split
+            self._augment(crops[views], host["rows"][images], sent["rows"][images])
+            for views, images in (
+                (slice(num_global), slice(middle)),
+                (slice(num_global, None), slice(middle, None)),
+            )
         )
         assert global_crops is not None
         return ViewBatch(
             global_crops=global_crops,
             local_crops=local_crops,
-            geometry=Geometry(self.cast_data(boxes), num_global),
+            geometry=Geometry(sent["boxes"], num_global),
             num_global=num_global,
             num_local=len(crops) - num_global,
             sample_indices=tuple(data["sample_index"].tolist()) if "sample_index" in data else (),
-            **self._masks(data.get("masks")),
+            masks=sent.get("masks"),
+            mask_indices=sent.get("mask_indices"),
+            mask_weights=sent.get("mask_weights"),
         )
 
-    def _augment(self, crops: list[Tensor], boxes: Tensor, table: Tensor | None) -> Tensor | None:
-        """Crops, ``(B, k, 5)`` boxes, ``(B, k, P)`` table to ``(k*B, 3, h, w)`` or ``None``."""
+    def _augment(self, crops: list[Tensor], host_rows: Tensor, rows: Tensor) -> Tensor | None:
+        """k crops ``(B, 3, h, w)`` and their rows (see :func:`_rows`) to ``(k*B, 3, h, w)`` or ``None``."""
         if not crops:
             return None
-        images = torch.cat([self.cast_data(crop) for crop in crops])
-        flags = view_major(boxes)[:, FLIP] > 0
-        images = to_unit_range(flip(images, self.cast_data(flags)))
-        if table is not None:
-            plan = ColorPlan.from_table(view_major(table), images.device)
-            images = plan.apply(images, self.blur_kernel)
+        images, table = self._stacked(crops), host_rows[:, :-1]
+        if table.shape[1] and self.colorize.fuses(images):
+            return self.colorize.fused(images, table, rows, (self.mean, self.std))
+        images = to_unit_range(flip(images, rows[:, -1] > 0))
+        if table.shape[1]:
+            images = self.colorize.stepwise(images, table)
         return normalize(images, self.mean, self.std)
 
-    def _masks(self, masks: Tensor | None) -> dict[str, Tensor | None]:
-        """Masks ``(B, V, N)``, view-major, with positions and weights of hidden patches."""
-        if masks is None:
-            return {"masks": None, "mask_indices": None, "mask_weights": None}
-        flat = view_major(masks)
-        hidden = flat.sum(dim=1, keepdim=True).clamp(min=1)
-        weights = (1.0 / hidden.float()).expand(flat.shape)[flat]
-        return {
-            "masks": self.cast_data(flat),
-            # On the host, where the masks come from: nonzero() on a device makes the host wait for
-            # the count.
-            "mask_indices": self.cast_data(flat.flatten().nonzero().squeeze(1)),
-            "mask_weights": self.cast_data(weights),
-        }
+    def _stacked(self, crops: list[Tensor]) -> Tensor:
+        """All crops in one tensor on the device."""
+        if self.device.type != "cuda":
+            return torch.cat([self.cast_data(crop) for crop in crops])
+        # Each copy lands in its place. Concatenating on the device would read and write all of it once more.
+        batch = len(crops[0])
+        stacked = crops[0].new_empty(len(crops) * batch, *crops[0].shape[1:], device=self.device)
+        for place, crop in zip(stacked.split(batch), crops, strict=True):
+            place.copy_(crop, non_blocking=self._non_blocking)
+        return stacked
 
     def _images(self, data: dict[str, Any]) -> dict[str, Any]:
         inputs = self.cast_data(data["inputs"])
@@ -135,6 +141,26 @@ class ViewPreprocessor(BaseDataPreprocessor):
 def view_major(tensor: Tensor) -> Tensor:
     """``(B, views, ...)`` to ``(views * B, ...)``."""
     return tensor.transpose(0, 1).flatten(0, 1)
+
+
+def _rows(boxes: Tensor, colors: Tensor | None) -> Tensor:
+    """``(B, k, 5)`` boxes and ``(B, k, P)`` colours to ``(k*B, P + 1)``, view-major: colours, if any, and the flip."""
+    flips = boxes[..., FLIP:].to(torch.float32)
+    return view_major(flips if colors is None else torch.cat([colors, flips], dim=-1))
+
+
+def _mask_tensors(data: dict[str, Any]) -> dict[str, Tensor]:
+    """Masks ``(B, V, N)``, view-major, with positions and weights of hidden patches; empty without masks."""
+    if "masks" not in data:
+        return {}
+    flat = view_major(data["masks"])
+    hidden = flat.sum(dim=1, keepdim=True).clamp(min=1)
+    return {
+        "masks": flat,
+        # On the host, where the masks come from: nonzero() on a device makes the host wait for the count.
+        "mask_indices": flat.flatten().nonzero().squeeze(1),
+        "mask_weights": (1.0 / hidden.float()).expand(flat.shape)[flat],
+    }
 
 
 def _count_global(data: dict[str, Any]) -> int:

@@ -1,0 +1,56 @@
+"""Which devices run this project's Triton kernels, and what their launches share."""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+OLDEST_TORCH = (2, 5)
+OLDEST_CAPABILITY = (7, 0)
+
+
+def missing_for_kernels(device: torch.device) -> str:
+    """What keeps this device from running Triton kernels, as a clause; empty if nothing does."""
+    if device.type != "cuda":
+        return f"the tensors are on {device.type!r}"
+    return _missing_on_cuda(device.index or 0)
+
+
+@cache
+def _missing_on_cuda(index: int) -> str:
+    if find_spec("triton") is None:
+        return "the package triton is not installed (torch's wheels for Linux bring it)"
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version < OLDEST_TORCH:
+        return f"torch is {torch.__version__}, older than {'.'.join(map(str, OLDEST_TORCH))}"
+    capability = torch.cuda.get_device_capability(index)
+    if capability < OLDEST_CAPABILITY:
+        return f"the GPU's compute capability is {capability}, below {OLDEST_CAPABILITY}"
+    return ""
+
+
+def current_device(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Make a tensor's device the current one: Triton launches there, wherever its arguments are."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+def define_operator(schema: str, run: Any, shape: Any) -> None:
+    """Make ``torch.ops.mmrel.<name>``.
+
+    An operator rather than a plain function: whoever traces or counts a program sees its shapes without running it.
+
+    Args:
+        schema: such as ``"scale_each(Tensor(a!)[] tensors, Tensor factors) -> ()"``.
+        run: what it does, on any device.
+        shape: the same for tensors without data.
+    """
+    name = schema.split("(")[0]
+    _library.define(schema)
+    _library.impl(name, run, "CompositeExplicitAutograd")
+    _library.impl(name, shape, "Meta")
+
+
+_library = torch.library.Library("mmrel", "FRAGMENT")
