@@ -159,6 +159,15 @@ def test_amp__optim_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
         launch.enable_amp(config)
 
 
+def test_amp__overflow_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that overflows makes the scaler skip a step; it must not end the run before that."""
+    clip = dict(max_norm=1.0, error_if_nonfinite=True)
+    config = Config(dict(optim_wrapper=dict(type="OptimWrapper", clip_grad=clip)))
+    monkeypatch.setattr(launch, "on_cpu", lambda: False)
+    launch.enable_amp(config)
+    assert config.optim_wrapper.clip_grad == dict(max_norm=1.0, error_if_nonfinite=False)
+
+
 def test_amp__unknown_wrapper() -> None:
     config = Config(dict(optim_wrapper=dict(type="ApexOptimWrapper")))
     with pytest.raises(UsageError, match=r"not with 'ApexOptimWrapper'"):

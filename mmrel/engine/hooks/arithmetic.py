@@ -18,8 +18,8 @@ REPRODUCIBLE_WORKSPACE = ":4096:8"
 class ArithmeticHook(Hook):
     """Sets the precision of float32 matrix products and convolutions on a GPU for the time of a run.
 
-    It acts in any runner, and not at all on the CPU, some of which have bfloat16 units that torch would use too. In a run
-    with ``randomness=dict(deterministic=True)`` it also gives cuBLAS the workspace without which torch refuses it.
+    It acts in any runner, and not at all on the CPU, where torch would use the bfloat16 units that some have. In a
+    run with ``randomness=dict(deterministic=True)`` it also gives cuBLAS the workspace without which torch refuses it.
 
     Args:
         float32_matmul: ``"highest"``: float32; ``"high"``: TensorFloat32, with 10 bits of mantissa; ``"medium"``: also
@@ -32,8 +32,8 @@ class ArithmeticHook(Hook):
     def __init__(self, float32_matmul: str = "high") -> None:
         if float32_matmul not in PRECISIONS:
             raise ValueError(
-                f"float32_matmul is {float32_matmul!r}; choose 'high' (TensorFloat32 on GPUs that have it), 'highest' "
-                "(float32 everywhere) or 'medium' (bfloat16 where torch can) for default_hooks.arithmetic.float32_matmul"
+                f"float32_matmul is {float32_matmul!r}; set default_hooks.arithmetic.float32_matmul to 'high' "
+                "(TensorFloat32 on GPUs that have it), 'highest' (float32) or 'medium' (bfloat16 where torch can)."
             )
         self.float32_matmul = float32_matmul
         self._before: tuple[str, bool] | None = None

@@ -1,0 +1,69 @@
+"""Deterministic mode: no operation that torch knows to be nondeterministic on a GPU, in any method's step."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from test_distributed import MODELS, whole_batch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+# What raises on a CUDA device under torch.use_deterministic_algorithms(True), by the operators that do it: torch's
+# documentation of that function, "will throw a RuntimeError", of 2.14.
+REFUSED = re.compile(
+    r"""(
+        (upsample|_upsample)_.*_backward | grid_sampler_[23]d_backward
+      | (adaptive_|_adaptive_)avg_pool[23]d_backward | adaptive_max_pool2d_backward | avg_pool3d_backward
+      | max_pool3d_with_indices_backward | fractional_max_pool[23]d_backward | max_unpool[23]d
+      | (reflection|replication)_pad[123]d_backward | nll_loss2d_.* | _?ctc_loss_backward | put_? | histc | bincount
+      | kthvalue | median | nanmedian | cumsum | _embedding_bag_max | index_reduce | scatter_reduce.*
+      | _scaled_dot_product_cudnn_attention_backward
+    )""",
+    re.VERBOSE,
+)
+
+
+class Names(TorchDispatchMode):
+    """Collects the names of all operators that run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        # Only the maximum is nondeterministic: mode is the argument after scale_grad_by_freq.
+        is_max = name.startswith("_embedding_bag") and 2 in [a for a in args if type(a) is int]
+        self.names.add("_embedding_bag_max" if is_max else name)
+        return func(*args, **(kwargs or {}))
+
+
+def refused(name: str) -> set[str]:
+    """What a step of a tiny model runs and a GPU refuses."""
+    model = tiny.build(MODELS[name])
+    views = whole_batch(model)
+    with Names() as names:
+        loss, _ = model.parse_losses(model(views, mode="loss"))
+        loss.backward()
+    assert len(names.names) > 30
+    return {name for name in names.names if REFUSED.fullmatch(name)}
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.usefixtures("deterministic")
+def test_step__runs_nothing_that_a_gpu_refuses(name: str) -> None:
+    assert refused(name) == set()
+
+
+def test_step__runs_such_operations_otherwise() -> None:
+    """Positions of local crops are resized with torch's bicubic interpolation."""
+    assert refused("dino") == {"upsample_bicubic2d_backward"}
