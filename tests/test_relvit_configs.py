@@ -107,11 +107,12 @@ def check_heads(model: Config, heads: dict, path: Path, side: int) -> None:
 def check_optimisation(config: Config, path: Path) -> None:
     """One AdamW group, the norm of all gradients limited to 1 (scripts of the public code)."""
     optim = config.optim_wrapper
-    assert optim.type == "OptimWrapper" and "paramwise_cfg" not in optim
+    assert optim.type == "mmrel.SelfSupOptimWrapper"
+    assert optim.paramwise_cfg == dict(decay_rule="all", with_frozen=True)
     assert optim.optimizer.to_dict() == dict(
         type="AdamW", lr=5e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1
     )
-    assert optim.clip_grad.max_norm == 1.0 and optim.clip_grad.get("norm_type", 2) == 2
+    assert optim.clip_grad == dict(max_norm=1.0, scope="global")
     (schedule,) = config.param_scheduler
     assert schedule == dict(type="mmrel.QuarterCosineSchedule", convert_to_iter_based=True)
     assert config.train_cfg.max_epochs == 100
