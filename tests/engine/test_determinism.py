@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import tiny
 import torch
 from test_distributed import MODELS, whole_batch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+import mmrel
 
 # What raises on a CUDA device under torch.use_deterministic_algorithms(True), by the operators that do it: torch's
 # documentation of that function, "will throw a RuntimeError", of 2.14.
@@ -67,3 +70,10 @@ def test_step__runs_nothing_that_a_gpu_refuses(name: str) -> None:
 def test_step__runs_such_operations_otherwise() -> None:
     """Positions of local crops are resized with torch's bicubic interpolation."""
     assert refused("dino") == {"upsample_bicubic2d_backward"}
+
+
+def test_kernels__add_nothing_in_an_order_that_differs() -> None:
+    """What torch cannot see: the kernels of mmrel itself."""
+    sources = {path: path.read_text() for path in Path(mmrel.__file__).parent.rglob("*.py")}
+    assert any("triton" in text for text in sources.values())
+    assert not [str(path) for path, text in sources.items() if "tl.atomic" in text]
