@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from test_distributed import MODELS, whole_batch
+from test_distributed import MODELS, mapped, whole_batch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmrel
@@ -77,3 +78,24 @@ def test_kernels__add_nothing_in_an_order_that_differs() -> None:
     sources = {path: path.read_text() for path in Path(mmrel.__file__).parent.rglob("*.py")}
     assert any("triton" in text for text in sources.values())
     assert not [str(path) for path, text in sources.items() if "tl.atomic" in text]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.usefixtures("deterministic")
+def test_step__twice_the_same_on_a_gpu(
+    name: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    gradients = []
+    for _ in range(2):
+        model = tiny.build(MODELS[name]).cuda()
+        views = mapped(whole_batch(model), torch.Tensor.cuda)
+        with torch.autocast("cuda", precision, enabled=precision != torch.float32):
+            loss, _ = model.parse_losses(model(views, mode="loss"))
+        loss.backward()
+        gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    if isinstance(loss, FakeTensor):
+        pytest.skip("tensors without values have nothing to compare")
+    assert all(torch.equal(gradients[1][n], grad) for n, grad in gradients[0].items())

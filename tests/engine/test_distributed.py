@@ -71,14 +71,19 @@ def built(name: str, dtype: torch.dtype = torch.float32) -> Any:
     return tiny.build(synchronised(MODELS[name])).to(dtype)
 
 
-def in_dtype(values: Any, dtype: torch.dtype) -> Any:
-    """A batch, or a part of it, with floating point numbers of that type."""
+def mapped(values: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A batch, or a part of it, with other tensors."""
     if isinstance(values, torch.Tensor):
-        return values.to(dtype) if values.is_floating_point() else values
+        return change(values)
     if not is_dataclass(values):
         return values
     parts = {field.name: getattr(values, field.name) for field in fields(values)}
-    return replace(values, **{name: in_dtype(part, dtype) for name, part in parts.items()})
+    return replace(values, **{name: mapped(part, change) for name, part in parts.items()})
+
+
+def in_dtype(views: ViewBatch, dtype: torch.dtype) -> ViewBatch:
+    """The batch with floating point numbers of that type."""
+    return mapped(views, lambda part: part.to(dtype) if part.is_floating_point() else part)
 
 
 def whole_batch(model: Any) -> ViewBatch:
@@ -125,20 +130,29 @@ def one_step(model: torch.nn.Module, inner: torch.nn.Module, views: ViewBatch) -
     )
 
 
-def same_step(rank: int, folder: Path) -> dict[str, Any]:
-    """An equal share of the batch on each rank, and what DDP had to say about it."""
+def wrapped_step(model: Any, views: ViewBatch) -> dict[str, Any]:
+    """:func:`one_step` behind DDP, and what DDP had to say about it."""
+    torch.set_warn_always(True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ddp = MMDistributedDataParallel(
+            model, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+        result = one_step(ddp, model, views)
+    torch.set_warn_always(False)
+    return {**result, "warnings": [str(warning.message) for warning in caught]}
+
+
+def same_step(rank: int, folder: Path) -> dict[Any, Any]:
+    """An equal share of the batch on each rank."""
     results, size = {}, get_world_size()
     for name, dtype in STEPS:
         model = built(name, dtype)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            ddp = MMDistributedDataParallel(
-                model, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
-            views = share(whole_batch(model), rank, size)
-            result = one_step(ddp, model, in_dtype(views, dtype))
-        result["warnings"] = [str(warning.message) for warning in caught]
-        results[name, dtype] = result
+        views = in_dtype(share(whole_batch(model), rank, size), dtype)
+        results[name, dtype] = wrapped_step(model, views)
+    model = built("dino")
+    model.backbone.layers[0].ffn.layers[1].weight.register_hook(lambda grad: grad.T.contiguous().T)
+    results["transposed"] = wrapped_step(model, share(whole_batch(model), rank, size))
     return results
 
 
@@ -313,12 +327,6 @@ def equal_gradients(
     # A key's bias shifts all scores of a query alike. MoCo v3's last bias shifts all class tokens alike.
     nothing = ("attn.k.bias", "backbone.ln1.bias" if "mocov3" in name else "attn.k.bias")
     names = [key for key in expected if not key.endswith(nothing)]
-    if name in CONTRASTIVE and limit == LIMITS[torch.float32]:
-        whole = [
-            torch.cat([part[key].flatten() for key in names]) for part in (gradients, expected)
-        ]
-        close(*whole, "all gradients", limit)
-        return
     for key in names:
         close(gradients[key], expected[key], key, limit)
 
@@ -383,11 +391,12 @@ def test_two_processes__both_leave_when_one_is_asked_to(ranks: list[dict[str, An
         assert iteration in (3, 4) and saved == iteration + 1
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_two_processes__gradients_lie_as_their_buckets(
-    ranks: list[dict[str, Any]], name: str
-) -> None:
+def test_two_processes__gradients_lie_as_their_buckets(ranks: list[dict[str, Any]]) -> None:
     """DDP warns of a gradient whose strides are not those of its bucket, which costs a copy in every step."""
     for results in ranks:
-        found = results["same_step"][name, torch.float32]["warnings"]
-        assert not [text for text in found if "strides" in text]
+        warned = {
+            step
+            for step, result in results["same_step"].items()
+            if any("strides do not match" in text for text in result["warnings"])
+        }
+        assert warned == {"transposed"}

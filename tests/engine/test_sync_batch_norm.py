@@ -9,7 +9,7 @@ import pytest
 import torch
 from processes import join_processes, run_processes
 from torch import Tensor, distributed, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from mmrel.models.layers import SyncBatchNorm, build_norm
@@ -185,6 +185,28 @@ def test_kernels__equal_plain_operations(
     request.getfixturevalue("kernels")
     fast = two_steps(layer(case), *images(case, 4), case)
     torch.testing.assert_close(fast, plain, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["vectors", "maps", "channels-last"])
+def test_kernels__on_a_gpu(name: str, dtype: torch.dtype) -> None:
+    """What torch's kernels give for a batch in two parts is what plain operations give on the CPU."""
+    case, results = CASES[name], []
+    for device in ("cpu", "cuda"):
+        form = case.get("format", torch.contiguous_format)
+        x, grad = (part.to(device, dtype, memory_format=form) for part in images(case, 6))
+        moments = [local_moments(part) for part in x.split([2, 4])]
+        whole = combine_moments(torch.stack(moments))
+        inverse = (whole.variance + 1e-5).rsqrt()
+        sums = ops.gradient_sums(grad, x, whole.mean, inverse)
+        slope = ops.input_gradient(grad, x, None, inverse, whole, sums)
+        output = normalize(x, whole, None, None, 1e-5)
+        results.append([part.float().cpu() for part in (*whole, sums, slope, output)])
+    if isinstance(output, FakeTensor):
+        pytest.skip("tensors without values have nothing to compare")
+    limit = 1e-5 if dtype == torch.float32 else 1e-2
+    torch.testing.assert_close(*results, rtol=limit, atol=limit)
 
 
 def test_collectives__one_in_each_direction(reduced: list[int]) -> None:
