@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from mmrel.ops.distillation import check_temperature, teacher_probabilities
 from mmrel.ops.pieces import pieces
-from mmrel.ops.precision import upcast, without_autocast
+from mmrel.ops.precision import for_product, upcast, without_autocast
 
 LEAST_ROWS = 192
 """Rows per piece, below which the products with the prototypes become slow."""
@@ -123,7 +123,7 @@ class PrototypeCrossEntropy(torch.autograd.Function):
             total -= w @ (q * log_p).sum(dim=-1)
             if wanted:
                 # p - q, in the memory of log p, which nobody needs any more.
-                d = log_p.exp_().sub_(q)
+                d = for_product(log_p.exp_().sub_(q))
                 slopes[0][piece] = (d @ prototypes) * w[:, None]
                 slopes[1].add_(d.T @ (s * w[:, None]))
         ctx.save_for_backward(*slopes, largest)
