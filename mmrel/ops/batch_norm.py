@@ -48,7 +48,7 @@ def local_moments(x: Tensor) -> Tensor:
         return upcast(x.new_zeros(2 * channels + 1))
     if _has_kernels(x):
         # For an epsilon of 0 the kernel gives 0 as the inverse deviation of a constant channel.
-        mean, inverse = torch.batch_norm_stats(x, SMALL)
+        mean, inverse = torch.batch_norm_stats(_dense(x, x), SMALL)
         variance = (inverse**-2 - SMALL).clamp(min=0)
     else:
         variance, mean = torch.var_mean(upcast(x), _all_but_channels(x), correction=0)
@@ -99,7 +99,9 @@ def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Ten
         ``(2 C,)``: per channel the sum of ``grad``, then that of ``grad * (x - mean)``.
     """
     if _has_kernels(x):
-        sums = torch.batch_norm_backward_reduce(grad, x, mean, inverse, None, True, False, False)
+        sums = torch.batch_norm_backward_reduce(
+            _dense(grad, x), _dense(x, x), mean, inverse, None, True, False, False
+        )
         return torch.cat(sums[:2])
     grad, axes = upcast(grad), _all_but_channels(x)
     centered = upcast(x) - _over_channels(mean, x)
@@ -129,7 +131,9 @@ def input_gradient(
     if _has_kernels(x):
         whole = counts.to(torch.int32)
         scale = None if weight is None else weight.to(mean.dtype)
-        return torch.batch_norm_backward_elemt(grad, x, mean, inverse, scale, first, second, whole)
+        return torch.batch_norm_backward_elemt(
+            _dense(grad, x), _dense(x, x), mean, inverse, scale, first, second, whole
+        )
     count = counts.sum()
     scale = inverse if weight is None else inverse * weight
     slope = _over_channels(inverse.square() * second / count, x)
@@ -140,6 +144,13 @@ def input_gradient(
 
 def _has_kernels(x: Tensor) -> bool:
     return x.is_cuda and x.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def _dense(tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor with channels last if ``like`` has them so, otherwise contiguous; kernels take nothing else."""
+    channels_last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    return tensor.contiguous(memory_format=form)
 
 
 def _all_but_channels(x: Tensor) -> list[int]:

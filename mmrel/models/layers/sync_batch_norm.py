@@ -144,7 +144,7 @@ class _Normalize(Function):
         # Weight and bias have the sums of this process alone, which whoever averages gradients adds up.
         first, second = sums.clone().chunk(2)
         by_weight = (second * inverse).to(weight.dtype) if ctx.needs_input_grad[1] else None
-        by_bias = first if ctx.needs_input_grad[2] else None
+        by_bias = first.to(weight.dtype) if ctx.needs_input_grad[2] else None
         by_input = None
         if ctx.needs_input_grad[0]:
             distributed.all_reduce(sums, group=ctx.group)
