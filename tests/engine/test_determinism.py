@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmrel
+from mmrel.structures import ViewBatch
 
 # What raises on a CUDA device under torch.use_deterministic_algorithms(True), by the operators that do it: torch's
 # documentation of that function, "will throw a RuntimeError", of 2.14.
@@ -44,10 +45,24 @@ class Names(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def refused(name: str) -> set[str]:
+SWIN = dict(
+    type="mmrel.Swin",
+    window_size=2,
+    arch=dict(embed_dims=12, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2]),
+)
+T2T = dict(
+    type="mmrel.T2TViT",
+    embed_dims=12,
+    num_layers=2,
+    layer_cfgs=dict(num_heads=2, feedforward_channels=24),
+    t2t_cfg=dict(token_dims=4),
+)
+
+
+def refused(config: dict, views: ViewBatch | None = None) -> set[str]:
     """What a step of a tiny model runs and a GPU refuses."""
-    model = tiny.build(MODELS[name])
-    views = whole_batch(model)
+    model = tiny.build(config)
+    views = views or whole_batch(model)
     with Names() as names:
         loss, _ = model.parse_losses(model(views, mode="loss"))
         loss.backward()
@@ -65,12 +80,25 @@ def deterministic() -> Iterator[None]:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.usefixtures("deterministic")
 def test_step__runs_nothing_that_a_gpu_refuses(name: str) -> None:
-    assert refused(name) == set()
+    assert refused(MODELS[name]) == set()
+
+
+@pytest.mark.parametrize("backbone", [SWIN, T2T], ids=lambda backbone: backbone["type"])
+@pytest.mark.usefixtures("deterministic")
+def test_step__runs_nothing_that_a_gpu_refuses_in_other_backbones(backbone: dict) -> None:
+    config = dict(
+        type="mmrel.RelViT",
+        backbone=dict(backbone, img_size=64),
+        head=dict(relation=dict(type="mmrel.PatchRelationHead")),
+    )
+    crops = torch.randn(2, 3, 64, 64)
+    views = ViewBatch(crops, None, geometry=None, masks=None, num_global=1, num_local=0)
+    assert refused(config, views) == set()
 
 
 def test_step__runs_such_operations_otherwise() -> None:
     """Positions of local crops are resized with torch's bicubic interpolation."""
-    assert refused("dino") == {"upsample_bicubic2d_backward"}
+    assert refused(MODELS["dino"]) == {"upsample_bicubic2d_backward"}
 
 
 def test_kernels__add_nothing_in_an_order_that_differs() -> None:
