@@ -12,6 +12,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     class_names=dict(type="mmrel.ClassNamesHook"),
     preemption=dict(type="mmrel.PreemptionHook"),
+    arithmetic=dict(type="mmrel.ArithmeticHook", float32_matmul="high"),
 )
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -16,6 +16,7 @@ default_hooks = dict(
     step_seed=dict(type="mmrel.StepSeedHook"),
     bad_samples=dict(type="mmrel.BadSampleHook"),
     preemption=dict(type="mmrel.PreemptionHook"),
+    arithmetic=dict(type="mmrel.ArithmeticHook", float32_matmul="high"),
 )
 
 env_cfg = dict(

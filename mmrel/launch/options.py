@@ -90,6 +90,9 @@ def enable_amp(config: Any) -> None:
             )
         wrapper.type = "AmpOptimWrapper"
         wrapper.setdefault("loss_scale", "dynamic")
+        if (wrapper.get("clip_grad") or {}).get("error_if_nonfinite"):
+            # Gradients that overflow are what the loss scale is found by: its update skips the step.
+            wrapper.clip_grad.error_if_nonfinite = False
     else:
         raise UsageError(
             f"--amp works with the optimizer wrappers OptimWrapper, AmpOptimWrapper and "

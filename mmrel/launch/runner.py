@@ -22,7 +22,7 @@ from mmrel.utils.worker_signals import shield_workers
 
 
 class LaunchedRunner(Runner):
-    """MMEngine's runner that also trains several CPU processes where a model has SyncBatchNorm.
+    """MMEngine's runner that also trains several CPU processes where a model has torch's SyncBatchNorm.
 
     A checkpoint that it cannot load, for whatever reason, is a :class:`~mmrel.utils.errors.UsageError`.
     """
@@ -68,12 +68,13 @@ class LaunchedRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """Wrap the model for distributed training.
 
-        torch's SyncBatchNorm refuses the CPU, so there each process normalises with its own batch.
+        torch's SyncBatchNorm (mmdet's and mmseg's parts) refuses the CPU, so there each process normalises with its
+        own batch; mmrel's works on both.
         """
         synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
         if self.distributed and on_cpu() and synchronised:
             self.logger.warning(
-                "SyncBatchNorm needs a GPU: on the CPU each process normalises with its own batch."
+                "torch's SyncBatchNorm needs a GPU: on the CPU each process normalises with its own batch."
             )
             model = revert_sync_batchnorm(model)
         return super().wrap_model(model_wrapper_cfg, model)

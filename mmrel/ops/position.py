@@ -55,7 +55,10 @@ def resize_position_embedding(
     extra, patches = position[:, :num_extra_tokens], position[:, num_extra_tokens:]
     maps = patches.unflatten(1, source_grid).permute(0, 3, 1, 2)
     compute = maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
-    resized = _bicubic(compute, source_grid, target_grid, method).to(position.dtype)
+    resample = _bicubic
+    if torch.are_deterministic_algorithms_enabled():
+        resample = _bicubic_products
+    resized = resample(compute, source_grid, target_grid, method).to(position.dtype)
     return torch.cat([extra, resized.flatten(2).transpose(1, 2)], dim=1)
 
 
@@ -228,6 +231,24 @@ def _bicubic(maps: Tensor, source: Grid, target: Grid, method: str) -> Tensor:
     # features depend on it.
     factors = [(wanted + DINO_OFFSET) / given for wanted, given in zip(target, source, strict=True)]
     return F.interpolate(maps, scale_factor=factors, mode="bicubic", align_corners=False)
+
+
+def _bicubic_products(maps: Tensor, source: Grid, target: Grid, method: str) -> Tensor:
+    """:func:`_bicubic` as a product with a fixed matrix per axis.
+
+    torch's bicubic has no deterministic gradient on a GPU. In float64, which TensorFloat32 leaves alone.
+    """
+    row_weights, column_weights = (
+        _axis_weights(given, wanted, method, maps.device)
+        for given, wanted in zip(source, target, strict=True)
+    )
+    return (row_weights @ maps.double() @ column_weights.T).to(maps.dtype)
+
+
+def _axis_weights(given: int, wanted: int, method: str, device: torch.device) -> Tensor:
+    """``(wanted, given)`` in float64: what each sample of an axis takes from each value."""
+    impulses = torch.eye(given, dtype=torch.float64, device=device).view(1, given, given, 1)
+    return _bicubic(impulses, (given, 1), (wanted, 1), method)[0, :, :, 0].T
 
 
 def _check(position: Tensor, source: Grid, target: Grid, extra: int, method: str) -> None:

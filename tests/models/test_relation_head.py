@@ -6,9 +6,10 @@ import pytest
 import tiny
 import torch
 from reference import relation as reference
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrel.models.heads import ChannelRelationHead, SpatialRelationHead
+from mmrel.models.layers import SyncBatchNorm
 from mmrel.models.necks.self_relation import SelfRelation
 from mmrel.models.outputs import RelationTokens
 from mmrel.ops.attention_kernels import forced_kernels
@@ -210,7 +211,7 @@ def test_self_relation__names_and_initialisation() -> None:
     neck.init_weights()
     assert torch.equal(neck.predictor[0].weight, before)
     assert before.abs().max() <= 0.05 and before.std() == pytest.approx(0.05 / 3**0.5, rel=0.01)
-    assert all(isinstance(part[-2], nn.SyncBatchNorm) for part in neck.children())
+    assert all(isinstance(part[-2], SyncBatchNorm) for part in neck.children())
     for norm in (neck.projection[0], neck.local_predictor[1]):
         assert (norm.weight == 1).all() and (norm.bias == 0).all() and norm.eps == 1e-5
     parts = {name.split(".")[0] for name in neck.state_dict()}

@@ -168,3 +168,21 @@ def test_fit__unknown_grid_is_an_error() -> None:
 def test_resize__bad_input(shape, source, target, method, message) -> None:
     with pytest.raises(ValueError, match=message):
         resize_position_embedding(torch.zeros(shape), source, target, 0, method)
+
+
+@pytest.mark.parametrize("method", ["size", "dino"])
+@pytest.mark.parametrize("target", [(6, 6), (3, 7), (20, 9), (1, 1)])
+def test_resize__deterministic_mode(method: str, target: tuple[int, int]) -> None:
+    """The same numbers and gradients by matrix products, whose gradient is deterministic on a GPU too."""
+    results = []
+    for deterministic in (False, True):
+        position = torch.randn(1, 1 + 5 * 6, 3, generator=torch.Generator().manual_seed(0))
+        position = position.double().requires_grad_()
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            resized = resize_position_embedding(position, (5, 6), target, 1, method)
+            (resized * torch.arange(resized.numel()).view_as(resized)).sum().backward()
+        finally:
+            torch.use_deterministic_algorithms(False)
+        results.append((resized, position.grad))
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)

@@ -11,6 +11,7 @@ from torch import nn
 
 from mmrel.launch import options as launch
 from mmrel.launch import runner
+from mmrel.models.layers import SyncBatchNorm
 from mmrel.utils import UsageError, hosts
 from mmrel.utils import config as config_tools
 
@@ -159,6 +160,15 @@ def test_amp__optim_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
         launch.enable_amp(config)
 
 
+def test_amp__overflow_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gradient that overflows makes the scaler skip a step; it must not end the run before that."""
+    clip = dict(max_norm=1.0, error_if_nonfinite=True)
+    config = Config(dict(optim_wrapper=dict(type="OptimWrapper", clip_grad=clip)))
+    monkeypatch.setattr(launch, "on_cpu", lambda: False)
+    launch.enable_amp(config)
+    assert config.optim_wrapper.clip_grad == dict(max_norm=1.0, error_if_nonfinite=False)
+
+
 def test_amp__unknown_wrapper() -> None:
     config = Config(dict(optim_wrapper=dict(type="ApexOptimWrapper")))
     with pytest.raises(UsageError, match=r"not with 'ApexOptimWrapper'"):
@@ -186,10 +196,10 @@ def test_loader_defaults__only_for_mmpretrain() -> None:
         launch.set_loader_defaults(config, "val_dataloader", dict(pin_memory=True))
 
 
-def test_sync_norms__reverted_where_processes_share_a_cpu(
+def test_sync_norms__torchs_are_reverted_where_processes_share_a_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4))
+    model = nn.Sequential(nn.Linear(3, 4), nn.SyncBatchNorm(4), SyncBatchNorm(4))
     weight = model[1].weight
     launched = object.__new__(runner.LaunchedRunner)
     launched.logger = logging.getLogger("test")
@@ -199,3 +209,4 @@ def test_sync_norms__reverted_where_processes_share_a_cpu(
     wrapped = launched.wrap_model(None, model)
     assert not isinstance(wrapped[1], nn.SyncBatchNorm)
     assert wrapped[1].weight is weight
+    assert wrapped[2] is model[2] and type(wrapped[2]) is SyncBatchNorm

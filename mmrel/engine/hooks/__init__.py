@@ -1,5 +1,6 @@
 """Training hooks."""
 
+from mmrel.engine.hooks.arithmetic import ArithmeticHook
 from mmrel.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from mmrel.engine.hooks.bad_samples import BadSampleHook
 from mmrel.engine.hooks.class_names import ClassNamesHook
@@ -11,6 +12,7 @@ from mmrel.engine.hooks.step_seed import StepSeedHook
 from mmrel.engine.hooks.teacher_update import TeacherUpdateHook
 
 __all__ = [
+    "ArithmeticHook",
     "AtomicCheckpointHook",
     "BadSampleHook",
     "ClassNamesHook",

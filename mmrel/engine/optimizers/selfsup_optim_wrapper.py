@@ -23,12 +23,12 @@ from mmrel.engine.checkpointing.finite import nonfinite_state
 from mmrel.engine.deferred_scalars import defer_scalar
 from mmrel.engine.optimizers.clipping import clip_per_tensor, clipper_of
 from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
+from mmrel.engine.optimizers.precision import PRECISIONS, check_precision
 from mmrel.registry import OPTIM_WRAPPERS
 from mmrel.utils.text import listed
 
 __all__ = ["SelfSupOptimWrapper", "clip_per_tensor"]
 
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 IMPLEMENTATION_KEYS = ("fused", "foreach", "capturable", "differentiable")
 
 
@@ -71,11 +71,8 @@ class SelfSupOptimWrapper(OptimWrapper):
         max_skipped: int = 30,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulative_counts)
-        if precision not in PRECISIONS:
-            raise ValueError(
-                f"precision must be one of {sorted(PRECISIONS)}, but is {precision!r}; set "
-                "optim_wrapper.precision in the configuration."
-            )
+        parameter = optimizer.param_groups[0]["params"][0]
+        check_precision(precision, parameter.device)
         self.precision = precision
         if max_skipped < 1:
             raise ValueError(
@@ -84,7 +81,6 @@ class SelfSupOptimWrapper(OptimWrapper):
             )
         self.max_skipped = max_skipped
         self._clip = clipper_of(clip_grad)
-        parameter = optimizer.param_groups[0]["params"][0]
         self.device_type: str = parameter.device.type
         deferred = _is_deferred(nonfinite_check, optimizer, parameter)
         self.guard = NonFiniteGuard(deferred, self._describe_state)

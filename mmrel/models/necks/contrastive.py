@@ -10,11 +10,12 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.dist import get_world_size
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmrel.models.layers import build_norm
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, ViewBatch
 
@@ -101,8 +102,8 @@ def _mlp(
     for i, (width_in, width_out) in enumerate(pairwise(widths)):
         layers.append(nn.Linear(width_in, width_out, bias=bias))
         if i < len(activations):
-            layers.append(build_norm_layer(norm_cfg, width_out)[1])
+            layers.append(build_norm(norm_cfg, width_out))
             layers.append(build_activation_layer(dict(type=activations[i])))
         else:
-            layers.append(build_norm_layer({**norm_cfg, "affine": False}, width_out)[1])
+            layers.append(build_norm({**norm_cfg, "affine": False}, width_out))
     return nn.Sequential(*layers)

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmrel.models.layers import build_norm
 from mmrel.models.outputs import RelationTokens
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
@@ -102,13 +102,13 @@ class AutocastReLU(nn.Module):
 
 
 def _projection(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
-    return nn.Sequential(build_norm_layer(norm_cfg, channels)[1], AutocastReLU())
+    return nn.Sequential(build_norm(norm_cfg, channels), AutocastReLU())
 
 
 def _predictor(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
     return nn.Sequential(
         PointwiseConv(channels, channels, 1, bias=False),
-        build_norm_layer(norm_cfg, channels)[1],
+        build_norm(norm_cfg, channels),
         nn.ReLU(inplace=True),
     )
 

@@ -8,10 +8,11 @@ as ``Feature2Pyramid``, mmdet has none; with this one both use the same checkpoi
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from mmcv.cnn import build_activation_layer, build_norm_layer
+from mmcv.cnn import build_activation_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmrel.models.layers import build_norm
 from mmrel.registry import MODELS
 
 MODES = ("per-level", "last", "none")
@@ -109,7 +110,7 @@ def _level(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     if scale == 4:
         layers["up1"] = nn.ConvTranspose2d(width, width, kernel_size=2, stride=2)
-        layers["norm"] = build_norm_layer(norm_cfg, width)[1]
+        layers["norm"] = build_norm(norm_cfg, width)
         layers["act"] = build_activation_layer(act_cfg)
         layers["up2"] = nn.ConvTranspose2d(width, width, kernel_size=2, stride=2)
     elif scale == 2:
