@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmrel.utils.sharding import local_parts, norms_of_whole
+
 
 def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     """Scale each gradient by ``min(1, max_norm / (its L2 norm + 1e-6))``, in place.
@@ -12,7 +14,7 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     DINO's ``clip_gradients``; each tensor by itself, in contrast to a clip by the global norm.
 
     Args:
-        gradients: P tensors on one device.
+        gradients: P tensors on one device, whole or all of them sharded.
         max_norm: the limit; 0 or less measures only.
 
     Returns:
@@ -20,10 +22,11 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     """
     # One kernel for all tensors, and no number leaves the device: the coefficient of a tensor that
     # needs no clipping is 1, which multiplies exactly.
-    norms = torch.stack(torch._foreach_norm(gradients))
+    parts = local_parts(gradients)
+    norms = norms_of_whole(torch.stack(torch._foreach_norm(parts)), gradients[0])
     if max_norm > 0:
         coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, list(coefficients.unbind()))
+        torch._foreach_mul_(parts, list(coefficients.unbind()))
     return norms
 
 

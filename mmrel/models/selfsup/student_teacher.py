@@ -23,6 +23,7 @@ from mmrel.models.contracts import (
 from mmrel.models.selfsup.self_supervised import SelfSupervised, feature_std
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
+from mmrel.utils.sharding import local_parts
 
 MAX_UNCOMMITTED = 64
 """Training iterations after which a teacher that has not moved is taken for a mistake; times the accumulation."""
@@ -129,7 +130,7 @@ class StudentTeacher(SelfSupervised):
                 infinities. It is read on the device only.
         """
         self._count_commit(ok)
-        teachers, students = zip(*self._teacher_pairs(), strict=True)
+        teachers, students = map(local_parts, zip(*self._teacher_pairs(), strict=True))
         _check_precision(teachers[0].dtype)
         # `ok` lives on the device and is not read here: a skipped step keeps 1 and adds 0. One
         # kernel over all tensors for each of the two, where a loop over parameters would launch
