@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmrel.engine.fully_sharded import FullySharded
 from mmrel.engine.hooks import AtomicCheckpointHook
+from mmrel.engine.loops.memory import explain_out_of_memory
 from mmrel.launch.processes import prepare_cpu_distributed, shards
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
@@ -25,6 +26,11 @@ class LaunchedRunner(Runner):
     A checkpoint that it cannot load, for whatever reason, is a :class:`~mmrel.utils.errors.UsageError`.
     """
 
+    def train(self) -> nn.Module:
+        """As MMEngine's; where memory runs out, the error says what takes it and what helps."""
+        with explain_out_of_memory("training", self):
+            return super().train()
+
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
         """As MMEngine's, with the errors of one paragraph."""
         return _told(
@@ -36,7 +42,9 @@ class LaunchedRunner(Runner):
         _told(lambda: super(LaunchedRunner, self).resume(filename, *args, **kwargs), filename)
 
     def _init_model_weights(self) -> None:
-        if not isinstance(self.model, FullySharded):  # which has initialised its parts while they were whole
+        if not isinstance(
+            self.model, FullySharded
+        ):  # which has initialised its parts while they were whole
             _told(super()._init_model_weights, "init_cfg")
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
@@ -70,7 +78,9 @@ class LaunchedRunner(Runner):
             model = revert_sync_batchnorm(model)
         if not shards(model_wrapper_cfg):
             return super().wrap_model(model_wrapper_cfg, model)
-        return _told(lambda: super(LaunchedRunner, self).wrap_model(model_wrapper_cfg, model), "init_cfg")
+        return _told(
+            lambda: super(LaunchedRunner, self).wrap_model(model_wrapper_cfg, model), "init_cfg"
+        )
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
