@@ -12,6 +12,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
@@ -49,6 +50,7 @@ def _child(name: str, parent: Registry, location: str) -> Registry:
 
 
 MODELS = _child("model", MMENGINE_MODELS, "mmrel.models")
+MODEL_WRAPPERS = _child("model wrapper", MMENGINE_MODEL_WRAPPERS, "mmrel.engine")
 DATASETS = _child("dataset", MMENGINE_DATASETS, "mmrel.datasets.image_folder")
 DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "mmrel.datasets.samplers")
 TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "mmrel.datasets.transforms")

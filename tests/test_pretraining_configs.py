@@ -42,6 +42,26 @@ TABLE = {
         (3e-3, 2e-6, 1024, 400, 0.3, (0.32, 1.0), (0.05, 0.32), 10, (0.07, 50)),
         (True, 3, 8192, "deit-base", "dino"),
     ),
+    **dict.fromkeys(
+        (
+            "ibot/ibot_vit-large-p16_16xb64-amp-coslr-250e_in1k",
+            "ibot/ibot-fsdp_vit-large-p16_64xb16-amp-coslr-250e_in1k",
+        ),
+        (
+            (2e-3, 1e-6, 1024, 250, 0.3, (0.32, 1.0), (0.05, 0.32), 10, (0.07, 50)),
+            (True, 3, 8192, "large", "dino"),
+        ),
+    ),
+    **dict.fromkeys(
+        (
+            "sere/ibot-sere_vit-large-p16_16xb64-amp-coslr-100e_in1k",
+            "sere/ibot-sere-fsdp_vit-large-p16_64xb16-amp-coslr-100e_in1k",
+        ),
+        (
+            (2e-3, 1e-6, 1024, 100, 0.3, (0.32, 1.0), (0.05, 0.32), 10, (0.07, 50)),
+            (True, 3, 8192, "large", "sere"),
+        ),
+    ),
     "dino/dino_vit-small-p16_8xb64-amp-coslr-100e_in1k": (
         (1e-3, 1e-6, 512, 100, 3.0, (0.4, 1.0), (0.05, 0.4), 8, (0.04, 0)),
         (True, 1, 65536, "deit-small", "dino"),
@@ -181,6 +201,17 @@ def test_recipe__published_values(name: str) -> None:
         given = head.teacher_temperature
         schedule = dict(start=0.04, end=temperature[0], warmup_epochs=temperature[1])
         assert given == (schedule if temperature[1] else temperature[0])
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if "large" in name])
+def test_large__keeps_few_activations(name: str) -> None:
+    """Every block is computed again; with FSDP2, nothing of DDP's settings is left."""
+    config = Config.fromfile(CONFIGS / f"{name}.py")
+    base = base_of(config)
+    assert (base.backbone.recompute, base.neck.in_channels) == ("block", 1024)
+    assert config.model.get("num_heads", 16) == 16
+    sharded = dict(type="mmrel.FullySharded")
+    assert (config.model_wrapper_cfg == sharded) == ("fsdp" in name)
 
 
 @pytest.mark.parametrize("name", SELFPATCH)

@@ -1,5 +1,5 @@
-"""The training engine: hooks, loops, optimizer wrappers and schedules for MMEngine's runner."""
+"""The training engine: hooks, loops, optimizer and model wrappers and schedules for MMEngine's runner."""
 
-from mmrel.engine import hooks, loops, optimizers, schedulers
+from mmrel.engine import fully_sharded, hooks, loops, optimizers, schedulers
 
-__all__ = ["hooks", "loops", "optimizers", "schedulers"]
+__all__ = ["fully_sharded", "hooks", "loops", "optimizers", "schedulers"]

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmrel.datasets.class_names import share_classes
 from mmrel.datasets.transforms.load import share_depth
 from mmrel.utils.config import LOADER_TIMEOUT
+from mmrel.utils.sharding import root_gathered
 from mmrel.utils.worker_signals import shield_workers
 
 
@@ -25,7 +26,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), root_gathered(network):
         network.eval()
         try:
             yield

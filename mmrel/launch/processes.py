@@ -26,6 +26,15 @@ def prepare_cpu_distributed(cfg: dict[str, Any]) -> None:
     if not is_distributed():
         distributed.init_process_group("gloo")
     wrapper = dict(cfg.get("model_wrapper_cfg") or {})
+    if shards(wrapper):
+        return
     wrapper.setdefault("type", "MMDistributedDataParallel")
     wrapper.setdefault("broadcast_buffers", False)
     cfg["model_wrapper_cfg"] = {**wrapper, "device_ids": None}
+
+
+def shards(wrapper: dict[str, Any] | None) -> bool:
+    """Whether a ``model_wrapper_cfg`` shares the model out among the processes (``mmrel.FullySharded``)."""
+    kind = (wrapper or {}).get("type", "")
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.rpartition(".")[2] == "FullySharded"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -14,7 +15,10 @@ from mmrel.engine.compilation import (
     options_for,
     tell_compile_error,
 )
-from mmrel.launch.processes import prepare_cpu_distributed
+from mmrel.engine.fully_sharded import FullySharded
+from mmrel.engine.hooks import AtomicCheckpointHook
+from mmrel.engine.loops.memory import explain_out_of_memory
+from mmrel.launch.processes import prepare_cpu_distributed, shards
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
 from mmrel.utils.device import on_cpu, unwrap_model
@@ -27,6 +31,11 @@ class LaunchedRunner(Runner):
     A checkpoint that it cannot load, for whatever reason, is a :class:`~mmrel.utils.errors.UsageError`.
     """
 
+    def train(self) -> nn.Module:
+        """As MMEngine's; where memory runs out, the error says what takes it and what helps."""
+        with explain_out_of_memory("training", self):
+            return super().train()
+
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
         """As MMEngine's, with the errors of one paragraph."""
         return _told(
@@ -38,7 +47,24 @@ class LaunchedRunner(Runner):
         _told(lambda: super(LaunchedRunner, self).resume(filename, *args, **kwargs), filename)
 
     def _init_model_weights(self) -> None:
-        _told(super()._init_model_weights, "init_cfg")
+        if not isinstance(
+            self.model, FullySharded
+        ):  # which has initialised its parts while they were whole
+            _told(super()._init_model_weights, "init_cfg")
+
+    def register_hooks(self, *args: Any, **kwargs: Any) -> None:
+        """As MMEngine's; a sharded model needs the hook that gathers it before it is saved."""
+        super().register_hooks(*args, **kwargs)
+        others = [
+            type(hook).__name__
+            for hook in self.hooks
+            if isinstance(hook, CheckpointHook) and not isinstance(hook, AtomicCheckpointHook)
+        ]
+        if isinstance(self.model, FullySharded) and others:
+            raise UsageError(
+                f"model_wrapper_cfg is mmrel.FullySharded and the checkpoints are written by {others[0]}, which would "
+                "save what the first process holds alone. Set default_hooks.checkpoint.type=mmrel.AtomicCheckpointHook."
+            )
 
     def train(self) -> nn.Module:
         """As MMEngine's; an error of a compiled step is told in one paragraph."""
@@ -71,13 +97,21 @@ class LaunchedRunner(Runner):
         torch's SyncBatchNorm (mmdet's and mmseg's parts) refuses the CPU, so there each process normalises with its
         own batch; mmrel's works on both.
         """
+        if shards(model_wrapper_cfg) and not self.distributed:
+            self.logger.warning(
+                "model_wrapper_cfg is mmrel.FullySharded, but this is one process, which holds the whole model."
+            )
         synchronised = any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
         if self.distributed and on_cpu() and synchronised:
             self.logger.warning(
                 "torch's SyncBatchNorm needs a GPU: on the CPU each process normalises with its own batch."
             )
             model = revert_sync_batchnorm(model)
-        return super().wrap_model(model_wrapper_cfg, model)
+        if not shards(model_wrapper_cfg):
+            return super().wrap_model(model_wrapper_cfg, model)
+        return _told(
+            lambda: super(LaunchedRunner, self).wrap_model(model_wrapper_cfg, model), "init_cfg"
+        )
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:

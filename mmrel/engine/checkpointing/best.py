@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from mmrel.engine.checkpointing.ranks import CheckpointError
+from mmrel.engine.checkpointing.whole import whole_state_of
 
 OUTDATED = "outdated_best_ckpts"
 KNN = "knn/"
@@ -36,7 +37,8 @@ class BestCheckpoints:
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if "://" in str(self.out_dir):
-            super()._save_best_checkpoint(runner, metrics)  # type: ignore[misc]
+            with whole_state_of(runner):
+                super()._save_best_checkpoint(runner, metrics)  # type: ignore[misc]
             return
         self._keep_best(runner, metrics, runner.epoch)
 

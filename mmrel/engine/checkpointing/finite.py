@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmrel.utils.sharding import local_parts
+
 
 def nonfinite_state(
     model: nn.Module, optim_wrapper: Any, allowed: set[str] | None = None
@@ -18,6 +20,7 @@ def nonfinite_state(
         allowed: buffers that hold infinities on purpose.
 
     Returns:
+        Of a sharded run, what this process holds of them:
         ``"head.cls.center.value"``, ``"exp_avg of backbone.layers.0.ln1.weight"`` and the like.
     """
     named = [
@@ -30,7 +33,8 @@ def nonfinite_state(
         by_device.setdefault(value.device, []).append((name, value))
     bad: list[str] = []
     for group in by_device.values():
-        finite = torch.stack([value.detach().isfinite().all() for _, value in group]).tolist()
+        parts = local_parts(value.detach() for _, value in group)
+        finite = torch.stack([part.isfinite().all() for part in parts]).tolist()
         bad += [name for (name, _), fine in zip(group, finite, strict=True) if not fine]
     return bad
 

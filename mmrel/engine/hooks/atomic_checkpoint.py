@@ -29,6 +29,7 @@ from mmrel.engine.checkpointing.plain import tensor_bytes, to_buffer, to_plain
 from mmrel.engine.checkpointing.ranks import CheckpointError, decided_by_main, true_on_all
 from mmrel.engine.checkpointing.settings import KEY, check_settings, images_of, settings_of
 from mmrel.engine.checkpointing.space import CheckpointWriteError, could_not_write
+from mmrel.engine.checkpointing.whole import whole_state_of
 from mmrel.engine.optimizers.nonfinite import NonFiniteStateError
 from mmrel.registry import HOOKS
 from mmrel.utils.device import unwrap_model
@@ -201,7 +202,8 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         if "://" in str(self.out_dir):
-            super()._save_checkpoint_with_step(runner, step, meta)
+            with whole_state_of(runner):
+                super()._save_checkpoint_with_step(runner, step, meta)
             return
         outdated = self._enrol(runner, step)
         final = Path(self.out_dir) / self.filename_tmpl.format(step)
@@ -240,7 +242,8 @@ class AtomicCheckpointHook(BestCheckpoints, CheckpointHook):
         temporary = final.with_name(f".{final.name}.tmp")
         failure: CheckpointWriteError | None = None
         try:
-            runner.save_checkpoint(str(final.parent), temporary.name, **options)
+            with whole_state_of(runner, options["save_optimizer"]):
+                runner.save_checkpoint(str(final.parent), temporary.name, **options)
             if is_main_process():
                 publish(temporary, final)
                 if latest:

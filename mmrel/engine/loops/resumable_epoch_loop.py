@@ -61,7 +61,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
                 self._skip(sampler, done)
             with watched_batches(self.dataloader) as batches:
                 for batch_idx, data_batch in enumerate(batches, start=done):
-                    with explain_out_of_memory(f"iteration {self._iter}", self.runner.cfg):
+                    with explain_out_of_memory(f"iteration {self._iter}", self.runner, data_batch):
                         self.run_iter(batch_idx, data_batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmrel.ops.scaling import scale_each
+from mmrel.utils.sharding import local_parts, norms_of_whole
 
 
 def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
@@ -17,7 +18,7 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     global norm.
 
     Args:
-        gradients: P tensors on one device.
+        gradients: P tensors on one device, whole or all of them sharded.
         max_norm: the limit; 0 or less measures only.
 
     Returns:
@@ -25,10 +26,11 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     """
     # No number leaves the device: the coefficient of a tensor that needs no clipping is 1, which
     # multiplies exactly.
-    norms = torch.stack(torch._foreach_norm(gradients))
+    parts = local_parts(gradients)
+    norms = norms_of_whole(torch.stack(torch._foreach_norm(parts)), gradients[0])
     if max_norm > 0:
         coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
-        scale_each(gradients, coefficients)
+        scale_each(parts, coefficients)
     return norms
 
 
@@ -38,10 +40,11 @@ def clip_together(gradients: list[Tensor], max_norm: float) -> Tensor:
     The same as ``torch.nn.utils.clip_grad_norm_``, to the bit; the arguments and what is returned are
     :func:`clip_per_tensor`'s.
     """
-    norms = torch.stack(torch._foreach_norm(gradients))
+    parts = local_parts(gradients)
+    norms = norms_of_whole(torch.stack(torch._foreach_norm(parts)), gradients[0])
     if max_norm > 0:
         total = torch.linalg.vector_norm(norms)
-        torch._foreach_mul_(gradients, (max_norm / (total + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_(parts, (max_norm / (total + 1e-6)).clamp(max=1.0))
     return norms
 
 

@@ -20,6 +20,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from mmrel.engine.checkpointing.finite import nonfinite_state
+from mmrel.engine.checkpointing.whole import shared_out
 from mmrel.engine.deferred_scalars import defer_scalar
 from mmrel.engine.optimizers.clipping import clip_per_tensor, clipper_of
 from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
@@ -264,6 +265,7 @@ class SelfSupOptimWrapper(OptimWrapper):
                 {**saved, **{key: own[key] for key in IMPLEMENTATION_KEYS if key in own}}
                 for saved, own in zip(state["param_groups"], live, strict=True)
             ]
+        state["state"] = shared_out(state["state"], self.optimizer)
         super().load_state_dict(state)
 
     def _remember(self, model: nn.Module) -> None:

@@ -24,6 +24,7 @@ from mmrel.models.selfsup.self_supervised import SelfSupervised
 from mmrel.ops.moving_average import move_towards
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
+from mmrel.utils.sharding import local_parts
 
 MAX_UNCOMMITTED = 64
 """Training iterations after which a teacher that has not moved is taken for a mistake; times the accumulation."""
@@ -139,7 +140,7 @@ class StudentTeacher(SelfSupervised):
                 infinities. It is read on the device only.
         """
         self._count_commit(ok)
-        teachers, students = zip(*self._teacher_pairs(), strict=True)
+        teachers, students = map(local_parts, zip(*self._teacher_pairs(), strict=True))
         _check_precision(teachers[0].dtype)
         move_towards(teachers, students, momentum, ok)
         for head in self.head.values():

@@ -1,0 +1,13 @@
+# SERE on iBOT, ViT-L/16, 100 epochs on ImageNet-1k, with parameters, gradients, moments and teacher shared out (FSDP2).
+# Paper:    SERE: Exploring Feature Self-relation for Self-supervised Transformer, TPAMI 2023, arXiv 2206.05184; the
+#           settings of ibot-sere_vit-large-p16_16xb64-amp-coslr-100e_in1k.py, whose checkpoints this run can resume and
+#           the other way round. Batch norm in the relation heads sees the images of all processes, as there.
+# When:     @WHEN@
+# Command:  on each of eight nodes, with NNODES, NODE_RANK and MASTER_ADDR set: bash tools/dist_train.sh
+#           configs/sere/ibot-sere-fsdp_vit-large-p16_64xb16-amp-coslr-100e_in1k.py 8
+# Hardware: 64 GPUs, 16 images each (batch 1024). Memory, modelled: @FSDP@
+# Expected: no published figure known; not yet measured by this project.
+_base_ = ["./ibot-sere_vit-large-p16_16xb64-amp-coslr-100e_in1k.py"]
+
+model_wrapper_cfg = dict(_delete_=True, type="mmrel.FullySharded")
+train_dataloader = dict(batch_size=16)
