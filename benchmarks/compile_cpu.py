@@ -12,7 +12,7 @@ import statistics
 from typing import Any
 
 import torch
-from measure import clock, save_results
+from measure import save_results
 from sere_step import Step, algorithms, random_views
 
 from mmrel.engine.compilation import compile_model, read_options

@@ -32,9 +32,13 @@ class LaunchedRunner(Runner):
     """
 
     def train(self) -> nn.Module:
-        """As MMEngine's; where memory runs out, the error says what takes it and what helps."""
-        with explain_out_of_memory("training", self):
-            return super().train()
+        """As MMEngine's; where memory runs out or a compiled step fails, the error says what helps."""
+        try:
+            with explain_out_of_memory("training", self):
+                return super().train()
+        except Exception as error:
+            tell_compile_error(error)
+            raise
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
         """As MMEngine's, with the errors of one paragraph."""
@@ -47,9 +51,8 @@ class LaunchedRunner(Runner):
         _told(lambda: super(LaunchedRunner, self).resume(filename, *args, **kwargs), filename)
 
     def _init_model_weights(self) -> None:
-        if not isinstance(
-            self.model, FullySharded
-        ):  # which has initialised its parts while they were whole
+        # A sharded model has initialised its parts while they were whole.
+        if not isinstance(self.model, FullySharded):
             _told(super()._init_model_weights, "init_cfg")
 
     def register_hooks(self, *args: Any, **kwargs: Any) -> None:
@@ -65,14 +68,6 @@ class LaunchedRunner(Runner):
                 f"model_wrapper_cfg is mmrel.FullySharded and the checkpoints are written by {others[0]}, which would "
                 "save what the first process holds alone. Set default_hooks.checkpoint.type=mmrel.AtomicCheckpointHook."
             )
-
-    def train(self) -> nn.Module:
-        """As MMEngine's; an error of a compiled step is told in one paragraph."""
-        try:
-            return super().train()
-        except Exception as error:
-            tell_compile_error(error)
-            raise
 
     def _maybe_compile(self, target: str) -> None:
         """``compile`` of the configuration, in mmrel's meaning for mmrel's models.

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 from reference import relation as reference
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmrel.models.heads import ChannelRelationHead, SpatialRelationHead
 from mmrel.models.layers import SyncBatchNorm
