@@ -180,6 +180,6 @@ def _linear_layers(ffn: nn.Module) -> tuple[nn.Module, ...]:
 def _draw(tokens: Tensor, drops: list[DropPath]) -> tuple[Tensor | None, ...]:
     """Divisors of successive branches."""
     rates = [drop.drop_prob if drop.training else 0.0 for drop in drops]
-    if rates[0] and len(set(rates)) == 1:
+    if rates[0] and rates[0] == rates[-1]:
         return drop_path_divisors(tokens, rates[0], len(rates))
     return tuple(drop_path_divisors(tokens, rate, 1)[0] if rate else None for rate in rates)
