@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmrel.ops.precision import without_autocast
+
 
 def drop_path_divisors(tokens: Tensor, rate: float, count: int) -> tuple[Tensor, ...]:
     """Draw which samples keep their branch, for several branches in a row.
@@ -50,7 +52,10 @@ class _AddDivided(torch.autograd.Function):
     def forward(ctx: Any, tokens: Tensor, branch: Tensor, divisor: Tensor) -> Tensor:
         ctx.save_for_backward(divisor)
         ctx.dtype = branch.dtype
-        return torch.addcdiv(tokens, branch, divisor)
+        with without_autocast(
+            tokens
+        ):  # which would copy the branch into the stream's precision first
+            return torch.addcdiv(tokens, branch, divisor)
 
     @staticmethod
     @once_differentiable
