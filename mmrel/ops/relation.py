@@ -156,7 +156,8 @@ def sampled_spatial_loss(
         matrices: ``(pairs, B, P, N)`` of :func:`mmrel.ops.sampling_matrices.sampling_matrices`, in the dtype of
             :func:`mmrel.ops.attention_kernels.kernel_dtype`.
         views: the student view of each pair.
-        teacher: ``(pairs, B, P, C)``, tokens of the teacher's view at the same places.
+        teacher: ``(..., P, C)``, tokens of the teacher's view at the same places; its leading axes are those of the
+            pairs, then B.
         num_heads: groups of channels.
         teacher_temperature: greater than 0.
         student_temperature: greater than 0.
