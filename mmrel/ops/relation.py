@@ -4,8 +4,9 @@ SERE, "Exploring Feature Self-relation for Self-supervised Transformer" (TPAMI 2
 section 3: spatial relation (token by token, per head) and channel relation (channel by channel). What differs from
 the usual implementation, with equal numbers: relations are formed from tokens sampled on the lattice of the overlap,
 ``(M T)(M T)^T`` instead of ``M (T T^T) M^T``; teachers that share a student view are merged before one
-cross-entropy; see :mod:`mmrel.ops.relation_autograd`. The channel relation is divided by the token count, which is
-the constant of the published code for its two crop sizes.
+cross-entropy. The channel relation is divided by the token count, which is the constant of the published code for its
+two crop sizes. :mod:`mmrel.ops.relation_autograd` computes the losses piece by piece in float32 or better;
+:mod:`mmrel.ops.relation_attention` does so with attention kernels, under autocast on a GPU that has them.
 """
 
 from collections.abc import Sequence
@@ -149,14 +150,15 @@ def sampled_spatial_loss(
     teacher_temperature: float = 0.5,
     student_temperature: float = 1.0,
 ) -> Tensor:
-    """The same of a student's tokens that matrices sample, by attention kernels only.
+    """:func:`matched_spatial_loss` of a student's tokens that matrices sample, by attention kernels only.
 
     Args:
         student: ``(V, B, N, C)``.
         matrices: ``(pairs, B, P, N)`` of :func:`mmrel.ops.sampling_matrices.sampling_matrices`, in the dtype of
             :func:`mmrel.ops.attention_kernels.kernel_dtype`.
         views: the student view of each pair.
-        teacher: ``(pairs, B, P, C)``, tokens of the teacher's view at the same places.
+        teacher: ``(..., P, C)``, tokens of the teacher's view at the same places; its leading axes are those of the
+            pairs, then B.
         num_heads: groups of channels.
         teacher_temperature: greater than 0.
         student_temperature: greater than 0.

@@ -27,14 +27,22 @@ from mmrel.ops.pieces import pieces
 
 
 def widened(x: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
-    """A copy of ``(B, heads, I, F)`` in a dtype, with constants for the shift and zeros behind it."""
-    batch, heads, count, width = x.shape
-    shape = batch, count, heads, padded_width(width)
-    wide = x.new_empty(shape, dtype=dtype).transpose(1, 2)
+    """Copies of vectors as queries and as keys, with constants for the shift and zeros behind them.
+
+    Args:
+        x: ``(..., I, heads, F)``.
+        scale: of the inner products.
+        dtype: of the copies.
+
+    Returns:
+        ``(2, B, heads, I, F')``, the leading axes of ``x`` flattened to B.
+    """
+    *batch, count, heads, width = x.shape
+    wide = x.new_empty((2, *batch, count, heads, padded_width(width)), dtype=dtype)
     wide[..., :width] = x
     wide[..., width : width + SHIFT_PARTS] = _constant(scale)
     wide[..., width + SHIFT_PARTS :] = 0
-    return wide
+    return wide.flatten(1, -4).transpose(2, 3)
 
 
 def _constant(scale: float) -> float:
@@ -43,25 +51,25 @@ def _constant(scale: float) -> float:
 
 
 def products_both_ways(
-    query: Tensor, values: Tensor, width: int, scale: float
+    wide: Tensor, values: Tensor, width: int, scale: float
 ) -> tuple[Tensor, Tensor]:
     """The log-sum-exp of the rows of ``S = scale * X X^T``, and ``(P + P^T) V`` with P = softmax(S).
 
     Args:
-        query: :func:`widened` X.
-        values: :func:`widened` V, of the same shape.
+        wide: :func:`widened` X; the keys are overwritten.
+        values: V ``(B, heads, I, F')``, the queries of :func:`widened` V.
         width: F, before the widening.
         scale: a.
 
     Returns:
-        ``(B, heads, I)`` in float32 or better, and ``(B, heads, I, F)`` in the dtype of ``query``.
+        ``(B, heads, I)`` in float32 or better, and ``(B, heads, I, F)`` in the dtype of ``wide``.
     """
+    query, key = wide.unbind()
     constant = _constant(scale)
     # The constants add the same number to all logits, which no softmax sees.
     rows, sums = attention(query, query, values, scale)
     sums = sums - SHIFT_PARTS * constant**2 * scale
     shift = sums * (-1 / (constant * scale))
-    key = query.clone()
     key[..., width] = leading = _leading_bits(shift)
     key[..., width + 1] = shift - leading
     columns, log_factors = attention(query, key, values, scale)
@@ -96,7 +104,8 @@ class SpatialAttention(torch.autograd.Function):
             matrices: ``(pairs, B, P, N)`` in the dtype of the kernels: they sample the student's tokens at P places;
                 or ``None`` if the tokens are at their places already, V = pairs and N = P.
             views: the student view of each pair.
-            teacher: ``(pairs, B, P, C)`` in the dtype of the kernels, at the same places.
+            teacher: ``(..., P, C)`` in the dtype of the kernels, at the same places; its leading axes are those of the
+                pairs, then B.
             num_heads: h, contiguous groups of channels.
             scales: a of the student's and of the teacher's maps.
 
@@ -105,7 +114,7 @@ class SpatialAttention(torch.autograd.Function):
         """
         tokens = student.to(teacher.dtype)
         sampled = tokens if matrices is None else _sample(tokens, matrices, views)
-        total, slope = _spatial_sum(_flat(sampled), _flat(teacher), num_heads, scales)
+        total, slope = _spatial_sum(_flat(sampled), teacher, num_heads, scales)
         slope = slope.unflatten(0, sampled.shape[:2])
         gradient = slope if matrices is None else _sample_backward(slope, tokens, matrices, views)
         rows = sampled[..., 0].numel() * num_heads
@@ -124,19 +133,22 @@ class SpatialAttention(torch.autograd.Function):
 def _spatial_sum(
     student: Tensor, teacher: Tensor, num_heads: int, scales: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Summed loss of matched tokens ``(n, P, C)``, and its gradient without the factor ``scales[0]``."""
-    x, t = (v.unflatten(2, (num_heads, -1)).transpose(1, 2) for v in (student, teacher))
-    query, width = widened(x, scales[0], x.dtype), x.shape[-1]
-    sums, own = products_both_ways(query, query, width, scales[0])
-    _, target = products_both_ways(widened(t, scales[1], x.dtype), query, width, scales[1])
-    cross = (x * target).sum(dtype=sums.dtype)
+    """Summed loss of tokens ``(n, P, C)`` against those at the same places, and its gradient without ``scales[0]``.
+
+    The teacher's tokens are ``(..., P, C)``, with leading axes of n in all.
+    """
+    x, t = (tokens.unflatten(-1, (num_heads, -1)) for tokens in (student, teacher))
+    wide, width = widened(x, scales[0], x.dtype), x.shape[-1]
+    sums, own = products_both_ways(wide, wide[0], width, scales[0])
+    _, target = products_both_ways(widened(t, scales[1], x.dtype), wide[0], width, scales[1])
+    cross = (x.transpose(1, 2) * target).sum(dtype=sums.dtype)
     return sums.sum() - scales[0] / 2 * cross, (own - target).transpose(1, 2).flatten(2)
 
 
 def _sample(tokens: Tensor, matrices: Tensor, views: Sequence[int]) -> Tensor:
     """``(V, B, N, C)`` to ``(pairs, B, P, C)``."""
     sampled = tokens.new_empty(*matrices.shape[:3], tokens.shape[3])
-    for pairs, run in _runs(views):
+    for pairs, run, _ in _runs(views):
         torch.bmm(_flat(matrices[pairs]), _flat(tokens[run]), out=_flat(sampled[pairs]))
     return sampled
 
@@ -144,19 +156,28 @@ def _sample(tokens: Tensor, matrices: Tensor, views: Sequence[int]) -> Tensor:
 def _sample_backward(
     slope: Tensor, tokens: Tensor, matrices: Tensor, views: Sequence[int]
 ) -> Tensor:
-    gradient = torch.zeros_like(tokens)
-    for pairs, run in _runs(views):
-        transposed = _flat(matrices[pairs]).transpose(1, 2)
-        _flat(gradient[run]).baddbmm_(transposed, _flat(slope[pairs]))
+    unused = len(set(views)) < len(tokens)
+    gradient = torch.zeros_like(tokens) if unused else torch.empty_like(tokens)
+    for pairs, run, is_first in _runs(views):
+        factors = _flat(matrices[pairs]).transpose(1, 2), _flat(slope[pairs])
+        if is_first:
+            torch.bmm(*factors, out=_flat(gradient[run]))
+        else:
+            _flat(gradient[run]).baddbmm_(*factors)
     return gradient
 
 
-def _runs(views: Sequence[int]) -> Iterator[tuple[slice, slice]]:
-    """Neighbouring pairs whose views are neighbours too: slices of pairs and of views."""
+def _runs(views: Sequence[int]) -> Iterator[tuple[slice, slice, bool]]:
+    """Neighbouring pairs whose views are neighbours too: slices of pairs and of views, and if the views are new."""
+    is_first = [view not in views[:pair] for pair, view in enumerate(views)]
     start = 0
     for end in range(1, len(views) + 1):
-        if end == len(views) or views[end] != views[end - 1] + 1:
-            yield slice(start, end), slice(views[start], views[end - 1] + 1)
+        if (
+            end == len(views)
+            or views[end] != views[end - 1] + 1
+            or is_first[end] != is_first[start]
+        ):
+            yield slice(start, end), slice(views[start], views[end - 1] + 1), is_first[start]
             start = end
 
 
@@ -224,8 +245,8 @@ def _channel_group(
     The gradient lacks the factor ``-scale``.
     """
     views, batch, tokens = student.shape[:3]
-    query = widened(student.transpose(2, 3).flatten(0, 1)[:, None], scale, target.dtype)
-    sums, own = products_both_ways(query, query, tokens, scale)
+    wide = widened(student.transpose(2, 3)[..., None, :], scale, target.dtype)
+    sums, own = products_both_ways(wide, wide[0], tokens, scale)
     own = own[:, 0].unflatten(0, (views, batch)).transpose(2, 3)
     # Views side by side, so that a map is read once for all of them.
     rows = student.transpose(0, 1).to(target.dtype).flatten(1, 2)

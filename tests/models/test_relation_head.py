@@ -115,6 +115,25 @@ def test_relation_heads__attention_kernels(counts: tuple[int, int]) -> None:
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("forced", [None, torch.float32], ids=["plain", "kernels"])
+def test_relation_heads__one_graph(
+    forced: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler traces losses and gradients without a break."""
+    monkeypatch.setattr("mmrel.ops.attention_kernels._forced", forced)
+    views = view_batch(2, 2, batch=1)
+    teacher = relation_tokens(2, 0, 1, torch.float32, seed=1)
+    spatial, channel = heads()
+
+    def losses(global_tokens: Tensor, local_tokens: Tensor) -> Tensor:
+        student = RelationTokens(global_tokens, GRIDS[0], local_tokens, GRIDS[1])
+        results = {**spatial(student, teacher, views), **channel(student, teacher, views)}
+        return results["loss_spatial"] + results["loss_channel"]
+
+    explained = torch._dynamo.explain(losses)(*leaves(relation_tokens(2, 2, 1, torch.float32)))
+    assert explained.graph_break_count == 0 and explained.graph_count == 1
+
+
 def test_spatial_head__average_over_terms(monkeypatch: pytest.MonkeyPatch) -> None:
     """2 global terms of 4 and 20 local terms of 3 average to 3.090909."""
 

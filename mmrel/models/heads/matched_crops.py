@@ -43,7 +43,7 @@ def teacher_products(
         dtype: of the products.
 
     Returns:
-        ``(V * r, B, S*S, C)``.
+        ``(V, r, B, S*S, C)``.
     """
     num_targets, batch = targets.boxes.shape[:2]
     # (q, v, b) -> (q * b, v): all lattices on one map are rows of one matrix, which reads it once.
@@ -52,7 +52,7 @@ def teacher_products(
     with without_autocast(lattice):
         tokens = torch.bmm(matrices, targets.tokens.to(dtype))
     tokens = tokens.unflatten(0, (num_targets, batch)).unflatten(2, (per_target, -1))
-    return tokens.transpose(1, 2).flatten(0, 1)
+    return tokens.transpose(1, 2)
 
 
 __all__ = ["Crops", "teacher_products"]

@@ -143,7 +143,7 @@ class SpatialRelationHead(RelationHead):
             teacher = teacher_products(
                 targets, teacher_lattice, len(pairs) // len(targets.boxes), dtype
             )
-            batch = teacher.shape[1]
+            batch = teacher.shape[2]
             loss = sampled_spatial_loss(
                 crops.tokens.unflatten(0, (-1, batch)),
                 matrices.unflatten(0, (-1, batch)),

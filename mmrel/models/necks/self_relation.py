@@ -52,7 +52,7 @@ class SelfRelation(BaseModule):
     def student(self, tokens: NetworkTokens, views: ViewBatch) -> RelationTokens:
         """Predicted tokens of all crops."""
         crops, local = tokens.global_crops, tokens.local_crops
-        predicted = _apply(crops, self.projection, self.predictor)
+        predicted = _predicted(crops, self.projection, self.predictor)
         if (local is None) != (self.local_projection is None):
             raise ValueError(
                 f"the batch has {views.num_local} local crops per image, but the neck was built with "
@@ -60,13 +60,13 @@ class SelfRelation(BaseModule):
             )
         if local is None:
             return RelationTokens(predicted, crops.grid)
-        predicted_local = _apply(local, self.local_projection, self.local_predictor)
+        predicted_local = _predicted(local, self.local_projection, self.local_predictor)
         return RelationTokens(predicted, crops.grid, predicted_local, local.grid)
 
     def teacher(self, tokens: NetworkTokens, views: ViewBatch) -> RelationTokens:
         """Projected tokens of the global crops."""
         crops = tokens.global_crops
-        return RelationTokens(_apply(crops, self.projection), crops.grid)
+        return RelationTokens(_tokens(self.projection(crops.prenorm_maps)), crops.grid)
 
     def teacher_copy(self) -> "SelfRelation":
         """A deep copy of the projection for global crops, which is all that a teacher uses."""
@@ -88,21 +88,8 @@ class PointwiseConv(nn.Conv2d):
         return rows.permute(0, 3, 1, 2)
 
 
-class AutocastReLU(nn.Module):
-    """ReLU in the dtype of autocast, in which a GPU reads the tokens next, for half the memory traffic.
-
-    The cast would come anyway, behind the ReLU, with the same result.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As ``torch.nn.ReLU``; works in place."""
-        if x.device.type == "cuda" and torch.is_autocast_enabled("cuda"):
-            x = x.to(torch.get_autocast_dtype("cuda"))
-        return F.relu(x, inplace=True)
-
-
 def _projection(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
-    return nn.Sequential(build_norm(norm_cfg, channels), AutocastReLU())
+    return nn.Sequential(build_norm(norm_cfg, channels), nn.ReLU(inplace=True))
 
 
 def _predictor(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
@@ -113,10 +100,24 @@ def _predictor(channels: int, norm_cfg: dict[str, Any]) -> nn.Sequential:
     )
 
 
-def _apply(views: TokenViews, *parts: nn.Module | None) -> Tensor:
-    """Run networks for maps on tokens ``(n, N, C)``; as channels-last maps, nothing is transposed in memory."""
-    maps = views.prenorm_maps
-    for part in parts:
-        assert part is not None, "a teacher has no predictor and no parts for local crops"
-        maps = part(maps)
+def _predicted(
+    views: TokenViews, projection: nn.Sequential | None, predictor: nn.Module | None
+) -> Tensor:
+    """Tokens ``(n, N, C)`` behind projection and predictor.
+
+    The networks are for maps; as channels-last maps, tokens are not transposed in memory.
+    """
+    assert projection is not None and predictor is not None, (
+        "a teacher has no predictor and no parts for local crops"
+    )
+    norm, relu = projection
+    maps = norm(views.prenorm_maps)
+    if maps.device.type == "cuda" and torch.is_autocast_enabled("cuda"):
+        # The predictor's product takes this dtype anyway. Before the ReLU, whose result is the
+        # same, the cast halves the ReLU's memory traffic.
+        maps = maps.to(torch.get_autocast_dtype("cuda"))
+    return _tokens(predictor(relu(maps)))
+
+
+def _tokens(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
