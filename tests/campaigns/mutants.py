@@ -91,6 +91,20 @@ MUTANTS = (
         ("datasets/test_view_transforms.py", "datasets/test_multi_crop.py"),
     ),
     Mutant(
+        "exact crops round half down",
+        "datasets/transforms/resample.py",
+        "low.floor_().numpy(), LOW_UNIT, LOW_UNIT / 2",
+        "low.floor_().numpy(), LOW_UNIT, -LOW_UNIT / 2",
+        ("datasets/test_resample.py",),
+    ),
+    Mutant(
+        "a decoder counts as Pillow's equal unseen",
+        "datasets/transforms/jpeg_decoder.py",
+        "if not _same_pixels(decode, stream):",
+        "if decode is None:",
+        ("datasets/test_jpeg_decoder.py",),
+    ),
+    Mutant(
         "the replacement of an unreadable file depends on nothing but its index",
         "datasets/image_folder.py",
         "sample_generator(key, Purpose.REPLACEMENT)",

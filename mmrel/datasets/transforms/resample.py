@@ -47,7 +47,7 @@ CACHED_TAPS = 512
 
 PROBES = (
     *((31, 20), (20, 31), (20, 24), (20, 25), (13, 17), (13, 16)),
-    *((16, 30), (30, 16), (40, 40), (9, 6), (1, 40), (40, 1)),
+    *((16, 30), (30, 16), (60, 104), (60, 105), (1, 40), (40, 1)),
 )
 """Widths and heights of crops resized to 16 pixels, on both sides of where Pillow 13 changes the order."""
 
@@ -147,10 +147,10 @@ def _turned(matrix: ByteImage) -> ByteImage:
     return np.asarray(cv2.transpose(matrix), dtype=np.uint8)
 
 
-def _weighted_sums(values: Tensor, taps: Taps) -> ByteImage:
+def _weighted_sums(values: Tensor, sums: Taps) -> ByteImage:
     """One pass: sums of the rows of uint8 ``(n, ...)`` as bytes ``(size, values)``."""
-    table = torch.empty(values.shape, dtype=torch.float32).copy_(values).flatten(1)
-    both = torch.embedding_bag(table, taps.rows, taps.starts, False, 0, False, taps.weights)[0]
+    table = values.new_empty(values.shape, dtype=torch.float32).copy_(values).flatten(1)
+    both = torch.embedding_bag(table, sums.rows, sums.starts, False, 0, False, sums.weights)[0]
     high, low = both.chunk(2)
     # In units of 2**-11 the sum is now whole, so that half a unit turns OpenCV's rounding to even into rounding up.
     args = high.numpy(), LOW_UNIT, low.floor_().numpy(), LOW_UNIT, LOW_UNIT / 2
@@ -213,7 +213,7 @@ def pass_order(interpolation: str) -> Order | None:
             return order
     print_log(
         f"Pillow {__version__} resizes in a way that mmrel does not know; mode='exact' of mmrel.MultiCrop calls it for "
-        "every crop, which takes 1.7 times as long. Pillow 12 and 13 are known",
+        "every crop, which takes 1.7 times as long. Pillow 10 to 13 are known",
         "current",
         logging.WARNING,
     )
