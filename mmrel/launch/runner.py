@@ -78,6 +78,7 @@ class LaunchedRunner(Runner):
         if options is None:
             super()._maybe_compile(target)
         else:
+            options.check_accumulation(getattr(self.optim_wrapper, "_accumulative_counts", 1))
             compile_model(unwrap_model(self), options, self.logger)
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:

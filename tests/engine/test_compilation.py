@@ -153,6 +153,14 @@ def test_blocks__share_code_whatever_their_drop_rates() -> None:
     assert counters["stats"]["unique_graphs"] == 5 + 1
 
 
+def test_blocks__of_many_sizes_have_general_code() -> None:
+    model = compiled(build("relvit"), backend="eager")
+    for rows in range(2, 12):
+        model.backbone(torch.randn(2, 3, tiny.PATCH * rows, tiny.GLOBAL))
+    assert counters["stats"]["unique_graphs"] <= module.FIXED_SIZES + 2
+    assert model.backbone.layers[0].forward(torch.randn(3, 5, tiny.WIDTH)).shape[1] == 5
+
+
 def test_temperature__that_rises_per_epoch_compiles_once_more() -> None:
     config = tiny.dino()
     config["head"]["teacher_temperature"] = dict(start=0.04, end=0.07, warmup_epochs=9)
@@ -219,6 +227,8 @@ def test_classifier__of_relvit_compiles_blocks_and_pretext_heads() -> None:
         (dict(mode="fast"), r"compile\.mode is 'fast'; allowed are .*'reduce-overhead'"),
         (dict(mode="default", backend="eager"), r"mode, which inductor alone.*backend='eager'"),
         (dict(mode="default", options=dict(max_autotune=True)), r"both mode and options"),
+        (dict(mode="reduce-overhead"), r"CUDA graphs.*scope='whole'"),
+        (dict(options={"triton.cudagraphs": True}), r"CUDA graphs.*scope='whole'"),
         (dict(options=dict(max_autotun=True)), r"'max_autotun'.*is 'max_autotune' meant"),
     ],
 )
@@ -339,5 +349,12 @@ def test_cuda_graphs__losses_have_memory_of_their_own() -> None:
     owned = module._own(losses)
     losses["loss"].zero_()
     assert owned["loss"] == 1 and owned["tokens"] is losses["tokens"]
-    assert CompileOptions(True, mode="reduce-overhead").uses_cuda_graphs
-    assert not CompileOptions(True, mode="max-autotune-no-cudagraphs").uses_cuda_graphs
+    assert CompileOptions(scope="whole", mode="reduce-overhead").uses_cuda_graphs
+    assert not CompileOptions(mode="max-autotune-no-cudagraphs").uses_cuda_graphs
+
+
+def test_cuda_graphs__do_not_accumulate_gradients() -> None:
+    options = CompileOptions(scope="whole", mode="reduce-overhead")
+    options.check_accumulation(1)
+    with pytest.raises(UsageError, match=r"mode='reduce-overhead'.*accumulative_counts is 2"):
+        options.check_accumulation(2)

@@ -88,10 +88,13 @@ def test_compiled_run__equals_the_eager_one_and_resumes(
     eager, graphs, runner = train(config, compile=False)
     assert set(graphs) == {0}
     asked = dict(backend=backend)
-    losses, graphs, fast = train(config, compile=asked, work_dir=str(tmp_path / "fast"))
+    own = dict(work_dir=str(tmp_path / "fast"), log_level="INFO")
+    losses, graphs, fast = train(config, compile=asked, **own)
     assert losses == pytest.approx(eager, rel=1e-5)
     assert graphs[2] == graphs[-1] > 0, "compiled anew after the third step"
-    assert "Compiled by" not in engine_toys.log_of(runner)
+    text = engine_toys.log_of(fast)
+    assert text.count(f"Compiled by {backend}: 2 transformer blocks, SERE.compare") == 1
+    assert "Epoch(knn) [2]" in text, "the log ended early"
 
     accuracy = [r.message_hub.get_scalar("knn/top1_k3").data[0] for r in (runner, fast)]
     assert accuracy[0].tolist() == pytest.approx(accuracy[1].tolist())

@@ -28,6 +28,8 @@ from mmrel.utils.errors import UsageError
 BLOCKS = (TransformerEncoderLayer, SwinBlock, T2TTransformerLayer)
 VARIANTS = 64
 """Compiled forms per function. A block has one per crop size, with and without gradients and stochastic depth."""
+FIXED_SIZES = 4
+"""So many sizes of a block's input get kernels of their own; where there are more, torch makes general ones."""
 
 OFF = "Set compile=False (--cfg-options compile=False) to train without."
 
@@ -136,6 +138,7 @@ def tell_compile_error(error: BaseException) -> None:
 def _compiled(plain: Callable, options: CompileOptions, logger: Logger) -> Callable:
     """The compiled form of a method for all modules that have it; plain in evaluation, and where compiling fails."""
     compiled = torch.compile(plain, **options.arguments)
+    sizes: set[torch.Size] = set()
     failed = False
 
     @wraps(plain)
@@ -144,7 +147,9 @@ def _compiled(plain: Callable, options: CompileOptions, logger: Logger) -> Calla
         if failed or not module.training:
             return plain(module, *args, **kwargs)
         if options.dynamic is None:
-            _mark_sizes(args)
+            _mark_sizes(args, sizes)
+        if options.uses_cuda_graphs:
+            torch.compiler.cudagraph_mark_step_begin()
         try:
             result = compiled(module, *args, **kwargs)
         except Exception as error:
@@ -172,15 +177,22 @@ def _set_up_dynamo() -> None:
     config.optimize_ddp = False
 
 
-def _mark_sizes(args: tuple[Any, ...]) -> None:
+def _mark_sizes(args: tuple[Any, ...], seen: set[torch.Size]) -> None:
     """Say which sizes change, so that torch does not find out by compiling twice.
 
     The number of hidden patches differs from batch to batch. A block sees few sizes, one per kind of crop, and each
     gets kernels of its own; torch would make the second one general.
+
+    Args:
+        args: of the method.
+        seen: sizes of tensors that were fixed; grows.
     """
     for given in args:
         if isinstance(given, Tensor):
-            torch._dynamo.mark_static(given)
+            if len(seen) < FIXED_SIZES:
+                seen.add(given.shape)
+            if given.shape in seen:
+                torch._dynamo.mark_static(given)
         elif isinstance(given, ViewBatch):
             for tensor in (given.mask_indices, given.mask_weights):
                 if tensor is not None:
@@ -197,8 +209,9 @@ def _own(result: Any) -> Any:
 def _is_compile_error(error: BaseException) -> bool:
     if "torch._dynamo.exc" not in sys.modules:
         return False
-    known = torch._dynamo.exc
-    return isinstance(error, known.TorchDynamoException | known.FailOnRecompileLimitHit)
+    names = ("TorchDynamoException", "FailOnRecompileLimitHit")
+    known = tuple(getattr(torch._dynamo.exc, name, ()) for name in names)
+    return isinstance(error, known)
 
 
 def _brief(error: BaseException) -> str:

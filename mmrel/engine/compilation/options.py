@@ -23,8 +23,8 @@ class CompileOptions:
         scope: ``"parts"``: each transformer block, which share code, and all that follows the backbones: necks and
             heads. ``"whole"``: the loss as one graph, networks included.
         backend: name of a backend that torch knows.
-        mode: of inductor: ``"default"``, ``"reduce-overhead"`` (CUDA graphs), ``"max-autotune"``,
-            ``"max-autotune-no-cudagraphs"``.
+        mode: of inductor: ``"default"``, ``"max-autotune-no-cudagraphs"``; with CUDA graphs, for which the scope must
+            be the whole: ``"reduce-overhead"``, ``"max-autotune"``.
         dynamic: ``None`` compiles for the sizes that occur and generalises those that change; ``True`` and ``False``
             do so from the start and never.
         fullgraph: whether a part must be one graph. Only then is it known that nothing was computed when compiling
@@ -65,6 +65,14 @@ class CompileOptions:
         options = None if self.options is None else dict(self.options)
         return {**{name: getattr(self, name) for name in names}, "options": options}
 
+    def check_accumulation(self, micro_batches: int) -> None:
+        """Raise ``UsageError`` if gradients are to be added up in memory that the next replay of a graph overwrites."""
+        if self.enabled is not False and self.uses_cuda_graphs and micro_batches > 1:
+            raise UsageError(
+                f"compile.mode={self.mode!r} records CUDA graphs, whose gradients the next micro-batch overwrites, but "
+                f"optim_wrapper.accumulative_counts is {micro_batches}. Leave one of them out."
+            )
+
     def _check_inductor(self) -> None:
         given = {k: v for k, v in (("mode", self.mode), ("options", self.options)) if v is not None}
         if given and self.backend != "inductor":
@@ -79,6 +87,11 @@ class CompileOptions:
             )
         if self.mode is not None:
             _choose("mode", self.mode, list(torch._inductor.list_mode_options()))
+        if self.uses_cuda_graphs and self.scope != "whole":
+            raise UsageError(
+                f"compile.mode={self.mode!r} records CUDA graphs, which takes the step as one graph. Set "
+                "compile.scope='whole', or compile.mode='max-autotune-no-cudagraphs'."
+            )
         for name in self.options or ():
             known = torch._inductor.list_options()
             if name.replace("-", "_") not in known:
