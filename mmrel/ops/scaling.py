@@ -56,10 +56,11 @@ def _chunks(sizes: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tenso
     counts = [-(-size // CHUNK) for size in sizes]
     owners = np.repeat(np.arange(len(sizes)), counts)
     starts = np.concatenate([np.arange(count) * CHUNK for count in counts])
-    owners, starts, lengths = (
-        torch.from_numpy(numbers).to(device) for numbers in (owners, starts, np.array(sizes))
+    return (
+        torch.from_numpy(owners).to(device),
+        torch.from_numpy(starts).to(device),
+        torch.tensor(sizes).to(device),
     )
-    return owners, starts, lengths
 
 
 def _nothing(*_: Any) -> None:

@@ -45,10 +45,7 @@ def clip_together(gradients: list[Tensor], max_norm: float) -> Tensor:
     return norms
 
 
-CLIPPERS: dict[str, Callable[[list[Tensor], float], Tensor]] = {
-    "tensor": clip_per_tensor,
-    "global": clip_together,
-}
+CLIPPERS = {"tensor": clip_per_tensor, "global": clip_together}
 
 
 def clipper_of(clip_grad: dict[str, Any] | None) -> Callable[[list[Tensor]], Tensor]:
@@ -60,7 +57,7 @@ def clipper_of(clip_grad: dict[str, Any] | None) -> Callable[[list[Tensor]], Ten
     Raises:
         ValueError: other settings.
     """
-    settings = {"max_norm": 0.0, "scope": "tensor"} | dict(clip_grad or {})
+    settings: dict[str, Any] = {"max_norm": 0.0, "scope": "tensor"} | dict(clip_grad or {})
     scope, max_norm = settings["scope"], settings["max_norm"]
     known = set(settings) == {"max_norm", "scope"} and (not clip_grad or "max_norm" in clip_grad)
     if not known or scope not in CLIPPERS or max_norm < 0:
