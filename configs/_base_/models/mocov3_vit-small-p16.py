@@ -6,6 +6,7 @@ model = dict(
         arch=dict(embed_dims=384, num_layers=12, num_heads=12, feedforward_channels=1536),
         img_size=224,
         patch_size=16,
+        recompute="pointwise",
     ),
     neck=dict(
         type="mmrel.ContrastiveProjection",

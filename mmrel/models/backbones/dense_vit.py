@@ -13,7 +13,6 @@ import torch
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from mmrel.models.backbones.host_vit import HostViT, refuse_arguments
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
@@ -61,7 +60,9 @@ class DenseViT(HostViT):
             checkpoint was trained, if its meta tells, otherwise ``'size'``.
         load_interpolation: the rule on loading, where it is another one than in ``forward``: iBOT resizes positions by
             ``'size'`` when it loads them for COCO and by ``'dino'`` at run time; ``None``: the same.
-        with_cp: recompute each block in the backward pass, for less memory.
+        with_cp: OpenMMLab's name of ``recompute='block'``.
+        recompute: what the blocks compute again in the backward pass instead of keeping it, see
+            :class:`~mmrel.models.backbones.ViT`.
         with_cls_token: whether a class token takes part in the attention. It is not returned.
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks,
             and the number of blocks also the final norm. Frozen parts stay in evaluation mode.
@@ -86,6 +87,7 @@ class DenseViT(HostViT):
         pos_interpolation: str | None = None,
         load_interpolation: str | None = None,
         with_cp: bool = False,
+        recompute: str = "none",
         with_cls_token: bool = True,
         frozen_stages: int = -1,
         pretrained_num_heads: int | None = None,
@@ -103,6 +105,7 @@ class DenseViT(HostViT):
         refuse_arguments("DenseViT", kwargs, INSTEAD)
         super().__init__(
             frozen_stages=frozen_stages,
+            recompute=_check_with_cp(with_cp, recompute),
             arch=arch,
             img_size=img_size,
             patch_size=patch_size,
@@ -118,7 +121,6 @@ class DenseViT(HostViT):
         self.pos_interpolation = pos_interpolation or "size"
         self.load_interpolation = load_interpolation
         self._follows_checkpoint = pos_interpolation is None
-        self.with_cp = with_cp
         own_heads = self.arch_settings["num_heads"]
         self.pretrained_num_heads = (
             own_heads if pretrained_num_heads is None else pretrained_num_heads
@@ -151,10 +153,7 @@ class DenseViT(HostViT):
         tokens, grid = self._embed(x)
         maps = []
         for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
-            if self.with_cp and tokens.requires_grad:
-                tokens = checkpoint(layer, tokens, use_reentrant=False)
-            else:
-                tokens = layer(tokens)
+            tokens = layer(tokens)
             if index in self.out_indices:
                 maps.append(self._format_output(self._normalise(tokens, index), grid))
         return tuple(maps)
@@ -232,6 +231,14 @@ def attention_map(attention: MultiheadAttention, tokens: Tensor) -> Tensor:
     qkv = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, attention.head_dims))
     query, key, _ = qkv.permute(2, 0, 3, 1, 4)
     return (query @ key.transpose(-2, -1) * attention.head_dims**-0.5).softmax(dim=-1)
+
+
+def _check_with_cp(with_cp: bool, recompute: str) -> str:
+    if with_cp and recompute not in ("none", "block"):
+        raise ValueError(
+            f"with_cp=True recomputes whole blocks, but recompute is {recompute!r}; give one of the two"
+        )
+    return "block" if with_cp else recompute
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
 
+from mmrel.models.backbones.block import Block, check_recompute
+
 
 class HostViT(VisionTransformer):
     """What :class:`ViT` and :class:`DenseViT` share.
@@ -17,11 +19,15 @@ class HostViT(VisionTransformer):
     Args:
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of
             blocks also the final norm. Frozen parts stay in evaluation mode.
+        recompute: what the blocks compute again in the backward pass instead of keeping it, see :class:`ViT`.
         **kwargs: arguments of mmpretrain's ``VisionTransformer``.
     """
 
-    def __init__(self, frozen_stages: int = -1, **kwargs: Any) -> None:
+    def __init__(self, frozen_stages: int = -1, recompute: str = "none", **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        for index, layer in enumerate(self.layers):
+            check_recompute(recompute, layer)
+            self.layers[index] = Block(layer, recompute)
         self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
         for part in self._frozen_parts():
             part.requires_grad_(False)

@@ -109,6 +109,11 @@ class ViT(HostViT):
         pos_interpolation: how the position embedding is resized for other crop sizes: ``'dino'``
             (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``. ``None``: as the checkpoint that
             ``init_cfg`` names was trained or, without one, as DINO does.
+        recompute: what the blocks compute again in the backward pass instead of keeping it, for less memory:
+            ``'none'``; ``'pointwise'``: the norms' and GELU's results, next to free; ``'mlp'``: also the first matrix
+            product of each feed-forward network; ``'block'``: everything but the blocks' inputs, which costs a second
+            forward pass (activation checkpointing). Values and gradients are the same. ``'pointwise'`` and ``'mlp'``
+            are for blocks of layer norms, linear layers and GELU, whose own forward hooks are not called in training.
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance ``frozen_stages``, which means
@@ -133,6 +138,7 @@ class ViT(HostViT):
         with_cls_token: bool = True,
         final_norm: bool = True,
         use_pos_embed: bool = True,
+        recompute: str = "none",
         init_cfg: InitCfg = None,
         **kwargs: Any,
     ) -> None:
@@ -150,6 +156,7 @@ class ViT(HostViT):
             with_cls_token=with_cls_token,
             final_norm=final_norm,
             out_type="raw",
+            recompute=recompute,
             init_cfg=clean_init_cfg(init_cfg),
             **kwargs,
         )
