@@ -47,7 +47,9 @@ class LaunchedRunner(Runner):
         )
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As MMEngine's, with the errors of one paragraph."""
+        """As MMEngine's, with the errors of one paragraph; a checkpoint to be shared out stays on the CPU."""
+        if isinstance(self.model, FullySharded):
+            kwargs.setdefault("map_location", "cpu")
         _told(lambda: super(LaunchedRunner, self).resume(filename, *args, **kwargs), filename)
 
     def _init_model_weights(self) -> None:

@@ -23,13 +23,13 @@ def local_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
 
     A part may be empty: a tensor of one row lies on the first process.
     """
-    return [tensor.to_local() if is_sharded(tensor) else tensor for tensor in tensors]  # type: ignore[operator]
+    return [tensor.to_local() if is_sharded(tensor) else tensor for tensor in tensors]  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
 def whole_tensor(tensor: Tensor) -> Tensor:
     """All parts together. All processes call this, for the same tensors in the same order."""
-    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[operator]
+    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def root_gathered(model: nn.Module) -> Iterator[None]:
     if not hasattr(model, "unshard"):
         yield
         return
-    model.unshard()
+    model.unshard()  # type: ignore[operator]
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mmrel.engine.loops.memory_groups import memory_groups, recompute_of
+from mmrel.utils.device import unwrap_model
 from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
 
@@ -80,7 +81,7 @@ def _advice(runner: Any) -> str:
 
 def _keep_fewer(runner: Any) -> str:
     """The setting that keeps fewer activations, or an empty text if it is at its strongest."""
-    now = recompute_of(runner.model)
+    now = recompute_of(unwrap_model(runner))
     if now is None:
         if runner.cfg.get("activation_checkpointing"):
             return ""

@@ -9,15 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from mmrel.utils.device import unwrap_model
 from mmrel.utils.sharding import local_parts
 
-KEPT = {"none": 42, "pointwise": 24, "mlp": 16, "block": 4}
-"""Bytes per token, channel and block that the backward pass of a ViT needs in half precision, by ``recompute``."""
-
-HALF = ("bf16", "fp16")
+KEPT = {
+    "fp32": {"none": 64, "pointwise": 40, "mlp": 24, "block": 4},
+    "bf16": {"none": 32, "pointwise": 20, "mlp": 12, "block": 4},
+    "fp16": {"none": 36, "pointwise": 24, "mlp": 16, "block": 4},
+}
+"""Bytes per token, channel and block that the backward pass of a ViT needs, by precision and ``recompute``."""
 
 
 class MemoryGroup(NamedTuple):
@@ -41,7 +43,7 @@ def memory_groups(runner: Any, batch: Any = None) -> list[MemoryGroup]:
         runner: in training.
         batch: what the loader gave; ``None``: leave the activations out.
     """
-    model: Any = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap_model(runner)
     own = _bytes(p for p in model.parameters() if p.requires_grad)
     teacher = _bytes(model.teacher.parameters()) if hasattr(model, "teacher") else 0
     frozen = _bytes(p for p in model.parameters() if not p.requires_grad) - teacher
@@ -68,7 +70,8 @@ def _moments(optim_wrapper: Any, own: int) -> Iterator[MemoryGroup]:
 
 def recompute_of(model: nn.Module) -> str | None:
     """How much the model's backbone computes again in the backward pass, if it can."""
-    found = (getattr(module, "recompute", None) for module in model.modules())
+    backbone: Any = getattr(model, "backbone", model)
+    found = (getattr(module, "recompute", None) for module in backbone.modules())
     return next((value for value in found if isinstance(value, str)), None)
 
 
@@ -78,8 +81,8 @@ def _activations(runner: Any, model: Any, batch: Any) -> Iterator[MemoryGroup]:
     patch, width = getattr(backbone, "patch_size", None), getattr(backbone, "embed_dims", None)
     if not isinstance(patch, int) or not isinstance(width, int):
         return
-    half = getattr(runner.optim_wrapper, "precision", "fp32") in HALF
-    each = KEPT[recompute_of(model) or "none"] * (1 if half else 2)
+    kept = KEPT[getattr(runner.optim_wrapper, "precision", "fp32")]
+    each = kept[recompute_of(model) or "none"]
     blocks = len(getattr(backbone, "layers", ()))
     for (height, cols), count in crop_sizes(batch).items():
         tokens = count * ((height // patch) * (cols // patch) + 1)
