@@ -9,11 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmrel.engine.compilation import (
-    compile_model,
-    options_for,
-    tell_compile_error,
-)
+from mmrel.engine.compilation import compile_model, explain_compile_error, options_for
 from mmrel.launch.processes import prepare_cpu_distributed
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
@@ -42,11 +38,8 @@ class LaunchedRunner(Runner):
 
     def train(self) -> nn.Module:
         """As MMEngine's; an error of a compiled step is told in one paragraph."""
-        try:
+        with explain_compile_error():
             return super().train()
-        except Exception as error:
-            tell_compile_error(error)
-            raise
 
     def _maybe_compile(self, target: str) -> None:
         """``compile`` of the configuration, in mmrel's meaning for mmrel's models.
