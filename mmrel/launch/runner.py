@@ -10,11 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmrel.engine.compilation import (
-    compile_model,
-    options_for,
-    tell_compile_error,
-)
+from mmrel.engine.compilation import compile_model, explain_compile_error, options_for
 from mmrel.engine.fully_sharded import FullySharded
 from mmrel.engine.hooks import AtomicCheckpointHook
 from mmrel.engine.loops.memory import explain_out_of_memory
@@ -33,12 +29,8 @@ class LaunchedRunner(Runner):
 
     def train(self) -> nn.Module:
         """As MMEngine's; where memory runs out or a compiled step fails, the error says what helps."""
-        try:
-            with explain_out_of_memory("training", self):
-                return super().train()
-        except Exception as error:
-            tell_compile_error(error)
-            raise
+        with explain_compile_error(), explain_out_of_memory("training", self):
+            return super().train()
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> Any:
         """As MMEngine's, with the errors of one paragraph."""

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import engine_toys
 import pytest
 import tiny
 import torch
+from compile_toys import fresh_compiler  # noqa: F401
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from test_knn_hook import make_images
@@ -43,15 +43,6 @@ class GraphCount(Hook):
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
         self.graphs.append(counters["stats"]["unique_graphs"])
-
-
-@pytest.fixture(autouse=True)
-def fresh_compiler() -> Iterator[None]:
-    torch._dynamo.reset()
-    counters.clear()
-    with torch._dynamo.config.patch(recompile_limit=8, optimize_ddp=True):
-        yield
-    torch._dynamo.reset()
 
 
 @pytest.fixture(scope="module")

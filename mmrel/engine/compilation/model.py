@@ -7,6 +7,7 @@ the plain method runs, so that images of other sizes and numbers there compile n
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from logging import Logger
@@ -126,9 +127,14 @@ def device_of(model: nn.Module) -> str:
     return next(model.parameters()).device.type
 
 
-def tell_compile_error(error: BaseException) -> None:
-    """Raise ``UsageError`` if a step failed for being compiled, which is too late to go on without."""
-    if _is_compile_error(error):
+@contextmanager
+def explain_compile_error() -> Iterator[None]:
+    """Raise ``UsageError`` if a step fails for being compiled, when it is too late to go on without."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_compile_error(error):
+            raise
         raise UsageError(
             f"A compiled step failed after part of it was computed ({_brief(error)}), so this run cannot go on without "
             f"compiling. {OFF}"
