@@ -10,10 +10,15 @@ import pytest
 import torch
 from reference import relation as reference
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from mmrel.ops import attention_kernels
 from mmrel.ops.attention_kernels import forced_kernels, kernel_dtype
-from mmrel.ops.relation import matched_spatial_loss, merged_channel_loss
+from mmrel.ops.relation import (
+    matched_spatial_loss,
+    merged_channel_loss,
+    sampled_spatial_loss,
+)
 from mmrel.ops.relation_attention import products_both_ways, widened
 
 DTYPES = ((torch.float64, 1e-10), (torch.float32, 1e-5))
@@ -77,6 +82,24 @@ def test_matched_spatial_loss__equals_reference(dtype: torch.dtype, tolerance: f
         assert (found - expected).norm() <= tolerance * expected.norm()
 
 
+@pytest.mark.parametrize("views", [(0,), (1, 2, 0, 0, 2), (0, 1, 2, 3, 0, 1, 2, 3), (3, 2, 1, 0)])
+def test_sampled_spatial_loss__equals_sampling_first(views: tuple[int, ...]) -> None:
+    """Views in any order, several times or never."""
+    student, teacher = random(4, 2, 6, 8).relu(), random(len(views), 2, 4, 8, seed=1).relu()
+    matrices = random(len(views), 2, 4, 6, seed=2).relu()
+
+    def sampled(leaves: list[Tensor]) -> Tensor:
+        return sampled_spatial_loss(leaves[0], matrices, views, teacher, 2)
+
+    def matched(leaves: list[Tensor]) -> Tensor:
+        tokens = torch.stack([m @ leaves[0][v] for m, v in zip(matrices, views, strict=True)])
+        return matched_spatial_loss(tokens.flatten(0, 1), teacher.flatten(0, 1), 2)
+
+    results = (loss_and_gradients(function, [student]) for function in (sampled, matched))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("limit", [None, 60], ids=["one-piece", "many-pieces"])
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 def test_merged_channel_loss__equals_reference(
@@ -130,6 +153,38 @@ def test_relation_losses__half_precision(dtype: torch.dtype) -> None:
         )
     for value, expected, limit in zip(found, exact, [4e-5, 0.003] * 2, strict=True):
         assert (value / factor - expected).norm() <= limit * expected.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_relation_losses__flash_attention_on_a_gpu(dtype: torch.dtype) -> None:
+    """What autocast runs there, against float64 on the CPU, and twice the same bits."""
+    student, teacher = tokens(4, 169, 384, 1).to(dtype).double(), tokens(4, 169, 384, 2)
+    views = [tokens(2, n, 384, n).to(dtype).double()[:, None] for n in (36, 196)]
+    targets = tokens(2, 196, 384, 4)[:, None]
+
+    def spatial(leaves: list[Tensor]) -> Tensor:
+        return 2.0**12 * matched_spatial_loss(leaves[0], teacher.to(leaves[0].device), 6)
+
+    def channel(leaves: list[Tensor]) -> Tensor:
+        targets_there = targets.float().to(leaves[0].device)
+        return 2.0**12 * merged_channel_loss(leaves, targets_there, [(0, 1), (1,)])
+
+    for losses, leaves in ((spatial, [student]), (channel, views)):
+        exact = loss_and_gradients(losses, leaves)
+        assert kernel_dtype(leaves[0].cuda().to(dtype), 196) is None
+        with torch.autocast("cuda", dtype=dtype):
+            assert kernel_dtype(leaves[0].cuda().to(dtype), 196) == torch.float16
+            found, again = (
+                loss_and_gradients(losses, [leaf.to("cuda", dtype) for leaf in leaves])
+                for _ in range(2)
+            )
+        if isinstance(found[0], FakeTensor):
+            continue  # there are no values to compare
+        for value, repeated, expected in zip(found, again, exact, strict=True):
+            assert torch.equal(value, repeated)
+            assert (value.cpu() - expected).norm() <= 0.004 * expected.norm()
 
 
 def tokens(batch: int, count: int, width: int, seed: int) -> Tensor:
