@@ -154,6 +154,27 @@ MUTANTS = (
         "blend(images, factor, torch.zeros_like(factor), torch.zeros_like(factor))",
         ("models/test_augment.py",),
     ),
+    Mutant(
+        "the kernels limit images to [0, 1] that the jitter does not concern",
+        "ops/color_kernels.py",
+        "active = active & (factor != 1)",
+        "active = active & (factor != 2)",
+        ("ops/test_colors.py",),
+    ),
+    Mutant(
+        "the kernels take the contrast's mean from before the jitter",
+        "ops/color_kernels.py",
+        "seen = tl.where(active & (step == 1), gray, seen)",
+        "seen = _luminance(red, green, blue) if half == 0 and place == 0 else seen",
+        ("ops/test_colors.py",),
+    ),
+    Mutant(
+        "the kernel scales gradients only where that makes them larger",
+        "ops/scaling_kernels.py",
+        "if factor != 1:",
+        "if factor > 1:",
+        ("ops/test_scaling.py",),
+    ),
     # Losses.
     Mutant(
         "the centre is not subtracted",

@@ -12,6 +12,7 @@ if "nvidia" not in triton.backends.backends:
 FLOATS, LONGS, NUMBER = "*fp32", "*i64", "i32"
 SIZES = dict(count=NUMBER, height=NUMBER, width=NUMBER)
 AFFINE = dict(center=FLOATS, scale=FLOATS)
+NOTHING: dict[str, Any] = dict(center=None, scale=None)
 LARGE, SMALL = dict(group=1, span=1024), dict(group=64, span=16)
 KERNELS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
     "sum_gray": (
@@ -35,6 +36,18 @@ KERNELS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
         *("color_kernels", "finish"),
         dict(images=FLOATS, blurred=FLOATS, table=FLOATS, **AFFINE, **SIZES),
         dict(columns=9, blurs=True, normalizes=True, taps=13),
+    ),
+    # Without normalisation, mirroring and blur; and one span to an image, which Triton makes a constant.
+    "jitter alone": (
+        *("color_kernels", "jitter"),
+        dict(images=FLOATS, table=FLOATS, sums=FLOATS, target=FLOATS, **SIZES),
+        dict(columns=8, flips=False, in_bytes=False, normalizes=False, padded_spans=1, spans=1)
+        | NOTHING,
+    ),
+    "solarisation alone": (
+        *("color_kernels", "finish"),
+        dict(images=FLOATS, table=FLOATS, **SIZES),
+        dict(columns=8, blurs=False, normalizes=False, taps=1, blurred=None) | NOTHING,
     ),
     "scale": (
         *("scaling_kernels", "scale"),
