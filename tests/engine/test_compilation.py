@@ -19,11 +19,13 @@ from compile_toys import (  # noqa: F401
 )
 from mmengine.model import MMDistributedDataParallel
 from processes import join_processes, run_processes
-from torch import distributed
+from torch import distributed, nn
 from torch._dynamo.utils import counters
 
 from mmrel.engine.compilation import CompileOptions, compile_model
 from mmrel.engine.compilation import model as module
+from mmrel.registry import MODELS
+from mmrel.structures import ViewBatch
 from mmrel.utils import UsageError
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
@@ -59,7 +61,44 @@ def assert_equal_steps(method: str, steps: int = 5, micro_batches: int = 1, **op
 @pytest.mark.parametrize("method", methods("sere", "relvit"))
 def test_loss__is_one_graph(method: str) -> None:
     model = build(method)
-    explained = torch._dynamo.explain(model.loss)(batch(model))
+    assert_one_graph(model, batch(model))
+
+
+@slow
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        dict(
+            type="mmrel.Swin",
+            arch=dict(embed_dims=12, depths=[1, 1, 2, 1], num_heads=[1, 1, 2, 2]),
+            img_size=64,
+            window_size=2,
+        ),
+        dict(
+            type="mmrel.T2TViT",
+            img_size=64,
+            embed_dims=12,
+            num_layers=2,
+            drop_path_rate=0.2,
+            layer_cfgs=dict(num_heads=2, feedforward_channels=24),
+            t2t_cfg=dict(token_dims=4),
+        ),
+    ],
+    ids=["swin", "t2t"],
+)
+def test_loss__of_other_backbones_is_one_graph(backbone: dict) -> None:
+    network = MODELS.build(backbone)
+    sizes = dict(in_channels=network.token_channels, side=network.token_grid[0])
+    head = dict(relation=dict(type="mmrel.PatchRelationHead", **sizes))
+    model = tiny.build(dict(type="mmrel.RelViT", backbone=network, head=head))
+    images = torch.randn(2, 3, 64, 64)
+    assert_one_graph(model, ViewBatch(images, None, None, None, num_global=1, num_local=0))
+    blocks = [unit for unit in module.units_of(model) if unit.method == "forward"]
+    assert len(blocks) >= 4, "what is a block is known for this backbone"
+
+
+def assert_one_graph(model: nn.Module, views: ViewBatch) -> None:
+    explained = torch._dynamo.explain(model.loss)(views)
     reasons = [reason.reason for reason in explained.break_reasons]
     assert (explained.graph_count, explained.graph_break_count) == (1, 0), reasons
 
