@@ -202,19 +202,21 @@ class _NormMLP(torch.autograd.Function):
         *parts, weight1, bias1, weight2, hidden = ctx.saved_tensors
         norm, wanted = _Norm(*parts), ctx.needs_input_grad
         with without_autocast(upstream):
+            # The sum stands beside what made its terms, for a compiler that reads them once for both.
+            slope2 = upstream.reshape(-1, weight2.shape[0])
+            bias2_slope = slope2.sum(0) if wanted[6] else None
             normed = norm.again(ctx.eps).to(weight1.dtype)
             hidden = _linear(normed, weight1, bias1) if hidden is None else hidden
-            slope2 = upstream.reshape(-1, weight2.shape[0])
             slope = slope2 @ weight2
             # Side by side, GELU and its gradient read the first product once in a compiler's kernel.
             active = F.gelu(hidden)
             slope = torch.ops.aten.gelu_backward(slope.view_as(hidden), hidden)
             slope = slope.view(-1, weight1.shape[0])
             inner = _linear_gradients(slope, normed, wanted[3:5])
-            outer = _linear_gradients(slope2, active, wanted[5:7])
+            weight2_slope = _linear_gradients(slope2, active, (wanted[5], False))[0]
             del hidden, active
             own = norm.gradients(slope @ weight1, stream, list(wanted[:3]))
-        return *own, *inner, *outer, None, None
+        return *own, *inner, weight2_slope, bias2_slope, None, None
 
 
 def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
