@@ -32,7 +32,9 @@ class Precision(NamedTuple):
     def of(cls, tokens: Tensor) -> "Precision":
         """What autocast, if it is on, makes of these tokens."""
         device = tokens.device.type
-        if tokens.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        # Of a device without autocast, such as meta, torch refuses to say whether it is on.
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        if tokens.dtype == torch.float64 or not autocast:
             return cls(tokens.dtype, tokens.dtype)
         product = torch.get_autocast_dtype(device)
         return cls(torch.bfloat16 if product == torch.bfloat16 else torch.float32, product)

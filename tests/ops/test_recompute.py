@@ -88,3 +88,11 @@ def test_precision__under_autocast(autocast, norm, product) -> None:
         assert layer_norm(tokens, nn.LayerNorm(6)).dtype == norm
         assert norm_linear(tokens, nn.LayerNorm(6), nn.Linear(6, 2))[1].dtype == product
         assert Precision.of(tokens.double()).norm == torch.float64
+
+
+def test_precision__of_a_device_without_autocast() -> None:
+    """The meta device, on which a configuration's shapes are checked."""
+    tokens = torch.empty(2, 3, 6, device="meta")
+    norm, linear = nn.LayerNorm(6, device="meta"), nn.Linear(6, 2, device="meta")
+    assert norm_linear(tokens, norm, linear)[1].shape == (2, 3, 2)
+    assert layer_norm(tokens, norm).dtype == torch.float32
