@@ -372,6 +372,8 @@ def shrink(config: Config, photos: Path, work_dir: Path) -> Config:
         base.neck.bottleneck_channels = 8
     if "patch_out_channels" in base.neck:
         base.neck.update(num_heads=2, patch_out_channels=16)
+    if 24 % config.model.get("num_heads", 1):
+        config.model.num_heads = 6
     for head in ("head", "patch_head"):
         if "out_channels" in base.get(head, {}):
             base[head].out_channels = 16

@@ -6,8 +6,8 @@ to each block of student and teacher and then to the rest. The same processes sh
 that the teacher's update adds parts to parts and sends nothing.
 
 Different from MMEngine's ``FSDPStrategy``, which belongs to ``FlexibleRunner`` and wraps torch's older
-``FullyShardedDataParallel``: that one flattens parameters together, so that clipping each tensor by its own norm and
-a frozen last layer are no longer possible, and its checkpoints are its own. This wrapper serves MMEngine's ordinary
+``FullyShardedDataParallel``: that one flattens a block's parameters into one, so that clipping tensor by tensor, the
+frozen last layer and checkpoints would need ways of their own. This wrapper serves MMEngine's ordinary
 ``Runner`` by ``model_wrapper_cfg``, as DDP does, with the same hooks and the same checkpoints.
 """
 
