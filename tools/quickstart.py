@@ -78,10 +78,9 @@ def run(args: argparse.Namespace) -> str:
             finetune_iters=args.finetune_iters,
         )
         plan = Plan(options)
-        groups = plan.groups()
-    runner = StageRunner(work_dir, ROOT, terminal)
-    for group in groups:
-        runner.run(*group)
+        stages = plan.stages()
+    runner = StageRunner(work_dir, ROOT, terminal, plan.at_once)
+    runner.run(*stages)
     terminal("report", "drawing the figures")
     with quiet(work_dir / "logs" / "report.log"):
         return write_report(plan, runner)
