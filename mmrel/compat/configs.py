@@ -24,7 +24,7 @@ def prepare_configs(module: ModuleType) -> None:
         """Path of a configuration of another package."""
         return str((find_base if name.startswith(BASES) else find_indexed)(package_path, name))
 
-    module._get_external_cfg_path = find
+    module._get_external_cfg_path = find  # type: ignore[attr-defined]
     format_text = module.Config.pretty_text.fget
 
     def pretty_text(config: Any) -> str:
