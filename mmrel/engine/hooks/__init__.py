@@ -2,6 +2,7 @@
 
 from mmrel.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from mmrel.engine.hooks.bad_samples import BadSampleHook
+from mmrel.engine.hooks.channels_last import ChannelsLastHook
 from mmrel.engine.hooks.class_names import ClassNamesHook
 from mmrel.engine.hooks.deferred_info import DeferredRuntimeInfoHook
 from mmrel.engine.hooks.knn import KNNHook
@@ -13,6 +14,7 @@ from mmrel.engine.hooks.teacher_update import TeacherUpdateHook
 __all__ = [
     "AtomicCheckpointHook",
     "BadSampleHook",
+    "ChannelsLastHook",
     "ClassNamesHook",
     "DeferredRuntimeInfoHook",
     "KNNHook",
