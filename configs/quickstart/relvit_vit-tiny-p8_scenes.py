@@ -64,8 +64,8 @@ train_cfg = dict(max_epochs=20, val_interval=1)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 auto_scale_lr = dict(base_batch_size=32)
 
-# k-NN of the mean patch token, after every second epoch.
-_base_.knn.update(feature="avg", network="student", interval=2)
+# k-NN of the mean patch token.
+_base_.knn.update(feature="avg", network="student")
 _base_.knn.bank_dataloader.dataset.pipeline[1].update(scale=64, interpolation="bilinear")
 _base_.knn.val_dataloader.dataset.pipeline[1].update(scale=64, interpolation="bilinear")
 default_hooks = dict(

@@ -1,6 +1,7 @@
 """Bridges over what the host packages lack: on some machines, in one of their families, or for a plugin's recipes."""
 
 from mmrel.compat.after_import import after_import
+from mmrel.compat.configs import prepare_configs
 from mmrel.compat.default_hooks import drop_hooks_that_are_none
 from mmrel.compat.finder import install_mmcv_ops
 from mmrel.compat.inferencers import follow_default_scope
@@ -10,6 +11,7 @@ from mmrel.compat.model_index import list_recipes, refuse_absent_weights
 __all__ = ["install_bridges", "install_mmcv_ops"]
 
 BRIDGES = {
+    "mmengine.config.config": prepare_configs,
     "mmengine.hub.hub": refuse_absent_weights,
     "mmengine.infer.infer": follow_default_scope,
     "mmengine.runner.checkpoint": read_own_checkpoints,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from mmengine.config import Config
 
 from mmrel.datasets.scenes.generate import STAMP, Parameters
 from mmrel.datasets.scenes.writers import LAYOUTS
+from mmrel.quickstart.environment import process_environment, usable_cores
 from mmrel.quickstart.stages import Stage
 from mmrel.utils.config import load_config
 from mmrel.version import __version__
@@ -175,6 +175,7 @@ class Plan:
             command=("tools/export_backbone.py", *paths, *network),
             inputs={"pretrain": self.pretrain.digest()},
             outputs=(self.backbone,),
+            needs=(self.pretrain.name,),
         )
 
     def finetune(self, task: str, initialisation: str) -> Stage:
@@ -195,10 +196,20 @@ class Plan:
             max(1, self.cores // 2),
         )
 
-    def groups(self) -> list[tuple[Stage, ...]]:
-        """All stages in order; those of one group run side by side."""
-        pairs = [tuple(self.finetune(task, i) for i in self.initialisations) for task in TASKS]
-        return [(self.scenes,), (self.pretrain,), (self.export,), *pairs]
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages, the most urgent first; each starts when those that it needs are done.
+
+        A detector from random weights fills the cores that pretraining leaves free. Afterwards it takes the rest of
+        that and the other detector about as long as both segmentors.
+        """
+        detectors, segmentors = ([self.finetune(t, i) for i in self.initialisations] for t in TASKS)
+        first = (self.scenes, self.pretrain, self.export)
+        return (*first, segmentors[0], detectors[1], detectors[0], segmentors[1])
+
+    @property
+    def at_once(self) -> int:
+        """Stages side by side: two small networks use two cores better than one does."""
+        return min(2, self.cores)
 
     def _training(
         self,
@@ -231,23 +242,15 @@ class Plan:
             outputs=(output,),
             folder=self.folder(name),
             resume=("--resume",),
-            environment=thread_environment(threads),
+            environment=process_environment(threads),
+            needs=(self.export.name if "export" in inputs else self.scenes.name,),
+            gives_way=name.endswith("-random"),
         )
 
     def _path(self, path: Path) -> str:
         """Relative to the repository, where the commands are run, if it lies inside."""
         root = self.options.root
         return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def thread_environment(threads: int) -> dict[str, str]:
-    """Environment variables for a process of so many threads.
-
-    Threads that wait for each other sleep instead of spinning: spinning threads made a training step several
-    times slower wherever another process wanted the same cores.
-    """
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-    return {**counts, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def pretraining_backbone(pretraining: Config) -> Any:
@@ -290,10 +293,3 @@ def config_digest(config: Config) -> str:
     """Short hash of everything that a config says."""
     text = json.dumps(config.to_dict(), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use, at most 16."""
-    if hasattr(os, "sched_getaffinity"):
-        return min(16, len(os.sched_getaffinity(0)))
-    return min(16, os.cpu_count() or 1)

@@ -187,14 +187,14 @@ def _prediction_part(detections: Path, segmentations: Path) -> list[str]:
 
 
 def _run_part(plan: Plan, runner: StageRunner) -> list[str]:
-    stamps = [(s, runner.stamp(s) or {}) for group in plan.groups() for s in group]
+    stamps = [(stage, runner.stamp(stage) or {}) for stage in plan.stages()]
     rows = [(s.name, format_seconds(stamp["seconds"]), stamp["finished"]) for s, stamp in stamps]
     commands = [stamp["command"] for _, stamp in stamps]
     return [
         report.heading("How this was made"),
         report.table(("setting", "value"), _settings(plan)),
         report.table(("stage", "time (m:ss)", "finished"), rows),
-        report.paragraph("The two fine-tunings of a task ran side by side."),
+        report.paragraph("Stages ran side by side where they do not need each other, two at most."),
         report.paragraph("Commands, to be typed in the repository:"),
         report.commands(commands),
         report.table(("machine and versions", ""), machine()),

@@ -45,7 +45,7 @@ class Result:
 
 def read_runs(plan: Plan) -> dict[str, Records]:
     """The scalars of the pretraining and of all fine-tunings, by stage."""
-    stages = [stage.name for group in plan.groups() for stage in group if stage.folder is not None]
+    stages = [stage.name for stage in plan.stages() if stage.folder is not None]
     return {name: read_records(plan.folder(name)) for name in stages}
 
 

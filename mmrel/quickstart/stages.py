@@ -1,4 +1,4 @@
-"""Runs commands one after another, or side by side, and never repeats what is already done.
+"""Runs commands, side by side where they do not need each other, and never repeats what is done.
 
 Each stage leaves a stamp with everything that its result depends on. A stage is done if its stamp says
 the same and its outputs are there; whatever depends on it names its digest among its own inputs, so that a
@@ -7,12 +7,8 @@ change re-runs that stage and what follows from it, and nothing else.
 
 import hashlib
 import json
-import os
 import shlex
 import shutil
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mmrel.quickstart.process import LoggedProcess
 from mmrel.utils.files import read_json_object, write_text_atomically
 
 TAIL = 30
@@ -40,6 +37,8 @@ class Stage:
         folder: where it writes; emptied before a new start. ``None``: nothing is emptied.
         resume: arguments added when an interrupted run with the same inputs is continued.
         environment: environment variables to set, such as the number of threads.
+        needs: names of the stages that come before it.
+        gives_way: it runs beside a more urgent stage, on what that one leaves of the cores.
     """
 
     name: str
@@ -49,6 +48,8 @@ class Stage:
     folder: Path | None = None
     resume: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    gives_way: bool = False
 
     def digest(self) -> str:
         """Short hash of the inputs, for the stages that depend on this one."""
@@ -77,12 +78,14 @@ class StageRunner:
         work_dir: holds ``stamps/``, ``logs/`` and the stages' folders.
         root: directory that the commands are run in.
         show: called with a stage's name and each line that it prints.
+        at_once: so many stages run side by side.
     """
 
-    def __init__(self, work_dir: Path, root: Path, show: Show) -> None:
+    def __init__(self, work_dir: Path, root: Path, show: Show, at_once: int = 2) -> None:
         self.work_dir = work_dir
         self.root = root
         self.show = show
+        self.at_once = at_once
 
     def stamp(self, stage: Stage) -> dict[str, Any] | None:
         """What is known of the stage's last successful run: inputs, command, seconds, time."""
@@ -101,28 +104,50 @@ class StageRunner:
         )
 
     def run(self, *stages: Stage) -> None:
-        """Run those stages side by side that are not done.
+        """Run those stages that are not done, in this order as far as their needs allow.
 
         Raises:
             StageError: one of them failed; the others are ended.
+            ValueError: stages wait for each other.
         """
-        waiting = []
-        for stage in stages:
+        waiting = list(stages)
+        running: dict[str, tuple[Stage, LoggedProcess]] = {}
+        try:
+            while waiting or running:
+                self._start_ready(waiting, running)
+                over = [name for name, (_, process) in running.items() if process.code is not None]
+                if not over:
+                    time.sleep(0.1)
+                # A failure raises, so those that ended well come first.
+                for name in sorted(over, key=lambda name: running[name][1].code != 0):
+                    stage, process = running.pop(name)
+                    process.end()
+                    self._conclude(stage, process)
+        finally:
+            for _, process in running.values():
+                process.end()
+
+    def _start_ready(
+        self, waiting: list[Stage], running: dict[str, tuple[Stage, LoggedProcess]]
+    ) -> None:
+        """Start what needs none of the other stages any more, as long as there is room."""
+        unfinished = {stage.name for stage in waiting} | set(running)
+        for stage in list(waiting):
+            if unfinished.intersection(stage.needs):
+                continue
             if self.is_done(stage):
                 self.show(stage.name, "already done")
+                unfinished.remove(stage.name)
+            elif len(running) < self.at_once:
+                running[stage.name] = stage, self._start(stage)
             else:
-                waiting.append(stage)
-        running = [_Running(self, stage) for stage in waiting]
-        try:
-            while any(process.poll() is None for process in running):
-                if any(process.poll() for process in running):
-                    break
-                time.sleep(0.1)
-        finally:
-            for process in running:
-                process.end()
-        for process in running:
-            process.conclude()
+                continue
+            waiting.remove(stage)
+        if waiting and not running and all(unfinished.intersection(s.needs) for s in waiting):
+            names = ", ".join(stage.name for stage in waiting)
+            raise ValueError(
+                f"The stages {names} need each other, so none of them can be the first."
+            )
 
     def log_path(self, stage: Stage) -> Path:
         """Where everything that the stage prints is kept."""
@@ -149,37 +174,22 @@ class StageRunner:
     def _stamp_path(self, stage: Stage) -> Path:
         return self.work_dir / "stamps" / f"{stage.name}.json"
 
-
-class _Running:
-    """A stage's process and the thread that reads what it prints."""
-
-    def __init__(self, runner: StageRunner, stage: Stage) -> None:
-        self.runner, self.stage = runner, stage
-        self.ended = False
-        extra = self._prepare()
-        log = runner.log_path(stage)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, *stage.command, *extra]
-        runner.show(stage.name, shlex.join(["python", *command[1:]]))
-        self.begun = time.monotonic()
-        self.process = subprocess.Popen(
-            command,
-            cwd=runner.root,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **stage.environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
+    def _start(self, stage: Stage) -> LoggedProcess:
+        arguments = (*stage.command, *self._prepare(stage))
+        self.show(stage.name, shlex.join(("python", *arguments)))
+        return LoggedProcess(
+            arguments,
+            self.root,
+            stage.environment,
+            self.log_path(stage),
+            lambda line: self.show(stage.name, line),
+            stage.gives_way and self.at_once > 1,
         )
-        self.reader = threading.Thread(target=self._read, args=(log,), daemon=True)
-        self.reader.start()
 
-    def _prepare(self) -> Sequence[str]:
+    def _prepare(self, stage: Stage) -> Sequence[str]:
         """Clear the way for a new run, or find that an interrupted one can be continued."""
-        stage, runner = self.stage, self.runner
-        runner.forget(stage)
-        started = runner.started_path(stage)
+        self.forget(stage)
+        started = self.started_path(stage)
         same = read_json_object(started) == stage.inputs
         if same and stage.resume and stage.folder is not None and stage.folder.is_dir():
             return stage.resume
@@ -188,43 +198,16 @@ class _Running:
         write_text_atomically(started, json.dumps(stage.inputs))
         return ()
 
-    def _read(self, log: Path) -> None:
-        assert self.process.stdout is not None
-        with log.open("w") as file:
-            for line in self.process.stdout:
-                file.write(line)
-                file.flush()
-                self.runner.show(self.stage.name, line.rstrip("\n"))
-
-    def poll(self) -> int | None:
-        """The exit code, or ``None`` while it runs."""
-        return self.process.poll()
-
-    def end(self) -> None:
-        """Stop the process if it still runs, and wait for its output."""
-        if self.process.poll() is None:
-            self.ended = True
-            self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.reader.join(timeout=10)
-        self.seconds = time.monotonic() - self.begun
-
-    def conclude(self) -> None:
+    def _conclude(self, stage: Stage, process: LoggedProcess) -> None:
         """Stamp the stage, or raise with the end of its log."""
-        stage, log = self.stage, self.runner.log_path(self.stage)
         missing = [str(path) for path in stage.outputs if not path.exists()]
-        if self.process.returncode == 0 and not missing:
-            self.runner.started_path(stage).unlink(missing_ok=True)
-            self.runner.write_stamp(stage, self.seconds)
+        if process.code == 0 and not missing:
+            self.started_path(stage).unlink(missing_ok=True)
+            self.write_stamp(stage, process.seconds)
             return
-        if self.ended:
-            return
-        reason = f"ended with code {self.process.returncode}"
-        if self.process.returncode == 0:
+        reason = f"ended with code {process.code}"
+        if process.code == 0:
             reason = f"ended without writing {', '.join(missing)}"
+        log = self.log_path(stage)
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL:])
         raise StageError(f"{tail}\n\nThe stage '{stage.name}' {reason}. Its whole output: {log}")

@@ -52,18 +52,32 @@ def options(tmp_path: Path) -> Options:
 
 
 def stages(plan: Plan) -> dict:
-    return {stage.name: stage for group in plan.groups() for stage in group}
+    return {stage.name: stage for stage in plan.stages()}
 
 
 def test_plan__stages_in_order(options: Options) -> None:
-    names = [[stage.name for stage in group] for group in Plan(options).groups()]
-    assert names == [
-        ["scenes"],
-        ["pretrain"],
-        ["export"],
-        ["mask-rcnn-sere", "mask-rcnn-random"],
-        ["upernet-sere", "upernet-random"],
+    """What is pretrained goes first; a random baseline needs the scenes alone and gives way meanwhile."""
+    found = [(stage.name, stage.needs, stage.gives_way) for stage in Plan(options).stages()]
+    assert found == [
+        ("scenes", (), False),
+        ("pretrain", ("scenes",), False),
+        ("export", ("pretrain",), False),
+        ("upernet-sere", ("export",), False),
+        ("mask-rcnn-random", ("scenes",), True),
+        ("mask-rcnn-sere", ("export",), False),
+        ("upernet-random", ("scenes",), True),
     ]
+
+
+@pytest.mark.parametrize(("cores", "at_once", "threads"), [(1, 1, 1), (2, 2, 1), (16, 2, 8)])
+def test_plan__two_finetunings_share_the_cores(
+    options: Options, cores: int, at_once: int, threads: int
+) -> None:
+    plan = Plan(options)
+    plan.cores = cores
+    assert plan.at_once == at_once
+    assert plan.pretrain.environment["OMP_NUM_THREADS"] == str(cores)
+    assert plan.finetune("upernet", "random").environment["OMP_NUM_THREADS"] == str(threads)
 
 
 def test_plan__a_changed_epoch_count_reruns_what_depends_on_it(options: Options) -> None:

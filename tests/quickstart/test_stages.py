@@ -1,11 +1,13 @@
 """Stages: done once, re-run when their inputs change, a failure shows the end of the log."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmrel.quickstart.process import GIVE_WAY
 from mmrel.quickstart.stages import Stage, StageError, StageRunner, format_seconds
 from mmrel.quickstart.terminal import Terminal, compact
 
@@ -127,6 +129,72 @@ def test_stage__environment_reaches_the_process(
     code = "import os, sys, pathlib; pathlib.Path(sys.argv[1]).touch(); print(os.environ['OMP_NUM_THREADS'])"
     runner.run(make(tmp_path, code=code, environment={"OMP_NUM_THREADS": "7"}))
     assert shown[-1] == ("a", "7")
+
+
+def test_stage__starts_when_what_it_needs_is_done_and_there_is_room(
+    tmp_path: Path, runner: StageRunner, shown: Lines
+) -> None:
+    """The last one in the list does not need the slow first one, and so does not wait for it."""
+    slow = make(tmp_path, "slow", WRITE + "; import time; time.sleep(1)")
+    after = make(tmp_path, "after", needs=("slow",))
+    beside = make(tmp_path, "beside")
+    runner.run(slow, after, beside)
+    started = [name for name, line in shown if line.startswith("python")]
+    assert started == ["slow", "beside", "after"]
+    assert all(runner.is_done(stage) for stage in (slow, after, beside))
+    shown.clear()
+    runner.run(slow, after, beside)
+    assert [line for _, line in shown] == 3 * ["already done"]
+
+
+def test_stage__one_at_a_time_on_one_core(tmp_path: Path, shown: Lines) -> None:
+    code = (
+        "import sys, pathlib, time; own = pathlib.Path(sys.argv[1]); busy = own.parents[1] / 'busy'; "
+        "busy.touch(exist_ok=False); time.sleep(.2); busy.unlink(); own.touch()"
+    )
+    runner = StageRunner(tmp_path / "work", tmp_path, shown, at_once=1)
+    runner.run(*(make(tmp_path, name, code) for name in "abc"))
+    assert [name for name, line in shown if line.startswith("python")] == ["a", "b", "c"]
+
+
+def test_stage__what_needs_a_failed_one_does_not_start(
+    tmp_path: Path, runner: StageRunner, shown: Lines
+) -> None:
+    bad = make(tmp_path, "bad", code="raise SystemExit(2)")
+    with pytest.raises(StageError, match="'bad' ended with code 2"):
+        runner.run(bad, make(tmp_path, "after", needs=("bad",)))
+    assert {name for name, _ in shown} == {"bad"}
+
+
+def test_stage__that_ended_well_stays_done_when_another_fails(
+    tmp_path: Path, runner: StageRunner
+) -> None:
+    good = make(tmp_path, "good")
+    bad = make(tmp_path, "bad", code="import time; time.sleep(2); raise SystemExit(2)")
+    with pytest.raises(StageError):
+        runner.run(bad, good)
+    assert runner.is_done(good)
+
+
+def test_stage__needs_in_a_circle_are_an_error(tmp_path: Path, runner: StageRunner) -> None:
+    stages = make(tmp_path, "a", needs=("b",)), make(tmp_path, "b", needs=("a",))
+    with pytest.raises(ValueError, match="a, b need each other"):
+        runner.run(*stages)
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="Windows has no niceness")
+@pytest.mark.parametrize(("at_once", "added"), [(1, 0), (2, GIVE_WAY)])
+def test_stage__gives_way_to_others_if_there_may_be_any(
+    tmp_path: Path, shown: Lines, at_once: int, added: int
+) -> None:
+    code = (
+        "import os, sys, time, pathlib; time.sleep(.3); pathlib.Path(sys.argv[1]).touch(); "
+        "print('nice', os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    runner = StageRunner(tmp_path / "work", tmp_path, shown, at_once)
+    runner.run(make(tmp_path, code=code, gives_way=True))
+    assert shown[-1] == ("a", f"nice {min(19, own + added)}")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "0:03"), (61, "1:01"), (3725.2, "1:02:05")])

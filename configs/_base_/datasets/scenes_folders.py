@@ -1,5 +1,5 @@
 # The bundled scenes for the quickstart's pretrainings, as tools/make_scenes.py writes them: the crops' loader, and k-NN
-# over the whole images, before the first epoch and after each.
+# over the whole images, before the first epoch and after every second one.
 _base_ = ["./image_folders.py"]
 
 data_root = "data/scenes"
@@ -22,5 +22,5 @@ knn = dict(
     val_dataloader=dict(labelled, dataset=queries),
     k=(20,),
     at_start=True,
-    interval=1,
+    interval=2,
 )

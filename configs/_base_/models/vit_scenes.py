@@ -28,4 +28,5 @@ scenes_hooks = dict(
     logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
     checkpoint=dict(type="mmrel.AtomicCheckpointHook", by_epoch=False, interval=200),
     preemption=dict(type="mmrel.PreemptionHook"),
+    memory_format=dict(type="mmrel.ChannelsLastHook"),
 )

@@ -3,6 +3,7 @@
 from mmrel.engine.hooks.arithmetic import ArithmeticHook
 from mmrel.engine.hooks.atomic_checkpoint import AtomicCheckpointHook
 from mmrel.engine.hooks.bad_samples import BadSampleHook
+from mmrel.engine.hooks.channels_last import ChannelsLastHook
 from mmrel.engine.hooks.class_names import ClassNamesHook
 from mmrel.engine.hooks.deferred_info import DeferredRuntimeInfoHook
 from mmrel.engine.hooks.knn import KNNHook
@@ -15,6 +16,7 @@ __all__ = [
     "ArithmeticHook",
     "AtomicCheckpointHook",
     "BadSampleHook",
+    "ChannelsLastHook",
     "ClassNamesHook",
     "DeferredRuntimeInfoHook",
     "KNNHook",
