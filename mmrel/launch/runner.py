@@ -68,11 +68,11 @@ class LaunchedRunner(Runner):
 
         For others it has MMEngine's: ``train_step`` as a whole, and only where the configuration has the key.
         """
-        options = options_for(unwrap_model(self), self.cfg.get("compile"))
+        parts = getattr(self.optim_wrapper, "_accumulative_counts", 1)
+        options = options_for(unwrap_model(self), self.cfg.get("compile"), parts)
         if options is None:
             super()._maybe_compile(target)
         else:
-            options.check_accumulation(getattr(self.optim_wrapper, "_accumulative_counts", 1))
             compile_model(unwrap_model(self), options, self.logger)
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:

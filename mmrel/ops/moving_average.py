@@ -1,14 +1,12 @@
 """The exponential moving average that a teacher is (Mean Teacher, arXiv 1703.01780), over all tensors at once."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 
 @torch.no_grad()
 def move_towards(
-    teachers: Sequence[Tensor], students: Sequence[Tensor], momentum: float, ok: Tensor
+    teachers: list[Tensor], students: list[Tensor], momentum: float, ok: Tensor
 ) -> None:
     """``t <- m t + (1 - m) s`` in place for every pair, unless the step was skipped.
 

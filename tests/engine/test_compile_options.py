@@ -162,3 +162,16 @@ def test_cuda_graphs__do_not_accumulate_gradients() -> None:
     options.check_accumulation(1)
     with pytest.raises(UsageError, match=r"mode='reduce-overhead'.*accumulative_counts is 2"):
         options.check_accumulation(2)
+
+
+def test_cuda_graphs__are_relvits_own_choice_where_they_work() -> None:
+    relvit = tiny.build(tiny.relvit())
+    own = module.options_for(relvit, None)
+    assert own is not None and own.scope == "whole" and own.uses_cuda_graphs
+    for value, parts in ((None, 2), (dict(scope="parts"), 1), (dict(backend="eager"), 1)):
+        other = module.options_for(relvit, value, parts)
+        assert other is not None and not other.uses_cuda_graphs
+    with pytest.raises(UsageError, match="accumulative_counts is 2"):
+        module.options_for(relvit, dict(mode="reduce-overhead"), 2)
+    sere = module.options_for(tiny.build(tiny.sere()), None)
+    assert sere is not None and sere.scope == "parts" and sere.mode is None

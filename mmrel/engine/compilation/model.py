@@ -44,18 +44,29 @@ class Unit:
     method: str
 
 
-def options_for(model: nn.Module, value: Any) -> CompileOptions | None:
+def options_for(model: nn.Module, value: Any, micro_batches: int = 1) -> CompileOptions | None:
     """What ``compile`` of a configuration means for this model; ``None``: what it means in MMEngine.
 
-    A model to compile has ``compiled_methods``, and perhaps a scope of its own as ``compile_scope``.
+    A model to compile has ``compiled_methods``, and perhaps a scope and a mode of its own as ``compile_scope`` and
+    ``compile_mode``. The mode is left out where gradients are accumulated, which CUDA graphs do not allow.
+
+    Args:
+        model: without a distributed wrapper.
+        value: of the configuration.
+        micro_batches: over which gradients are accumulated.
 
     Raises:
-        UsageError: see :func:`~mmrel.engine.compilation.options.read_options`.
+        UsageError: see :func:`~mmrel.engine.compilation.options.read_options` and
+            :meth:`~mmrel.engine.compilation.options.CompileOptions.check_accumulation`.
     """
     if not hasattr(type(model), "compiled_methods"):
         refuse_own_options(value, type(model).__name__)
         return None
-    return read_options(value, scope=getattr(type(model), "compile_scope", "parts"))
+    scope = getattr(type(model), "compile_scope", "parts")
+    mode = getattr(type(model), "compile_mode", None) if micro_batches == 1 else None
+    options = read_options(value, scope=scope, mode=mode)
+    options.check_accumulation(micro_batches)
+    return options
 
 
 def units_of(model: nn.Module, scope: str = "parts") -> Iterator[Unit]:

@@ -11,6 +11,8 @@ from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
 
 SCOPES = ("parts", "whole")
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""Of inductor, which takes seconds to import and be asked."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class CompileOptions:
                 "torch._inductor.list_mode_options() says which."
             )
         if self.mode is not None:
-            _choose("mode", self.mode, list(torch._inductor.list_mode_options()))
+            _choose("mode", self.mode, MODES)
         if self.uses_cuda_graphs and self.scope != "whole":
             raise UsageError(
                 f"compile.mode={self.mode!r} records CUDA graphs, which takes the step as one graph. Set "
@@ -127,6 +129,8 @@ def read_options(value: Any, **defaults: Any) -> CompileOptions:
                 f"compile has the option {name!r}, which does not exist{_meant(name, _names())}. Its options are "
                 f"{', '.join(_names())}."
             )
+    if {"backend", "options"} & set(value) or value.get("scope") == "parts":
+        defaults.pop("mode", None)  # which goes together with none of them
     return CompileOptions(**{**defaults, "enabled": True, **value})
 
 

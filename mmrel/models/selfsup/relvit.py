@@ -48,6 +48,9 @@ class RelViT(SelfSupervised):
     compile_scope: ClassVar[str] = "whole"
     """One small network: a single graph compiles fast, and its kernels are short beside the launches that it saves."""
 
+    compile_mode: ClassVar[str] = "reduce-overhead"
+    """CUDA graphs: launching the kernels of so small a network takes longer than they run."""
+
     def __init__(
         self,
         backbone: PartOrConfig,
