@@ -1,5 +1,6 @@
 """Which devices run this project's Triton kernels, and what their launches share."""
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
@@ -21,6 +22,17 @@ def missing_for_kernels(device: torch.device) -> str:
 
 @cache
 def _missing_on_cuda(index: int) -> str:
+    missing = _unsupported(index) or _failing(torch.device("cuda", index))
+    if missing:
+        warnings.warn(
+            f"mmrel's Triton kernels are not used on cuda:{index}: {missing}. Single torch operations, several times "
+            "slower, do their work.",
+            stacklevel=2,
+        )
+    return missing
+
+
+def _unsupported(index: int) -> str:
     if find_spec("triton") is None:
         return "the package triton is not installed (torch's wheels for Linux bring it)"
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
@@ -30,6 +42,28 @@ def _missing_on_cuda(index: int) -> str:
     if capability < OLDEST_CAPABILITY:
         return f"the GPU's compute capability is {capability}, below {OLDEST_CAPABILITY}"
     return ""
+
+
+def _failing(device: torch.device) -> str:
+    """Why a first kernel does not run. Triton needs a C compiler and Python's headers, and a driver that it knows."""
+    try:
+        torch.ops.mmrel.add_one(torch.zeros(1, device=device))
+    except (
+        Exception
+    ) as error:  # whatever Triton, the compiler or the driver raises; it stands in the warning
+        return f"a first kernel failed, {type(error).__name__}: {str(error).strip()[:300]}"
+    return ""
+
+
+def _add_one(numbers: Tensor) -> None:
+    from mmrel.ops import probe_kernel
+
+    with current_device(numbers):
+        probe_kernel.add_one[(1,)](numbers)
+
+
+def _nothing(*_: Any) -> None:
+    """What the operator gives: it works in place."""
 
 
 def current_device(tensor: Tensor) -> AbstractContextManager[Any]:
@@ -54,3 +88,4 @@ def define_operator(schema: str, run: Any, shape: Any) -> None:
 
 
 _library = torch.library.Library("mmrel", "FRAGMENT")
+define_operator("add_one(Tensor(a!) numbers) -> ()", _add_one, _nothing)
