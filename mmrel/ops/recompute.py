@@ -56,19 +56,24 @@ def layer_norm(tokens: Tensor, norm: nn.LayerNorm) -> Tensor:
         return F.layer_norm(tokens.to(dtype), norm.normalized_shape, scale, shift, norm.eps)
 
 
-def norm_linear(tokens: Tensor, norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """``linear(norm(tokens))``, keeping nothing but the tokens.
+def norm_linear(
+    tokens: Tensor, norm: nn.LayerNorm, linear: nn.Linear, keep_normed: bool = False
+) -> tuple[Tensor, Tensor]:
+    """``linear(norm(tokens))``, keeping the tokens and, if wanted, the result of the norm.
 
     Args:
         tokens: the residual stream ``(n, T, C)``.
         norm: over C channels, with weight and bias.
         linear: from C to D channels.
+        keep_normed: whether the normed tokens are kept, or computed again.
 
     Returns:
         The stream to add the branch to, which is ``tokens``, and the product ``(n, T, D)``. Taking the stream from here
         lets its two gradients meet in one pass.
     """
-    return _NormLinear.apply(tokens, norm.weight, norm.bias, linear.weight, linear.bias, norm.eps)
+    return _NormLinear.apply(
+        tokens, norm.weight, norm.bias, linear.weight, linear.bias, norm.eps, keep_normed
+    )
 
 
 def norm_mlp(
@@ -151,26 +156,27 @@ class _NormLinear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         eps: float,
+        keep_normed: bool,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.eps, precision = eps, Precision.of(tokens)
         with without_autocast(tokens):
             normed, norm = _Norm.apply(tokens, scale, shift, eps, precision.norm)
-            weight = weight.to(precision.product)
+            weight, normed = weight.to(precision.product), normed.to(precision.product)
             product = _linear(normed, weight, bias)
-        ctx.save_for_backward(*norm, weight)
+        ctx.save_for_backward(*norm, weight, normed if keep_normed else None)
         return tokens.view_as(tokens), product
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, stream: Tensor | None, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        *parts, weight = ctx.saved_tensors
+        *parts, weight, normed = ctx.saved_tensors
         norm, wanted = _Norm(*parts), ctx.needs_input_grad
         with without_autocast(upstream):
             slope = upstream.reshape(-1, weight.shape[0])
-            normed = norm.again(ctx.eps).to(weight.dtype)
+            normed = norm.again(ctx.eps).to(weight.dtype) if normed is None else normed
             own = _linear_gradients(slope, normed, wanted[3:5])
-            return *norm.gradients(slope @ weight, stream, list(wanted[:3])), *own, None
+            return *norm.gradients(slope @ weight, stream, list(wanted[:3])), *own, None, None
 
 
 class _NormMLP(torch.autograd.Function):

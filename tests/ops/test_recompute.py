@@ -50,11 +50,12 @@ def test_norm_mlp__equals_the_formula(parts, keep_hidden: bool) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_norm_linear__equals_the_formula(parts) -> None:
+@pytest.mark.parametrize("keep_normed", [True, False])
+def test_norm_linear__equals_the_formula(parts, keep_normed: bool) -> None:
     norm, first, _ = parts
     x = torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
     inputs = [x, *norm.parameters(), *first.parameters()]
-    stream, result = norm_linear(x, norm, first)
+    stream, result = norm_linear(x, norm, first, keep_normed)
     expected = normalise(x, norm) @ first.weight.T + first.bias
     torch.testing.assert_close(result, expected, rtol=1e-10, atol=1e-10)
     for ours, theirs in zip(

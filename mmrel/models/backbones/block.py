@@ -106,7 +106,7 @@ class Block(TransformerEncoderLayer):
         """The stream and the branch to add to it."""
         if recompute == "none" or not _are_plain(self.ln1, self.attn.qkv):
             return x, self.attn(_norm(x, self.ln1))
-        x, qkv = norm_linear(x, self.ln1, self.attn.qkv)
+        x, qkv = norm_linear(x, self.ln1, self.attn.qkv, recompute == "pointwise")
         return x, self.attn.attend(qkv)
 
     def _feed_forward_branch(self, x: Tensor, recompute: str) -> tuple[Tensor, Tensor]:
