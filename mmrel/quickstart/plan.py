@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -204,7 +204,8 @@ class Plan:
         """
         detectors, segmentors = ([self.finetune(t, i) for i in self.initialisations] for t in TASKS)
         first = (self.scenes, self.pretrain, self.export)
-        return (*first, segmentors[0], detectors[1], detectors[0], segmentors[1])
+        filler = replace(detectors[1], gives_way=True)
+        return (*first, segmentors[0], filler, detectors[0], segmentors[1])
 
     @property
     def at_once(self) -> int:
@@ -244,7 +245,6 @@ class Plan:
             resume=("--resume",),
             environment=process_environment(threads),
             needs=(self.export.name if "export" in inputs else self.scenes.name,),
-            gives_way=name.endswith("-random"),
         )
 
     def _path(self, path: Path) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 Show = Callable[[str], None]
 
-GIVE_WAY = 10
-"""Added to the niceness of a process that gives way: it gets a tenth of a core that another one wants too."""
+GIVE_WAY = 5
+"""Added to the niceness of a process that gives way: it gets a quarter of a core that another one wants too."""
 
 
 class LoggedProcess:
