@@ -110,10 +110,11 @@ class ViT(HostViT):
             (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``. ``None``: as the checkpoint that
             ``init_cfg`` names was trained or, without one, as DINO does.
         recompute: what the blocks compute again in the backward pass instead of keeping it, for less memory:
-            ``'none'``; ``'pointwise'``: the norms' and GELU's results, next to free; ``'mlp'``: also the first matrix
-            product of each feed-forward network; ``'block'``: everything but the blocks' inputs, which costs a second
-            forward pass (activation checkpointing). Values and gradients are the same. ``'pointwise'`` and ``'mlp'``
-            are for blocks of layer norms, linear layers and GELU, whose own forward hooks are not called in training.
+            ``'none'``; ``'pointwise'``: GELU's result and the normed tokens of the feed-forward network, next to free;
+            ``'mlp'``: all normed tokens, and the first matrix product of the feed-forward network; ``'block'``:
+            everything but the blocks' inputs, which costs a second forward pass (activation checkpointing). Values and
+            gradients are the same. ``'pointwise'`` and ``'mlp'`` are for blocks of layer norms, linear layers and GELU,
+            whose own forward hooks are not called in training.
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance ``frozen_stages``, which means
