@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mmrel.ops.precision import without_autocast
+from mmrel.ops.precision import upcast, without_autocast
 
 
 def drop_path_divisors(tokens: Tensor, rate: float, count: int) -> tuple[Tensor, ...]:
     """Draw which samples keep their branch, for several branches in a row.
 
     Args:
-        tokens: ``(n, ...)``, for the number of samples, the dtype and the device.
+        tokens: ``(n, ...)``, for the number of samples, the dtype (float32 for half precision) and the device.
         rate: probability of losing a branch, in (0, 1).
         count: number of branches.
 
@@ -27,7 +27,7 @@ def drop_path_divisors(tokens: Tensor, rate: float, count: int) -> tuple[Tensor,
     """
     keep = 1 - rate
     shape = (count, len(tokens)) + (1,) * (tokens.ndim - 1)
-    draws = torch.rand(shape, dtype=tokens.dtype, device=tokens.device)
+    draws = torch.rand(shape, dtype=upcast(tokens[:0]).dtype, device=tokens.device)
     return (keep / draws.add_(keep).floor_()).unbind(0)
 
 
@@ -52,10 +52,13 @@ class _AddDivided(torch.autograd.Function):
     def forward(ctx: Any, tokens: Tensor, branch: Tensor, divisor: Tensor) -> Tensor:
         ctx.save_for_backward(divisor)
         ctx.dtype = branch.dtype
-        with without_autocast(
-            tokens
-        ):  # which would copy the branch into the stream's precision first
-            return torch.addcdiv(tokens, branch, divisor)
+        # Autocast would copy the branch into the stream's precision first.
+        with without_autocast(tokens):
+            if tokens.dtype == divisor.dtype:
+                return torch.addcdiv(tokens, branch, divisor)
+            if torch.compiler.is_compiling():
+                return torch.addcdiv(upcast(tokens), branch, divisor).to(tokens.dtype)
+            return torch.addcdiv(tokens, branch, divisor, out=torch.empty_like(tokens))
 
     @staticmethod
     @once_differentiable
@@ -66,6 +69,6 @@ class _AddDivided(torch.autograd.Function):
 
 def divide_into(tensor: Tensor, divisor: Tensor, dtype: torch.dtype) -> Tensor:
     """``tensor / divisor`` in another precision, without a copy in between."""
-    if tensor.dtype == dtype or torch.compiler.is_compiling():
+    if tensor.dtype == divisor.dtype == dtype or torch.compiler.is_compiling():
         return (tensor / divisor).to(dtype)
     return torch.div(tensor, divisor, out=torch.empty_like(tensor, dtype=dtype))

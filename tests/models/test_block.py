@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmrel.models.backbones import DenseViT
 from mmrel.models.backbones.block import RECOMPUTE, Block
+from mmrel.ops.residual import add_branch, drop_path_divisors
 from mmrel.registry import MODELS
 
 WIDTH = 24
@@ -195,3 +196,52 @@ def test_recompute__the_host_does_not_wait(recompute: str) -> None:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert all(p.grad is not None for p in model.layers.parameters())
+
+
+class TestBf16Residual:
+    """``ViT(bf16_residual=True)`` acts under bfloat16 autocast alone, and stays within its precision."""
+
+    def build(self, **settings: object) -> nn.Module:
+        torch.manual_seed(0)
+        arch = dict(embed_dims=WIDTH, num_layers=4, num_heads=3, feedforward_channels=4 * WIDTH)
+        sizes = dict(arch=arch, img_size=32, patch_size=8, recompute="pointwise")
+        backbone = MODELS.build(dict(type="mmrel.ViT", **sizes, **settings))
+        backbone.init_weights()
+        return backbone
+
+    @pytest.mark.parametrize("dtype", [None, torch.float16])
+    def test_without_effect_elsewhere(self, dtype: torch.dtype | None) -> None:
+        images = torch.randn(2, 3, 32, 32)
+        results = []
+        for bf16_residual in (False, True):
+            with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+                results.append(self.build(bf16_residual=bf16_residual)(images))
+        assert torch.equal(results[0].cls, results[1].cls)
+        assert results[1].prenorm_patches.dtype == torch.float32
+
+    def test_error_is_that_of_bfloat16(self) -> None:
+        images = torch.randn(4, 3, 32, 32)
+        exact = self.build(bf16_residual=False)(images).patches
+        errors = {}
+        for bf16_residual in (False, True):
+            with torch.autocast("cpu", torch.bfloat16):
+                tokens = self.build(bf16_residual=bf16_residual)(images)
+            stream = torch.bfloat16 if bf16_residual else torch.float32
+            assert tokens.prenorm_patches.dtype == stream
+            errors[bf16_residual] = ((tokens.patches - exact).norm() / exact.norm()).item()
+        assert errors[False] < errors[True] < 0.01
+
+    def test_kept_share_and_gradients_under_drop_path(self) -> None:
+        """Draws are in float32, so that the share that is kept is the wanted one."""
+        stream = torch.ones(50_000, 1, dtype=torch.bfloat16)
+        (divisor,) = drop_path_divisors(stream, 0.1, 1)
+        assert divisor.dtype == torch.float32
+        assert divisor.isfinite().float().mean().item() == pytest.approx(0.9, abs=5e-3)
+        branch = torch.ones_like(stream).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            result = add_branch(stream, branch, divisor)
+        assert result.dtype == torch.bfloat16
+        wanted = 1 + 1 / divisor
+        torch.testing.assert_close(result.float(), wanted.bfloat16().float())
+        result.sum().backward()
+        assert torch.equal(branch.grad, (1 / divisor).bfloat16())

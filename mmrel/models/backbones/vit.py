@@ -115,6 +115,8 @@ class ViT(HostViT):
             everything but the blocks' inputs, which costs a second forward pass (activation checkpointing). Values and
             gradients are the same. ``'pointwise'`` and ``'mlp'`` are for blocks of layer norms, linear layers and GELU,
             whose own forward hooks are not called in training.
+        bf16_residual: under bfloat16 autocast, keep the residual stream of the blocks in bfloat16 too, as DINOv2 and
+            DINOv3 keep it in half precision; otherwise it is float32. No effect in other precisions.
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
         **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance ``frozen_stages``, which means
@@ -140,6 +142,7 @@ class ViT(HostViT):
         final_norm: bool = True,
         use_pos_embed: bool = True,
         recompute: str = "none",
+        bf16_residual: bool = False,
         init_cfg: InitCfg = None,
         **kwargs: Any,
     ) -> None:
@@ -161,6 +164,7 @@ class ViT(HostViT):
             init_cfg=clean_init_cfg(init_cfg),
             **kwargs,
         )
+        self.bf16_residual = bf16_residual
         self.use_pos_embed = use_pos_embed
         if not use_pos_embed:
             self.pos_embed.requires_grad_(False)
@@ -219,7 +223,7 @@ class ViT(HostViT):
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
         if self.use_pos_embed:
             tokens = tokens + self._positions(grid)
-        tokens = self.pre_norm(self.drop_after_pos(tokens))
+        tokens = self._stream(self.pre_norm(self.drop_after_pos(tokens)))
         for layer in self.layers:
             tokens = layer(tokens)
         normed = self.ln1(tokens) if self.final_norm else tokens
@@ -270,6 +274,14 @@ class ViT(HostViT):
             num_extra_tokens=self.num_extra_tokens,
             method=self.pos_interpolation,
         )
+
+    def _stream(self, tokens: Tensor) -> Tensor:
+        """The tokens in the precision that they have between the blocks."""
+        device = tokens.device.type
+        if not self.bf16_residual or tokens.dtype == torch.float64 or device == "meta":
+            return tokens
+        half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
+        return tokens.to(torch.bfloat16) if half == torch.bfloat16 else tokens
 
     def _hide(self, tokens: Tensor, masks: Tensor) -> Tensor:
         if self.mask_token is None:
