@@ -219,3 +219,14 @@ def test_equals_pillow__sees_a_difference_in_one_kind(kind: str) -> None:
 
     assert equals_pillow(module.decode_by_opencv)
     assert not equals_pillow(decode)
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_check_for_damage__writes_nothing_to_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], mode: str
+) -> None:
+    """A grey last corner is what makes the check decode an altered copy, of which OpenCV would tell."""
+    path = tmp_path / "gray.jpg"
+    Image.new("RGB", (40, 48), (128, 128, 128)).save(path, quality=92)
+    DecodeImage(mode=mode).transform({"img_path": str(path)})
+    assert capfd.readouterr().err == ""

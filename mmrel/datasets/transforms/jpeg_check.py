@@ -153,7 +153,7 @@ def check_length(
         data: the file.
         scans: what :func:`check_structure` returned.
         image: the decoded picture, uint8 ``(H, W, 3)``.
-        decode: how it was decoded.
+        decode: as it was decoded, or a decoder that gives the same pixels.
         last_corner: row and column in it of the file's last pixel; ``None``: unknown.
 
     Raises:

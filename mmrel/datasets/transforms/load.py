@@ -182,18 +182,28 @@ class DecodeImage(BaseTransform):
         decode = self._choose(image, data, scans, orientation)
         pixels = decode(data)
         if scans is not None:
-            check_length(data, scans, pixels, decode, corner)
+            # Of the altered copies that the check decodes OpenCV would tell on the terminal, as of damaged files.
+            again = decode if self._reduction(image) > 1 else self._by_pillow
+            check_length(data, scans, pixels, again, corner)
         return pixels
+
+    @property
+    def _by_pillow(self) -> Decode:
+        return partial(_decode_by_pillow, max_pixels=self.max_pixels)
+
+    def _reduction(self, image: ImageFile) -> int:
+        """By how much a JPEG file may be reduced as it is decoded; 1 or less: not at all."""
+        return min(image.size) // max(self.min_side, 1) if self.mode == "fast" else 1
 
     def _choose(
         self, image: ImageFile, data: bytes, scans: Scans | None, orientation: int
     ) -> Decode:
         """The decoder of a JPEG file: Pillow, unless a faster one is known to do as well."""
-        by_pillow = partial(_decode_by_pillow, max_pixels=self.max_pixels)
+        by_pillow = self._by_pillow
         if image.mode not in ("RGB", "L") or not data.endswith(END_OF_IMAGE):
             return by_pillow
-        reduction = min(image.size) // max(self.min_side, 1)
-        if self.mode == "fast" and reduction > 1:
+        reduction = self._reduction(image)
+        if reduction > 1:
             flags = REDUCED[next(factor for factor in REDUCED if factor <= reduction)]
             return partial(decode_by_opencv, flags=flags)
         decoder = jpeg_decoder()
