@@ -7,6 +7,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         recompute="pointwise",
+        bf16_residual=True,
     ),
     neck=dict(
         type="mmrel.ContrastiveProjection",

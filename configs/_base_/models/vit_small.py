@@ -7,4 +7,5 @@ vit_small = dict(
     drop_path_rate=0.1,
     # For memory: 'mlp' takes less, 'block' least. None of them changes a result.
     recompute="pointwise",
+    bf16_residual=True,
 )
