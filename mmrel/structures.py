@@ -108,10 +108,12 @@ class TokenViews:
     @property
     def prenorm_maps(self) -> Tensor:
         """``prenorm_patches`` as maps ``(n, C, rows, cols)``, channels last in memory; one copy for all who read it."""
-        if not self._copies:
+        differentiable = self.prenorm_patches.requires_grad and torch.is_grad_enabled()
+        # A copy that was made without gradients must not serve somebody who wants them.
+        if not self._copies or (differentiable and not self._copies[-1].requires_grad):
             tokens = self.prenorm_patches.contiguous()
             self._copies.append(tokens.transpose(1, 2).unflatten(2, self.grid))
-        return self._copies[0]
+        return self._copies[-1]
 
     @property
     def class_token(self) -> Tensor:

@@ -345,3 +345,13 @@ def test_relation_heads__no_host_synchronisation(autocast: bool) -> None:
             step(head)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_maps__one_copy_for_both_necks_and_never_one_without_gradients() -> None:
+    views = token_views(2, (3, 4), 6)
+    views.prenorm_patches.requires_grad_()
+    with torch.no_grad():
+        assert not views.prenorm_maps.requires_grad
+    maps = views.prenorm_maps
+    assert maps.requires_grad and views.prenorm_maps is maps
+    assert torch.equal(maps, views.prenorm_patches.transpose(1, 2).reshape(2, 6, 3, 4))
