@@ -43,7 +43,9 @@ def test_text__is_formatted_again_only_if_the_content_changed(
         calls.append(args)
         return FormatCode(*args, **kwargs)
 
+    # MMEngine imports it where it formats or, in OpenMMLab's own package, once at the top of the module.
     monkeypatch.setattr("yapf.yapflib.yapf_api.FormatCode", count)
+    monkeypatch.setattr("mmengine.config.config.FormatCode", count, raising=False)
     config = Config(dict(model=dict(type="counted", sizes=[1, 2]), names=("a",)))
     text = config.pretty_text
     assert text.startswith("model = dict(") and "2,\n" in text and "3,\n" not in text
