@@ -50,8 +50,20 @@ def build(method: str, **kwargs: Any) -> nn.Module:
 
 
 def batch(model: nn.Module, seed: int = 0) -> ViewBatch:
-    """Crops of two sizes where the method takes them; the number of hidden patches depends on the seed."""
+    """Crops of two sizes where the method takes them; the number of hidden patches depends on the seed.
+
+    Numbers are in torch's default dtype, as the models of :func:`build` are.
+    """
     views = tiny.view_batch(num_local=1 if model.local_crops else 0, seed=seed)
+    values = vars(views)
+    views = dataclasses.replace(
+        views,
+        **{
+            name: value.to(torch.get_default_dtype())
+            for name, value in values.items()
+            if isinstance(value, Tensor) and value.is_floating_point()
+        },
+    )
     dirty = torch.rand(4, tiny.GLOBAL, tiny.GLOBAL, generator=torch.Generator().manual_seed(seed))
     corruption = dirty < 0.3
     corrupted = torch.where(corruption[:, None], 0.0, views.global_crops)
