@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
+from loader import write_images as write_photographs
 
 from mmrel.utils import UsageError
 from mmrel.utils.config import load_config, merge_options
@@ -60,18 +59,9 @@ def write_images(root: Path, count: int) -> Path:
     """A folder of ``count`` JPEG files of 500 x 375 pixels, as ImageNet's are on average; few of them are distinct."""
     folder = root / "train" / "class"
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        path = folder / f"{i:06d}.jpg"
-        if i < NUM_FILES:
-            coarse = rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)
-            smooth = np.asarray(
-                Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC)
-            )
-            noisy = np.clip(smooth + rng.normal(0, 10, smooth.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(noisy).save(path, quality=90)
-        else:
-            path.hardlink_to(folder / f"{i % NUM_FILES:06d}.jpg")
+    photographs = write_photographs(folder, min(count, NUM_FILES))
+    for i in range(NUM_FILES, count):
+        (folder / f"{i:06d}.jpg").hardlink_to(photographs[i % NUM_FILES])
     return root / "train"
 
 
