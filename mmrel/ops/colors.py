@@ -170,10 +170,6 @@ def _new_rows(images: Tensor, *_: Tensor | int) -> Tensor:
     return torch.empty_like(images)
 
 
-def _nothing(*_: Tensor | int | None) -> None:
-    """What ``finish_colors`` returns: it works in place."""
-
-
 def _tile(images: Tensor, total: int) -> Tile:
     height, width = images.shape[-2:]
     return Tile.of(height * width, total)
@@ -201,5 +197,4 @@ define_operator("blur_rows(Tensor images, Tensor table, int taps) -> Tensor", _b
 define_operator(
     "finish_colors(Tensor(a!) images, Tensor? rows, Tensor table, Tensor? center, Tensor? scale, int taps) -> ()",
     _finish_colors,
-    _nothing,
 )

@@ -63,7 +63,7 @@ def _add_one(numbers: Tensor) -> None:
 
 
 def _nothing(*_: Any) -> None:
-    """What the operator gives: it works in place."""
+    """What an operator gives that works in place."""
 
 
 def current_device(tensor: Tensor) -> AbstractContextManager[Any]:
@@ -71,7 +71,7 @@ def current_device(tensor: Tensor) -> AbstractContextManager[Any]:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
-def define_operator(schema: str, run: Any, shape: Any) -> None:
+def define_operator(schema: str, run: Any, shape: Any = _nothing) -> None:
     """Make ``torch.ops.mmrel.<name>``.
 
     An operator rather than a plain function: whoever traces or counts a program sees its shapes without running it.
@@ -79,7 +79,7 @@ def define_operator(schema: str, run: Any, shape: Any) -> None:
     Args:
         schema: such as ``"scale_each(Tensor(a!)[] tensors, Tensor factors) -> ()"``.
         run: what it does, on any device.
-        shape: the same for tensors without data.
+        shape: the same for tensors without data; by default of one that works in place.
     """
     name = schema.split("(")[0]
     _library.define(schema)
@@ -88,4 +88,4 @@ def define_operator(schema: str, run: Any, shape: Any) -> None:
 
 
 _library = torch.library.Library("mmrel", "FRAGMENT")
-define_operator("add_one(Tensor(a!) numbers) -> ()", _add_one, _nothing)
+define_operator("add_one(Tensor(a!) numbers) -> ()", _add_one)

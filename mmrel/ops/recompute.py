@@ -175,7 +175,8 @@ class _NormLinear(torch.autograd.Function):
         with without_autocast(upstream):
             slope = upstream.reshape(-1, weight.shape[0])
             normed = norm.again(ctx.eps).to(weight.dtype) if normed is None else normed
-            own = _linear_gradients(slope, normed, wanted[3:5])
+            bias = _bias_gradient(slope, wanted[4])
+            own = _weight_gradient(slope, normed, wanted[3]), bias
             return *norm.gradients(slope @ weight, stream, list(wanted[:3])), *own, None, None
 
 
@@ -212,7 +213,7 @@ class _NormMLP(torch.autograd.Function):
         with without_autocast(upstream):
             # The sum stands beside what made its terms, for a compiler that reads them once for both.
             slope2 = upstream.reshape(-1, weight2.shape[0])
-            bias2_slope = slope2.sum(0) if wanted[6] else None
+            bias2_slope = _bias_gradient(slope2, wanted[6])
             normed = norm.again(ctx.eps).to(weight1.dtype)
             hidden = _linear(normed, weight1, bias1) if hidden is None else hidden
             slope = slope2 @ weight2
@@ -220,11 +221,12 @@ class _NormMLP(torch.autograd.Function):
             active = F.gelu(hidden)
             slope = torch.ops.aten.gelu_backward(slope.view_as(hidden), hidden)
             slope = slope.view(-1, weight1.shape[0])
-            inner = _linear_gradients(slope, normed, wanted[3:5])
-            weight2_slope = _linear_gradients(slope2, active, (wanted[5], False))[0]
+            bias1_slope = _bias_gradient(slope, wanted[4])
+            weight1_slope = _weight_gradient(slope, normed, wanted[3])
+            weight2_slope = _weight_gradient(slope2, active, wanted[5])
             del hidden, active
             own = norm.gradients(slope @ weight1, stream, list(wanted[:3]))
-        return *own, *inner, weight2_slope, bias2_slope, None, None
+        return *own, weight1_slope, bias1_slope, weight2_slope, bias2_slope, None, None
 
 
 def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -233,9 +235,10 @@ def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     )
 
 
-def _linear_gradients(
-    upstream: Tensor, tokens: Tensor, wanted: tuple[bool, ...]
-) -> tuple[Tensor | None, Tensor | None]:
-    """Of weight and bias, from the gradient ``(n T, D)`` of a linear layer's result."""
-    bias = upstream.sum(0) if wanted[1] else None
-    return upstream.t() @ tokens.reshape(len(upstream), -1) if wanted[0] else None, bias
+def _weight_gradient(upstream: Tensor, tokens: Tensor, wanted: bool) -> Tensor | None:
+    """Of a linear layer's weight, from the gradient ``(n T, D)`` of its result."""
+    return upstream.t() @ tokens.reshape(len(upstream), -1) if wanted else None
+
+
+def _bias_gradient(upstream: Tensor, wanted: bool) -> Tensor | None:
+    return upstream.sum(0) if wanted else None

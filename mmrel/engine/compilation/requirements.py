@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from mmengine.utils import digit_version
 
+from mmrel.ops.kernels import OLDEST_CAPABILITY
+
 LEAST_TORCH = "2.6"
 """Since then blocks share code although they hold other parameters and other drop rates."""
 
@@ -47,10 +49,10 @@ def _no_triton() -> str | None:
             "that this torch names among its requirements"
         )
     capability = torch.cuda.get_device_capability()
-    if torch.version.hip is None and capability < (7, 0):
+    if torch.version.hip is None and capability < OLDEST_CAPABILITY:
         return (
             f"{torch.cuda.get_device_name()} has compute capability {capability[0]}.{capability[1]} and Triton needs "
-            "7.0; use a newer GPU"
+            f"{OLDEST_CAPABILITY[0]}.{OLDEST_CAPABILITY[1]}; use a newer GPU"
         )
     return None
 

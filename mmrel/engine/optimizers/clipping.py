@@ -26,8 +26,7 @@ def clip_per_tensor(gradients: list[Tensor], max_norm: float) -> Tensor:
     """
     # No number leaves the device: the coefficient of a tensor that needs no clipping is 1, which
     # multiplies exactly.
-    parts = local_parts(gradients)
-    norms = norms_of_whole(torch.stack(torch._foreach_norm(parts)), gradients[0])
+    parts, norms = _measured(gradients)
     if max_norm > 0:
         coefficients = (max_norm / (norms + 1e-6)).clamp(max=1.0)
         scale_each(parts, coefficients)
@@ -40,12 +39,17 @@ def clip_together(gradients: list[Tensor], max_norm: float) -> Tensor:
     The same as ``torch.nn.utils.clip_grad_norm_``, to the bit; the arguments and what is returned are
     :func:`clip_per_tensor`'s.
     """
-    parts = local_parts(gradients)
-    norms = norms_of_whole(torch.stack(torch._foreach_norm(parts)), gradients[0])
+    parts, norms = _measured(gradients)
     if max_norm > 0:
         total = torch.linalg.vector_norm(norms)
         torch._foreach_mul_(parts, (max_norm / (total + 1e-6)).clamp(max=1.0))
     return norms
+
+
+def _measured(gradients: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """What this process holds of each gradient, and the norms ``(P,)`` of the whole ones."""
+    parts = local_parts(gradients)
+    return parts, norms_of_whole(torch.stack(torch._foreach_norm(parts)), gradients[0])
 
 
 CLIPPERS = {"tensor": clip_per_tensor, "global": clip_together}

@@ -27,6 +27,7 @@ from mmrel.models.backbones.pretrained import (
     load_init_cfg,
 )
 from mmrel.ops.position import METHODS, fit_position_embedding, resize_position_embedding
+from mmrel.ops.recompute import Precision
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 from mmrel.utils.normalization import Normalization
@@ -277,11 +278,8 @@ class ViT(HostViT):
 
     def _stream(self, tokens: Tensor) -> Tensor:
         """The tokens in the precision that they have between the blocks."""
-        device = tokens.device.type
-        if not self.bf16_residual or tokens.dtype == torch.float64 or device == "meta":
-            return tokens
-        half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
-        return tokens.to(torch.bfloat16) if half == torch.bfloat16 else tokens
+        half = self.bf16_residual and Precision.of(tokens).norm == torch.bfloat16
+        return tokens.to(torch.bfloat16) if half else tokens
 
     def _hide(self, tokens: Tensor, masks: Tensor) -> Tensor:
         if self.mask_token is None:
