@@ -15,6 +15,7 @@ from typing import Any
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
 from mmrel.utils.plain_files import plain_files
+from mmrel.utils.plain_tree import check_depth
 
 LOADER_TIMEOUT = 600
 """Seconds that a batch may take before a run ends and names the files that the loader's workers were at."""
@@ -43,7 +44,9 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     try:
         with plain_files():
             config = Config.fromfile(path)
-        hosts = hosts_named_in(config.to_dict())
+        plain = config.to_dict()
+        check_depth(plain)
+        hosts = hosts_named_in(plain)
     except ModuleNotFoundError as error:
         missing = [host.module for host in HOSTS if find_spec(host.module) is None]
         if not missing:

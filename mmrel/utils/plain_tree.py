@@ -119,3 +119,17 @@ def check_plain(value: Any) -> Any:
         return Finisher(MAX_UNFOLDED).finish(value)
     except UnpicklingError as error:
         raise ValueError(str(error)) from error
+
+
+def check_depth(value: Any) -> None:
+    """Let no dict or list be nested deeper than ``MAX_DEPTH``, whatever Python's own recursion limit is at the moment.
+
+    Raises:
+        RecursionError: one is.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        parts = (p.values() if isinstance(p, dict) else p for p in level)
+        level = list({id(c): c for p in parts for c in p if isinstance(c, dict | list)}.values())
+    if level:
+        raise RecursionError(f"over {MAX_DEPTH} deep")

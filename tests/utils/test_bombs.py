@@ -5,6 +5,7 @@ import json
 import pickle
 import resource
 import struct
+import sys
 import time
 import zipfile
 import zlib
@@ -198,13 +199,30 @@ def test_config_text__tells_nothing_of_a_bomb(text: str) -> None:
     assert time.process_time() - start < SECONDS
 
 
-def test_load_config__json_that_is_deep_in_a_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limit", [1000, 10_000])  # torch's compiler raises Python's own limit
+@pytest.mark.parametrize("depth", [101, 500])
+def test_load_config__json_that_is_deep_in_a_value(depth: int, limit: int, tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    deep: object = 1
-    for _ in range(500):
-        deep = [deep]
-    path.write_text(json.dumps({"a": deep}))
-    refused(lambda: load_config(str(path)), "cannot be read as a configuration", UsageError)
+    path.write_text(json.dumps({"a": nested(depth)}))
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit)
+    try:
+        refused(lambda: load_config(str(path)), "it is nested too deeply", UsageError)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_load_config__json_of_the_greatest_depth(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"a": nested(100)}))
+    assert load_config(str(path)).a == nested(100)
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def test_read__limits_leave_room_for_the_largest(tmp_path: Path) -> None:
