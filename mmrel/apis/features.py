@@ -6,32 +6,26 @@ the mean and standard deviation that the weights were trained with.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from mmrel.datasets.bad_samples import UnreadableImageError
 from mmrel.datasets.transforms.load import DecodeImage
-from mmrel.datasets.transforms.pixel_values import (
-    ByteImage,
-    common_depth,
-    is_wide,
-    to_rgb,
-    wide_values,
+from mmrel.evaluation.images import (
+    OneImage,
+    device_of,
+    listed_images,
+    normalised,
+    resolve_depth,
+    to_array,
 )
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
-from mmrel.models.data_preprocessors import ViewPreprocessor
 from mmrel.registry import TRANSFORMS
 from mmrel.structures import FEATURES
-from mmrel.utils.normalization import IMAGENET
 
 RESIZE, CROP = 256, 224
-OneImage = str | Path | Image.Image | ByteImage
 Images = OneImage | Iterable[OneImage] | Tensor
 
 
@@ -112,11 +106,6 @@ def embed(backbone: ViT, images: Tensor, feature: str) -> Tensor:
     return tokens.feature(feature).float()
 
 
-def device_of(backbone: ViT) -> torch.device:
-    """Where the backbone computes."""
-    return backbone.pos_embed.device
-
-
 def evaluation_transforms(resize: int, crop: int) -> list[dict[str, Any]]:
     """Config of the transforms that follow the decoding.
 
@@ -145,13 +134,6 @@ def evaluation_transforms(resize: int, crop: int) -> list[dict[str, Any]]:
     ]
 
 
-def normalised(inputs: list[Tensor], backbone: ViT) -> Tensor:
-    """Stack packed images, uint8 ``(3, H, W)``, and normalise them for a backbone: float32 ``(B, 3, H, W)``."""
-    preprocess = ViewPreprocessor(*(backbone.normalization or IMAGENET)).to(device_of(backbone))
-    batch: Tensor = preprocess({"inputs": inputs}, False)["inputs"]
-    return batch
-
-
 def _prepare(
     images: OneImage | Iterable[OneImage],
     resize: int,
@@ -159,62 +141,21 @@ def _prepare(
     batch_size: int,
     decoder: DecodeImage,
 ) -> Iterator[list[Tensor]]:
-    listed = _listed(images)
+    listed = listed_images(images)
     steps = [TRANSFORMS.build(step) for step in evaluation_transforms(resize, crop)]
     numbered = iter(enumerate(listed))
     if isinstance(listed, Sequence):
-        _resolve(decoder, listed)
+        resolve_depth(decoder, listed)
     while chunk := list(islice(numbered, batch_size)):
         packed = []
         if chunk[0][0] == 0 and not isinstance(listed, Sequence):
-            _resolve(decoder, [image for _, image in chunk])
+            resolve_depth(decoder, [image for _, image in chunk])
         for index, image in chunk:
-            results: dict[str, Any] = {"img": _to_array(image, index, decoder)}
+            results: dict[str, Any] = {"img": to_array(image, index, decoder)}
             for step in steps:
                 results = step(results)
             packed.append(results["inputs"])
         yield packed
-
-
-def _resolve(decoder: DecodeImage, images: Sequence[OneImage]) -> None:
-    """Let the decoder find what it was not told about values of more than 8 bits."""
-    decoder.resolve([str(image) for image in images if isinstance(image, str | Path)])
-    pictures = [image for image in images if isinstance(image, Image.Image) and is_wide(image)]
-    arrays = [values for values in map(wide_values, pictures) if values is not None]
-    decoder.depth = common_depth(arrays, decoder.depth)
-
-
-def _listed(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
-    if isinstance(images, np.ndarray) and images.ndim != 4:
-        return [images]
-    if isinstance(images, str | Path | Image.Image):
-        return [images]
-    if not isinstance(images, Iterable):
-        raise TypeError(f"images is a {type(images).__name__}; give one image or several")
-    return images
-
-
-def _to_array(image: OneImage, index: int, decoder: DecodeImage) -> ByteImage:
-    """uint8 ``(H, W, 3)``, RGB, by the rules of ``mmrel.DecodeImage``."""
-    if isinstance(image, str | Path):
-        array: ByteImage = decoder.transform({"img_path": str(image)})["img"]
-        return array
-    if isinstance(image, Image.Image):
-        try:
-            return np.array(to_rgb(image, decoder.depth))
-        except (OSError, ValueError) as error:
-            name = getattr(image, "filename", "") or f"image {index}"
-            raise UnreadableImageError(name, f"{type(error).__name__}: {error}") from error
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"image {index} is a {type(image).__name__}; give a path, a Pillow image or a uint8 array (H, W, 3), or "
-            "one tensor (B, 3, H, W) for all images"
-        )
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(
-            f"image {index} is an array {image.shape} of {image.dtype}; wanted (H, W, 3) of uint8, RGB from 0 to 255"
-        )
-    return image
 
 
 def _check_tensor(images: Tensor) -> Tensor:

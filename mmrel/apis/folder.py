@@ -18,10 +18,10 @@ from mmrel.apis.features import (
     check_feature,
     embed,
     evaluation_transforms,
-    normalised,
 )
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
 from mmrel.datasets.folder_listing import class_folders
+from mmrel.evaluation.images import normalised
 from mmrel.evaluation.loading import build_loader, evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.utils.files import write_atomically

@@ -216,6 +216,13 @@ class ViT(HostViT):
         Raises:
             ValueError: sizes do not divide, or masks without a mask token.
         """
+        tokens, grid = self.embed(crops, masks)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.views(tokens, grid)
+
+    def embed(self, crops: Tensor, masks: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """What the first block gets, ``(n, E + N, C)``, E = 1 with a class token, and the patch grid; see forward."""
         self._check_size(crops)
         tokens, grid = self.patch_embed(crops)
         if masks is not None:
@@ -224,13 +231,14 @@ class ViT(HostViT):
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
         if self.use_pos_embed:
             tokens = tokens + self._positions(grid)
-        tokens = self._stream(self.pre_norm(self.drop_after_pos(tokens)))
-        for layer in self.layers:
-            tokens = layer(tokens)
-        normed = self.ln1(tokens) if self.final_norm else tokens
+        return self._stream(self.pre_norm(self.drop_after_pos(tokens))), tuple(grid)
+
+    def views(self, tokens: Tensor, grid: tuple[int, int], norm: bool = True) -> TokenViews:
+        """The output of a block, ``(n, E + N, C)``, after the final norm, if there is one and ``norm`` is true."""
+        normed = self.ln1(tokens) if self.final_norm and norm else tokens
         extra = self.num_extra_tokens
         cls = normed[:, 0] if extra else None
-        return TokenViews(cls, normed[:, extra:], tokens[:, extra:], tuple(grid))
+        return TokenViews(cls, normed[:, extra:], tokens[:, extra:], grid)
 
     def teacher_copy(self) -> "ViT":
         """A deep copy without mask token, with stochastic depth and dropout off: its tokens are targets."""
