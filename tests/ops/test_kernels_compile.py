@@ -54,22 +54,42 @@ KERNELS: dict[str, tuple[str, str, dict[str, str], dict[str, Any]]] = {
         dict(addresses=LONGS, sizes=LONGS, factors=FLOATS, owners=LONGS, starts=LONGS),
         dict(chunk=16384, span=1024),
     ),
+    "move": (
+        *("moving_average_kernels", "move"),
+        dict(
+            **dict(teachers=LONGS, students=LONGS, sizes=LONGS),
+            **dict(keep="fp32", add="fp32", ok="*i1", owners=LONGS, starts=LONGS),
+        ),
+        dict(chunk=16384, span=1024),
+    ),
 }
+OVER_LISTS = ("scale", "move")
 
 
-def compiled(name: str, capability: int, tile: dict[str, int]) -> Any:
+def compiled(
+    name: str, capability: int, tile: dict[str, int], options: dict[str, Any] | None = None
+) -> Any:
     """The compiled kernel for a GPU of that compute capability (90: H100)."""
     module, attribute, types, constants = KERNELS[name]
     kernels = pytest.importorskip(f"mmrel.ops.{module}")
-    constants = constants | (tile if name != "scale" else {})
+    constants = constants | ({} if name in OVER_LISTS else tile)
     signature = {**types, **dict.fromkeys(constants, "constexpr")}
     source = triton.compiler.ASTSource(getattr(kernels, attribute), signature, constants)
-    return triton.compile(source, target=compiler.GPUTarget("cuda", capability, 32))
+    return triton.compile(
+        source, target=compiler.GPUTarget("cuda", capability, 32), options=options
+    )
 
 
-@pytest.mark.parametrize("name", ["scale", "blur_rows"])
+@pytest.mark.parametrize("name", ["move", "scale", "blur_rows"])
 def test_kernel__compiles(name: str) -> None:
     assert compiled(name, 90, LARGE).asm["cubin"]
+
+
+def test_move__rounds_product_and_sum_one_by_one() -> None:
+    """A fused multiply-add would give other last bits than the loop over the tensors."""
+    options = {"enable_fp_fusion": False}
+    assert "fma" not in compiled("move", 90, LARGE, options).asm["ptx"]
+    assert "fma" in compiled("move", 90, LARGE).asm["ptx"]
 
 
 @pytest.mark.slow
