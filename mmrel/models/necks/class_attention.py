@@ -7,7 +7,8 @@ What differs from the official code, with equal numbers:
   W_q q, x>``, so that the key's matrix is applied to the query; and the values' matrix to the attended mean of x.
 - Where every patch has a query of its own, which looks at a few patches, LayerNorm, keys and values are
   computed once per patch and gathered. The official code copies each patch into every sequence that holds it, and
-  computes them for every copy.
+  computes them for every copy. In the first block all queries are the same: there scores are gathered, not keys.
+- Under bfloat16 autocast LayerNorm of the tokens is that of the backbone's blocks, see :mod:`mmrel.ops.recompute`.
 """
 
 from typing import Any
@@ -16,8 +17,10 @@ import torch
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmrel.ops.pieces import pieces
+from mmrel.ops.recompute import layer_norm
 
 EPS = 1e-6
 
@@ -81,14 +84,22 @@ class ClassAttention(nn.Module):
         """
         q = self._heads(self.q(query)) * self.scale
         own_key, own_value = self._heads(self.k(query)), self._heads(self.v(query))
-        keys, values = self._heads(self.k(tokens)[indices]), self._heads(self.v(tokens)[indices])
+        values = self._heads(self.v(tokens)[indices])
         own = (q * own_key).sum(dim=-1)[:, None].expand(len(indices), -1, -1)
-        scores = torch.cat([own, (q[:, None] * keys).sum(dim=-1)], dim=1)
+        scores = torch.cat([own, self._selected_scores(q, tokens, indices)], dim=1)
         # Under autocast softmax gives float32 and the values are in half precision; without this
         # the product would be promoted, with twice the memory of the largest tensor here.
         attention = scores.softmax(dim=1).to(values.dtype)[..., None]
         mean = attention[:, 0] * own_value + (attention[:, 1:] * values).sum(dim=1)
         return self.proj(mean.flatten(1))
+
+    def _selected_scores(self, q: Tensor, tokens: Tensor, indices: Tensor) -> Tensor:
+        """Queries ``(T, heads, d)``, or ``(1, heads, d)``, times keys of the selected tokens: ``(T, k, heads)``."""
+        if len(q) > 1:
+            return (q[:, None] * self._heads(self.k(tokens)[indices])).sum(dim=-1)
+        keyed = torch.einsum("hd,hdc->hc", q[0], self._heads(self.k.weight, dim=0))
+        bias = (q[0] * self._heads(self.k.bias)).sum(dim=-1)
+        return functional.linear(tokens, keyed, bias)[indices]
 
     def _heads(self, x: Tensor, dim: int = -1) -> Tensor:
         return x.unflatten(dim, (self.num_heads, -1))
@@ -131,12 +142,13 @@ class ClassAttentionBlock(nn.Module):
 
     def over_all(self, query: Tensor, tokens: Tensor) -> Tensor:
         """New queries ``(n, C)`` from queries ``(n, C)`` and all tokens ``(n, M, C)`` of their crops."""
-        query = query + self.attn.over_all(self.norm1(query), self.norm1(tokens))
+        query = query + self.attn.over_all(self.norm1(query), layer_norm(tokens, self.norm1))
         return query + self.mlp(self.norm2(query))
 
     def over_selected(self, query: Tensor, tokens: Tensor, indices: Tensor) -> Tensor:
         """New queries ``(T, C)`` from queries ``(T, C)`` or one ``(1, C)``, and the rows ``(T, k)`` of ``(M, C)``."""
-        query = query + self.attn.over_selected(self.norm1(query), self.norm1(tokens), indices)
+        normed = layer_norm(tokens, self.norm1)
+        query = query + self.attn.over_selected(self.norm1(query), normed, indices)
         return query + self.mlp(self.norm2(query))
 
 
@@ -187,10 +199,11 @@ class Aggregator(BaseModule):
         Returns:
             ``(n, N, C)``.
         """
-        # What a crop's gathered keys take: k rows per patch, and the patch's own query.
+        # What a crop's gathered keys or values take: k rows per patch, and the patch's own query.
         entries = tokens[0].numel() * (indices.shape[2] + 1)
         crops = pieces(len(tokens), entries, tokens.device)
-        return torch.cat([self._over_neighbours(tokens[i], indices[i]) for i in crops])
+        parts = [self._over_neighbours(tokens[i], indices[i]) for i in crops]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _over_neighbours(self, tokens: Tensor, indices: Tensor) -> Tensor:
         # Indices count within a crop; one table of all crops needs them counted through.

@@ -20,6 +20,7 @@ from mmrel.models.necks.prototype import PrototypeProjector
 from mmrel.models.outputs import AggregatedTokens, PatchLogits
 from mmrel.ops.neighbours import check_neighbours, select_neighbours
 from mmrel.ops.prototypes import mean_logits
+from mmrel.ops.recompute import layer_norm
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
@@ -111,7 +112,7 @@ class NeighbourAggregation(BaseModule):
         flat = torch.cat([group.flatten(0, 1) for group in groups])
         counts = [group.shape[1] for group in groups for _ in range(len(group) // views.batch_size)]
         return PatchLogits(
-            self.patch_projector.bottleneck(self.aggregator.norm(flat)),
+            self.patch_projector.bottleneck(layer_norm(flat, self.aggregator.norm)),
             self.patch_projector.last_layer.weight,
             tuple(counts),
         )
