@@ -8,6 +8,7 @@ import torch
 
 from mmrel.models.selfsup import SelfSupervised
 from mmrel.models.selfsup.self_supervised import feature_std
+from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
@@ -404,3 +405,32 @@ def test_build__errors() -> None:
         KeyError, match=r"Did you mean mmrel\.DistillationHead\? Known: ChannelRelationHead, "
     ):
         MODELS.build({**tiny.dino(), "head": dict(type="mmrel.DistilationHead")})
+
+
+@pytest.mark.parametrize("name", ["ibot", "sere-dino", "mocov3", "selfpatch"])
+def test_loss__under_autocast_both_networks_read_one_rounded_copy(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers are those of a copy for each."""
+    model = tiny.build(CONFIGS[name]).float()
+    views = tiny.view_batch(num_local=3 if model.local_crops else 0)
+    views = replace(
+        views,
+        global_crops=views.global_crops.float(),
+        local_crops=None if views.local_crops is None else views.local_crops.float(),
+    )
+    read: list[torch.Tensor] = []
+    for backbone in (model.backbone, model.teacher.backbone):
+        backbone.patch_embed.register_forward_pre_hook(lambda module, args: read.append(args[0]))
+
+    def losses() -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(views, mode="loss")
+
+    once = losses()
+    assert {crops.dtype for crops in read} == {torch.bfloat16}
+    assert sum(crops is read[0] for crops in read) == 2
+    monkeypatch.setattr(StudentTeacher, "_rounded", lambda self, views: views)
+    twice = losses()
+    assert all(torch.equal(once[term], twice[term]) for term in twice)

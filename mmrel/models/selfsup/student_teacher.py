@@ -7,10 +7,12 @@ The teacher is an exponential moving average of the student (Mean Teacher, arXiv
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from mmrel.models.backbones import ViT
 from mmrel.models.contracts import (
     Committing,
     Network,
@@ -22,6 +24,7 @@ from mmrel.models.contracts import (
 )
 from mmrel.models.selfsup.self_supervised import SelfSupervised
 from mmrel.ops.moving_average import move_towards
+from mmrel.ops.recompute import Precision
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 from mmrel.utils.sharding import local_parts
@@ -116,7 +119,8 @@ class StudentTeacher(SelfSupervised):
     def loss(self, views: ViewBatch) -> dict[str, Tensor]:
         """Run both networks once, on exactly what the heads need, and collect the heads' losses."""
         self._check_batch(views)
-        return self.compare(self._student_tokens(views), self._teacher_tokens(views), views)
+        seen = self._rounded(views)
+        return self.compare(self._student_tokens(seen), self._teacher_tokens(seen), views)
 
     def compare(
         self, student: NetworkTokens, teacher: NetworkTokens | None, views: ViewBatch
@@ -146,6 +150,18 @@ class StudentTeacher(SelfSupervised):
         for head in self.head.values():
             if isinstance(head, Committing):
                 head.commit(ok)
+
+    def _rounded(self, views: ViewBatch) -> ViewBatch:
+        """The crops as a ViT's first convolution reads them: autocast would round them for each network again."""
+        if not isinstance(self.backbone, ViT):
+            return views
+        dtype = Precision.of(views.global_crops).product
+        local = views.local_crops
+        return replace(
+            views,
+            global_crops=views.global_crops.to(dtype),
+            local_crops=None if local is None else local.to(dtype),
+        )
 
     @torch.no_grad()
     def _teacher_tokens(self, views: ViewBatch) -> NetworkTokens:
