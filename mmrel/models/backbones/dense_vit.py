@@ -15,6 +15,7 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor
 
 from mmrel.models.backbones.host_vit import HostViT, refuse_arguments
+from mmrel.models.backbones.initialisation import draw_dino_weights
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.models.backbones.pretrained import (
     State,
@@ -22,7 +23,7 @@ from mmrel.models.backbones.pretrained import (
     fit_tensors,
     load_init_cfg,
 )
-from mmrel.models.backbones.vit import check_arch, draw_dino_weights
+from mmrel.models.backbones.vit import check_arch
 from mmrel.ops.position import METHODS, resize_position_embedding
 from mmrel.registry import MODELS
 

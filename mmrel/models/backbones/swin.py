@@ -6,8 +6,8 @@ from mmpretrain.models.backbones import SwinTransformer
 from torch import Tensor
 
 from mmrel.models.backbones.host_vit import refuse_arguments
+from mmrel.models.backbones.initialisation import PlainWeights
 from mmrel.models.backbones.pretrained import InitCfg, clean_init_cfg
-from mmrel.models.backbones.vit import PlainWeights
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
 

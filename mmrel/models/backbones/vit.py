@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
-from mmengine.model import BaseModule
-from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
 from mmrel.models.backbones.host_vit import HostViT, refuse_arguments
+from mmrel.models.backbones.initialisation import draw_dino_weights
 from mmrel.models.backbones.pretrained import (
     InitCfg,
     State,
@@ -52,45 +51,6 @@ def check_arch(arch: str | dict[str, int], known: Collection[str] | None = None)
             f"unknown ViT architecture {arch!r}; known names: {sorted(names)}, or "
             "give a dict with embed_dims, num_layers, num_heads and feedforward_channels. (ViT-S is 'deit-small')"
         )
-
-
-def draw_dino_weights(vit: VisionTransformer) -> None:
-    """Truncated normal of std 0.02 for the class token, if any, and all linear layers; biases 0."""
-    if vit.cls_token is not None:
-        trunc_normal_(vit.cls_token, std=0.02)
-    draw_linear_weights(vit)
-
-
-def draw_linear_weights(network: nn.Module) -> None:
-    """Truncated normal of std 0.02 for all linear layers; biases 0."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            trunc_normal_(module.weight, std=0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
-class PlainWeights(BaseModule):
-    """What Swin and T2T-ViT add to mmpretrain's classes: how weights come in. Name it first among the bases."""
-
-    def train(self, mode: bool = True) -> "PlainWeights":
-        """Set training mode, as mmpretrain's class does; unlike there, the network is returned."""
-        super().train(mode)
-        return self
-
-    def init_weights(self) -> None:
-        """Load pretrained weights or draw new ones: truncated normal of std 0.02 for linear layers.
-
-        Raises:
-            ValueError: the checkpoint's backbone does not fit.
-        """
-        if not load_init_cfg(self):
-            super().init_weights()
-            draw_linear_weights(self)
-
-    def fit_state(self, state: State, meta: Mapping[str, Any] | None = None) -> State:
-        """A checkpoint's tensors as this network takes them: as they are."""
-        return state
 
 
 @MODELS.register_module()
@@ -227,10 +187,15 @@ class ViT(HostViT):
         tokens, grid = self.patch_embed(crops)
         if masks is not None:
             tokens = self._hide(tokens, masks)
-        if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        extra = self.num_extra_tokens
+        cls = self.cls_token
         if self.use_pos_embed:
-            tokens = tokens + self._positions(grid)
+            # Before the class token joins: one pass less over all tokens, which the stream's precision may halve.
+            positions = self._positions(grid)
+            tokens = self._stream(tokens + positions[:, extra:])
+            cls = None if cls is None else self._stream(cls + positions[:, :extra])
+        if cls is not None:
+            tokens = torch.cat([cls.expand(len(tokens), -1, -1), tokens], dim=1)
         return self._stream(self.pre_norm(self.drop_after_pos(tokens))), tuple(grid)
 
     def views(self, tokens: Tensor, grid: tuple[int, int], norm: bool = True) -> TokenViews:
