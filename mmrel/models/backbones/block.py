@@ -13,8 +13,11 @@ from mmcv.cnn.bricks.wrappers import Linear
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
+from mmrel.ops.half_attention import attend as half_attention
+from mmrel.ops.half_attention import is_slow_backward
 from mmrel.ops.recompute import layer_norm, norm_linear, norm_mlp
 from mmrel.ops.residual import add_branch, drop_path_divisors
 
@@ -42,8 +45,14 @@ class Attention(MultiheadAttention):
         heads = qkv.unflatten(-1, (3, self.num_heads, self.head_dims))
         query, key, value = (part.transpose(1, 2) for part in heads.unbind(2))
         dropout = self.attn_drop if self.training else 0.0
-        mixed = self.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        if is_slow_backward(query) and not dropout and self._is_plain():
+            mixed = half_attention(query, key, value)
+        else:
+            mixed = self.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         return self.gamma1(self.proj_drop(self.proj(mixed.transpose(1, 2).flatten(2))))
+
+    def _is_plain(self) -> bool:
+        return self.scaled_dot_product_attention is scaled_dot_product_attention
 
 
 class FeedForward(FFN):
