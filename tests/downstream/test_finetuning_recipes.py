@@ -93,7 +93,7 @@ def read(path: Path) -> Config:
 
 
 def fresh(path: Path) -> Config:
-    return Config(read(path).to_dict(), filename=str(path))
+    return Config(read(path).to_dict(), filename=str(path), format_python_code=False)
 
 
 def test_recipes__all_that_the_issue_of_a_method_needs() -> None:
