@@ -1,6 +1,6 @@
 """The model index is what its generator writes; new folders find a place in it; figures of papers are never results."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmrel.apis.recipe_index import check_index, index_files, model_name, write_index
+from mmrel.apis.recipe_index import index_files, model_name, write_index
 from mmrel.compat.model_index import add_recipes
 from mmrel.utils.errors import UsageError
 
@@ -153,15 +153,26 @@ def test_write_index__a_new_folder_finds_its_place(tmp_path: Path) -> None:
     assert write_index(root) == []
 
 
-def test_tool__checks_and_writes(tmp_path: Path) -> None:
+def run_tool(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["model_index.py", *arguments])
+    runpy.run_path(str(ROOT / "tools" / "model_index.py"), run_name="__main__")
+
+
+def test_tool__checks_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_root(tmp_path)
-    tool = [sys.executable, str(ROOT / "tools" / "model_index.py"), "--root", str(root)]
-    settings: dict[str, Any] = dict(capture_output=True, text=True, timeout=120, cwd=ROOT)
-    assert "written: " in subprocess.run(tool, check=True, **settings).stdout
-    check_index(root)
+    run_tool(monkeypatch, "--root", str(root))
+    run_tool(monkeypatch, "--root", str(root), "--check")
+    assert capsys.readouterr().out == (
+        "written: model-index.yml, configs/novel/metafile.yml, configs/voc/metafile.yml\n"
+        "the model index is up to date\n"
+    )
     (root / "configs" / "voc" / "metafile.yml").write_text("old")
-    with pytest.raises(UsageError, match="out of date: configs/voc/metafile.yml. Write them with"):
-        check_index(root)
+    with pytest.raises(SystemExit, match="2"):
+        run_tool(monkeypatch, "--root", str(root), "--check")
+    message = "out of date: configs/voc/metafile.yml. Write them with python tools/model_index.py."
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
