@@ -53,7 +53,7 @@ def write_index(root: Path) -> list[Path]:
     changed = []
     for path, text in index_files(root).items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_atomically(path, lambda file, text=text: file.write(text.encode()))
+            _write(path, text.encode())
             changed.append(path)
     return changed
 
@@ -223,9 +223,11 @@ def _batch(config: Config) -> int:
 
 
 def _data(recipe: Path, papers: Entry) -> str:
-    last = recipe.stem.rpartition("_")[2]
-    known = papers["Data"]
-    return str(known.get(last) or known.get(last.partition("-")[0]) or last)
+    """What the last part of the name stands for: ``ade20k-512x512`` for ADE20K."""
+    whole = known = recipe.stem.rpartition("_")[2]
+    while known and known not in papers["Data"]:
+        known = known.rpartition("-")[0]
+    return str(papers["Data"].get(known, whole))
 
 
 def _parameters(model: Entry) -> int | None:
@@ -271,6 +273,10 @@ def _check_published(published: Entry, configs: Path) -> None:
             raise UsageError(
                 f"configs/papers.yml: a figure of {path} lacks Metrics or Source. Say where it was published."
             )
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _text(content: Entry) -> str:
