@@ -51,7 +51,7 @@ class FirstProjectionLayer(BaseModule):
         hidden_channels: int = 2048,
         norm_cfg: dict[str, Any] | None = None,
         act_cfg: dict[str, Any] | None = None,
-        aggregator: Mapping[str, int] | None = None,
+        aggregator: Mapping[str, Any] | None = None,
         init_cfg: InitCfg = None,
     ) -> None:
         drawn = dict(type="TruncNormal", layer="Linear", std=0.02)
