@@ -96,7 +96,7 @@ def fresh(path: Path) -> Config:
     return Config(read(path).to_dict(), filename=str(path), format_python_code=False)
 
 
-def test_recipes__all_that_the_issue_of_a_method_needs() -> None:
+def test_recipes__every_task_of_every_method() -> None:
     """Each method has ImageNet, 1 %, 10 % and every transfer set for ViT-S; ViT-B where its values differ."""
     for method in METHODS:
         names = [path.stem for path in RECIPES if method_of(path) == method]
