@@ -8,8 +8,6 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
-FOREIGN = ("configs/detection/", "configs/segmentation/")
-"""Recipes of mmdet and mmseg, which mmpretrain cannot build."""
 
 
 def list_recipes(module: ModuleType) -> None:
@@ -32,7 +30,9 @@ def list_recipes(module: ModuleType) -> None:
 
 
 def add_recipes(models: dict[str, object]) -> None:
-    """Add what ``model-index.yml`` lists, with the configurations' full paths.
+    """Add what ``model-index.yml`` lists of mmpretrain's models, with the configurations' full paths.
+
+    Recipes of mmdet and mmseg, which mmpretrain cannot build, are left out.
 
     Args:
         models (dict): The hub's models by their names in lower case, changed in place.
@@ -45,7 +45,7 @@ def add_recipes(models: dict[str, object]) -> None:
     index = load(str(root / "model-index.yml"))
     index.build_models_with_collections()
     for model in index.models:
-        if model.config.startswith(FOREIGN):
+        if model.metadata.data.get("Library", "mmpretrain") != "mmpretrain":
             continue
         model.config = str(root / model.config)
         name = model.name.lower()

@@ -156,23 +156,31 @@ class ImageFolder(CustomDataset):
         Then the pipeline may look at a sample of the files (:class:`DecodeImage`).
 
         Raises:
-            ValueError: a line of ``ann_file`` leads out of it, or is no path with its label.
+            FileNotFoundError: there is no file ``ann_file``.
+            ValueError: a line of it leads out of the folder, or is no path with its label.
         """
         if self.ann_file:
-            for number, line in enumerate(list_from_file(self.ann_file), start=1):
-                path, _, label = (
-                    line.strip().rpartition(" ") if self.with_label else (line, "", "0")
-                )
-                if not leads_down(path) or not label.isdecimal():
-                    raise ValueError(
-                        f"line {number} of {self.ann_file} is {line[:80]!r}; wanted a path below {self.img_prefix!r}"
-                        f"{' and the number of its class' if self.with_label else ''}, without '..'"
-                    )
+            self._check_list(self.ann_file)
         infos: list[dict[str, Any]] = super().load_data_list()
         for transform in self.pipeline.transforms:
             if hasattr(transform, "resolve"):
                 transform.resolve([info["img_path"] for info in infos])
         return infos
+
+    def _check_list(self, ann_file: str) -> None:
+        entry = f"a path below {self.img_prefix!r}"
+        entry += " and the number of its class" if self.with_label else ""
+        if "://" not in ann_file and not Path(ann_file).is_file():
+            raise FileNotFoundError(
+                f"there is no list of images at {ann_file!r}: write {entry} in each line, or correct ann_file in the "
+                "data set's config"
+            )
+        for number, line in enumerate(list_from_file(ann_file), start=1):
+            path, _, label = line.strip().rpartition(" ") if self.with_label else (line, "", "0")
+            if not leads_down(path) or not label.isdecimal():
+                raise ValueError(
+                    f"line {number} of {ann_file} is {line[:80]!r}; wanted {entry}, without '..'"
+                )
 
     def _candidates(self, key: SampleKey) -> Iterator[int]:
         yield key.index

@@ -85,7 +85,9 @@ def test_inferencer__segmentation_by_name() -> None:
 
 
 def test_inferencer__classification_by_name() -> None:
-    inferencer = ImageClassificationInferencer("vit-small-p16_1xb64-linear-90e_pets", device="cpu")
+    inferencer = ImageClassificationInferencer(
+        "vit-small-p16_sit-pre_1xb64-linear-90e_pets", device="cpu"
+    )
     assert inferencer(IMAGE)[0]["pred_scores"].shape == (37,)
 
 

@@ -195,6 +195,12 @@ def test_limit__a_thousandth_and_at_least_one(size: int, allowed: int) -> None:
     assert allowed_bad_samples(size, 0.001, 1) == allowed
 
 
+def test_ann_file__missing(tmp_path: Path) -> None:
+    message = r"no list of images at '.*1percent.txt': write a path below '.*' and the number of"
+    with pytest.raises(FileNotFoundError, match=message):
+        ImageFolder(str(tmp_path), ann_file="splits/1percent.txt", with_label=True)
+
+
 @pytest.mark.parametrize("line", ["../secret.png", "/etc/x.png", "a/../../x.png", "a\0.png"])
 def test_ann_file__leads_down(line: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(f"ok.png\n{line}\n")

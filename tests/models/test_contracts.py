@@ -18,7 +18,9 @@ from mmrel.utils import register_all_modules
 
 HEADS = [getattr(heads, name) for name in heads.__all__ if name != "SiTClsHead"]  # mmpretrain's
 NECKS = [
-    getattr(necks, name) for name in necks.__all__ if name not in ("TokenFeature", "ViTPyramid")
+    getattr(necks, name)
+    for name in necks.__all__
+    if name not in ("FirstProjectionLayer", "TokenFeature", "ViTPyramid")
 ]
 
 

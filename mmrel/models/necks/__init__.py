@@ -1,6 +1,7 @@
 """Small networks between a backbone and the heads."""
 
 from mmrel.models.necks.contrastive import ContrastiveProjection
+from mmrel.models.necks.first_projection_layer import FirstProjectionLayer
 from mmrel.models.necks.neighbour_aggregation import NeighbourAggregation
 from mmrel.models.necks.patch_tokens import PatchTokens
 from mmrel.models.necks.pixel_decoder import PixelDecoder
@@ -11,6 +12,7 @@ from mmrel.models.necks.vit_pyramid import ViTPyramid
 
 __all__ = [
     "ContrastiveProjection",
+    "FirstProjectionLayer",
     "NeighbourAggregation",
     "PatchTokens",
     "PixelDecoder",

@@ -1,0 +1,15 @@
+# Transfer of SelfPatch's ViT-S/16 to iNaturalist 2018 by iBOT's recipe: all weights are trained, with DeiT's
+# augmentation. Lists of images: data/inaturalist2018/train.txt and val.txt, see configs/README.md.
+# Paper:    the recipe is iBOT's (ICLR 2022, arXiv 2111.07832); the weights are SelfPatch's, arXiv 2206.07990.
+# Command:  bash tools/dist_train.sh configs/selfpatch/benchmarks/vit-small-p16_8xb96-deit-amp-360e_inat18.py 8
+#               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
+#           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
+# Hardware: 8 GPUs, 96 images each (batch 768).
+# Expected: no published number is known to us; not yet measured by this project.
+_base_ = ["../../ibot/benchmarks/vit-small-p16_8xb96-deit-amp-360e_inat18.py"]
+
+# Neither class token nor final norm: the mean patch token through a new layer norm.
+model = dict(
+    backbone=dict(with_cls_token=False, final_norm=False),
+    neck=dict(feature="avg", norm_channels=384),
+)

@@ -1,0 +1,9 @@
+# Transfer of SERE's ViT-B/16 to iNaturalist 2019 by iBOT's recipe: all weights are trained, with DeiT's augmentation.
+# Lists of images: data/inaturalist2019/train.txt and val.txt, see configs/README.md.
+# Paper:    the recipe is iBOT's (ICLR 2022, arXiv 2111.07832); the weights are SERE's, arXiv 2206.05184.
+# Command:  bash tools/dist_train.sh configs/sere/benchmarks/vit-base-p16_8xb96-deit-amp-360e_inat19.py 8
+#               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
+#           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
+# Hardware: 8 GPUs, 96 images each (batch 768).
+# Expected: no published number is known to us; not yet measured by this project.
+_base_ = ["../../ibot/benchmarks/vit-base-p16_8xb96-deit-amp-360e_inat19.py"]
