@@ -118,5 +118,7 @@ def cut(crop: TextureCrop, size: int) -> FloatImage:
     interpolation = cv2.INTER_AREA if size < crop.side else cv2.INTER_CUBIC
     texture = cv2.resize(square, (size, size), interpolation=interpolation)
     centered = texture - texture.mean(axis=(0, 1), keepdims=True)
-    spread = max(float(centered.mean(axis=2).std()), 0.03)
+    # Equal to mean(axis=2) bit for bit, and several times as fast.
+    red, green, blue = np.moveaxis(centered, 2, 0)
+    spread = max(float(((red + green + blue) / np.float32(3)).std()), 0.03)
     return np.asarray(np.clip(centered / np.float32(spread), -3, 3), dtype=np.float32)
