@@ -12,7 +12,7 @@ Expected: no published number; not yet measured by this project.
 _base_ = [
     "../_base_/plugin.py",
     "../_base_/models/seg_linear_vit-small-p16.py",
-    "mmseg::_base_/datasets/ade20k.py",
+    "../_base_/datasets/seg_ade20k.py",
     "../_base_/schedules/seg_linear-160k.py",
     "../_base_/seg_runtime.py",
 ]

@@ -13,7 +13,7 @@ Expected: no published number; not yet measured by this project.
 _base_ = [
     "../_base_/plugin.py",
     "../_base_/models/seg_linear_vit-small-p16.py",
-    "mmseg::_base_/datasets/pascal_voc12.py",
+    "../_base_/datasets/seg_voc12.py",
     "../_base_/schedules/seg_linear-40k.py",
     "../_base_/seg_runtime.py",
 ]
