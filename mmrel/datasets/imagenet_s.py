@@ -4,7 +4,7 @@ The layout is that of the data set's own preparation script: ``ImageNetS919/trai
 ``train-semi-segmentation/n01440764/*.png``, ``validation``, ``validation-segmentation``, ``test``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class ImageNetSDataset(BaseSegDataset):
         data_root: the folder ``ImageNetS50``, ``ImageNetS300`` or ``ImageNetS919``.
         categories: file with one synset per line, such as the data set's own ``ImageNetS_categories_im919.txt``;
             ``None``: the folders tell.
+        data_prefix: folders of photos and masks below ``data_root``; ``seg_map_path=None`` for the test set, whose
+            masks are not published.
         metainfo: further information; ``classes`` given here is taken as it is.
         img_suffix: ending of the photos.
         seg_map_suffix: ending of the masks.
@@ -45,6 +47,7 @@ class ImageNetSDataset(BaseSegDataset):
         subset: int = 919,
         data_root: str = "",
         categories: str | None = None,
+        data_prefix: Mapping[str, str | None] | None = None,
         metainfo: dict[str, Any] | None = None,
         img_suffix: str = ".JPEG",
         seg_map_suffix: str = ".png",
@@ -60,6 +63,7 @@ class ImageNetSDataset(BaseSegDataset):
             metainfo["classes"] = (OTHERS, *synsets(data_root, subset, categories))
         super().__init__(
             data_root=data_root,
+            data_prefix={k: v for k, v in (data_prefix or {}).items() if v is not None},
             metainfo=metainfo,
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
@@ -67,16 +71,20 @@ class ImageNetSDataset(BaseSegDataset):
             **kwargs,
         )
 
+    @property
+    def _photos(self) -> str:
+        return self.data_prefix.get("img_path", self.data_root)
+
     def load_data_list(self) -> list[dict]:
         """Paths of photos and masks, and the number of classes that the masks may have.
 
         Raises:
             FileNotFoundError: the split has no photo.
         """
-        found = super().load_data_list() if Path(self.data_prefix["img_path"]).is_dir() else []
+        found = super().load_data_list() if Path(self._photos).is_dir() else []
         if not found:
             raise FileNotFoundError(
-                f"There is no photo *{self.img_suffix} in {self.data_prefix['img_path']!r}. Prepare ImageNet-S with "
+                f"There is no photo *{self.img_suffix} in {self._photos!r}. Prepare ImageNet-S with "
                 "the data set's own script and give its folder as data_root, for instance "
                 "data/imagenet-s/ImageNetS919."
             )

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from PIL import Image
 
 pytest.importorskip("mmdet")
 pytest.importorskip("mmseg")
@@ -103,6 +104,40 @@ def test_recipe__trains_and_evaluates(path: Path, tmp_path: Path) -> None:
     score = runner.message_hub.get_scalar(f"val/{METRICS[config.default_scope]}").current()
     assert -1 <= score <= 100  # COCO's AP is -1 where nothing is to be found
     assert list(tmp_path.glob("*.pth"))
+
+
+def test_tta__averages_twelve_predictions(tmp_path: Path) -> None:
+    """The pipeline and model of ``tools/test.py CONFIG CHECKPOINT --tta``, on PASCAL VOC."""
+    (path,) = builds.CONFIGS.glob("segmentation/vit-small-p16_linear*voc12-*")
+    config = shrunk(path, tmp_path)
+    # What enable_tta() of tools/test.py does.
+    config.model = dict(**config.tta_model, module=config.model)
+    config.test_dataloader.dataset.pipeline = config.tta_pipeline
+    runner = Runner.from_cfg(config)
+    counts = []
+    merge = runner.model.merge_preds
+    runner.model.merge_preds = lambda batch: counts.extend(map(len, batch)) or merge(batch)
+    score = runner.test()
+    assert counts == [12] * 3 and 0 <= score["mIoU"] <= 100
+
+
+def test_imagenet_s__masks_of_the_test_set(tmp_path: Path) -> None:
+    """The documented command's options: the photos of ``test``, which have no labels, become masks for the server."""
+    (path,) = builds.CONFIGS.glob("segmentation/vit-small-p16_patch-linear*s919*")
+    config = shrunk(path, tmp_path)
+    config.merge_from_dict(
+        {
+            "test_dataloader.dataset.data_prefix": dict(img_path="test", seg_map_path=None),
+            "test_evaluator.format_only": True,
+            "test_evaluator.output_dir": str(tmp_path / "masks"),
+        }
+    )
+    assert Runner.from_cfg(config).test() == {}
+    found = sorted(p.relative_to(tmp_path / "masks") for p in tmp_path.glob("masks/*/*"))
+    assert [p.parent.name for p in found] == list(true_layouts.SYNSETS)
+    assert [p.name for p in found] == [f"ILSVRC2012_val_{i + 9:08d}.png" for i in range(3)]
+    with Image.open(tmp_path / "masks" / found[0]) as mask:
+        assert (mask.mode, mask.size) == ("RGB", true_layouts.SIZE)
 
 
 class _Remember(Hook):

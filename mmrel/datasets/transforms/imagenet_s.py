@@ -22,8 +22,8 @@ class LoadImageNetSAnnotations(BaseTransform):
 
     mmseg's ``LoadAnnotations`` reads one byte per pixel. Pillow decodes here, in the order R, G, B.
 
-    Adds ``gt_seg_map``: int32 ``(H, W)``. Where the data set says its ``num_classes``, as ``mmrel.ImageNetSDataset``
-    does, a mask of a larger subset is refused.
+    Adds ``gt_seg_map``: int32 ``(H, W)``; nothing where the data set names no mask, as for the test set. Where it says
+    its ``num_classes``, as ``mmrel.ImageNetSDataset`` does, a mask of a larger subset is refused.
 
     Args:
         backend_args: of MMEngine's file client.
@@ -34,7 +34,9 @@ class LoadImageNetSAnnotations(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``gt_seg_map``."""
-        path = results["seg_map_path"]
+        path = results.get("seg_map_path")
+        if path is None:
+            return results
         labels = decode_labels(get(path, backend_args=self.backend_args), path)
         if "num_classes" in results:
             _check_labels(labels, results["num_classes"], path)
