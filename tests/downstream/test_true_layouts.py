@@ -18,6 +18,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmrel.launch.runner import LaunchedRunner
+
 pytest.importorskip("mmdet")
 pytest.importorskip("mmseg")
 
@@ -106,19 +108,25 @@ def test_recipe__trains_and_evaluates(path: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.pth"))
 
 
-def test_tta__averages_twelve_predictions(tmp_path: Path) -> None:
-    """The pipeline and model of ``tools/test.py CONFIG CHECKPOINT --tta``, on PASCAL VOC."""
+def test_tta__averages_twelve_predictions_of_a_checkpoint(tmp_path: Path) -> None:
+    """What ``tools/test.py CONFIG CHECKPOINT --tta`` does, on PASCAL VOC."""
     (path,) = builds.CONFIGS.glob("segmentation/vit-small-p16_linear*voc12-*")
     config = shrunk(path, tmp_path)
-    # What enable_tta() of tools/test.py does.
+    weights = builds.build(config, "mmseg").state_dict()
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / "trained.pth")
+    config.load_from = str(tmp_path / "trained.pth")
+    config.randomness = dict(seed=7)  # what the file does not give would be other weights
+    # The lines of enable_tta() in tools/test.py.
     config.model = dict(**config.tta_model, module=config.model)
     config.test_dataloader.dataset.pipeline = config.tta_pipeline
-    runner = Runner.from_cfg(config)
-    counts = []
+    runner = LaunchedRunner.from_cfg(config)
+    counts: list[int] = []
     merge = runner.model.merge_preds
     runner.model.merge_preds = lambda batch: counts.extend(map(len, batch)) or merge(batch)
     score = runner.test()
     assert counts == [12] * 3 and 0 <= score["mIoU"] <= 100
+    for name, value in runner.model.module.state_dict().items():
+        assert torch.equal(value, weights[name]), name
 
 
 def test_imagenet_s__masks_of_the_test_set(tmp_path: Path) -> None:
