@@ -6,6 +6,7 @@ children. ``locations`` are the modules that are imported on the first look-up.
 """
 
 from difflib import get_close_matches
+from importlib import import_module
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
@@ -20,6 +21,16 @@ from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
+from mmrel.utils.hosts import require_host
+
+ON_MMSEG = {
+    "ImageNetSDataset": "mmrel.datasets.imagenet_s",
+    "ImageNetSMetric": "mmrel.evaluation.segmentation",
+    "PatchHead": "mmrel.models.segmentors.patch_head",
+    "PatchSegmentor": "mmrel.models.segmentors.patch_segmentor",
+}
+"""Where the classes are that build on mmseg's. They are imported when they are asked for, since mmseg may be absent."""
+
 
 class NamingRegistry(Registry):
     """A registry that, asked for a name it does not know, says which names it knows."""
@@ -29,10 +40,14 @@ class NamingRegistry(Registry):
 
         Raises:
             KeyError: neither this registry nor its ancestors know the name.
+            ModuleNotFoundError: it is one of those that need mmseg, which is not installed.
         """
+        name = key.split(".")[-1]
+        if name in ON_MMSEG and name not in self.module_dict:
+            require_host("mmseg")
+            import_module(ON_MMSEG[name])
         found = super().get(key)
         if found is None:
-            name = key.split(".")[-1]
             close = get_close_matches(name, self.module_dict, n=1)
             hint = f" Did you mean mmrel.{close[0]}?" if close else ""
             raise KeyError(

@@ -35,3 +35,20 @@ def test_register_all_modules__bare_names_of_mmpretrain_resolve() -> None:
     cfg = dict(type="VisionTransformer", arch="deit-tiny", img_size=32)
     backbone = registry.MODELS.build(cfg)
     assert type(backbone).__name__ == "VisionTransformer"
+
+
+@pytest.mark.parametrize("name", sorted(registry.ON_MMSEG))
+def test_on_mmseg__found_when_asked_for(name: str) -> None:
+    pytest.importorskip("mmseg")
+    kind = {"Dataset": "DATASETS", "Metric": "METRICS"}.get(
+        name.removeprefix("ImageNetS"), "MODELS"
+    )
+    found = getattr(registry, kind).get(f"mmrel.{name}")
+    assert found.__module__ == registry.ON_MMSEG[name]
+
+
+def test_on_mmseg__says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = registry.NamingRegistry("model", scope="mmrel", locations=[])
+    monkeypatch.setattr("mmrel.utils.hosts.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="'mmseg' is needed by this configuration"):
+        fresh.get("PatchHead")

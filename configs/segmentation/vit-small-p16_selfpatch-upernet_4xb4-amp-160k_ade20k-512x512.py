@@ -15,7 +15,7 @@ measured by this project.
 _base_ = [
     "../_base_/plugin.py",
     "../_base_/models/seg_upernet_vit-small-p16.py",
-    "mmseg::_base_/datasets/ade20k.py",
+    "../_base_/datasets/seg_ade20k.py",
     "../_base_/schedules/seg_selfpatch-160k.py",
     "../_base_/seg_runtime.py",
 ]

@@ -12,7 +12,7 @@ Expected: iBOT ViT-S/16 45.4 mIoU, published by its paper; not yet measured by t
 _base_ = [
     "../_base_/plugin.py",
     "../_base_/models/seg_upernet_vit-small-p16.py",
-    "mmseg::_base_/datasets/ade20k.py",
+    "../_base_/datasets/seg_ade20k.py",
     "../_base_/schedules/seg_adamw-160k.py",
     "../_base_/seg_runtime.py",
 ]

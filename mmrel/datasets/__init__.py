@@ -6,6 +6,7 @@ from mmrel.utils.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from mmrel.datasets.image_folder import ImageFolder
+    from mmrel.datasets.imagenet_s import ImageNetSDataset
     from mmrel.datasets.samplers import KeyedSampler
     from mmrel.datasets.transforms import (
         BlockMask,
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
         DrawCorruption,
         DrawMegaPatches,
         DrawPatchAugmentation,
+        LoadImageNetSAnnotations,
         MultiCrop,
         PackViews,
         PaddedCrop,
+        RandomResizedCropWithLabels,
         ShufflePatches,
     )
 
@@ -28,10 +31,13 @@ __all__ = [
     "DrawMegaPatches",
     "DrawPatchAugmentation",
     "ImageFolder",
+    "ImageNetSDataset",
     "KeyedSampler",
+    "LoadImageNetSAnnotations",
     "MultiCrop",
     "PackViews",
     "PaddedCrop",
+    "RandomResizedCropWithLabels",
     "ShufflePatches",
 ]
 
@@ -40,6 +46,7 @@ __getattr__ = lazy_attributes(
     {
         **dict.fromkeys(__all__, "mmrel.datasets.transforms"),
         "ImageFolder": "mmrel.datasets.image_folder",
+        "ImageNetSDataset": "mmrel.datasets.imagenet_s",
         "KeyedSampler": "mmrel.datasets.samplers",
     },
 )

@@ -14,7 +14,10 @@ def on_cpu() -> bool:
 
 
 def unwrap_model(runner: Any) -> Any:
-    """The runner's model without its distributed wrapper."""
-    from mmengine.model import is_model_wrapper
+    """The runner's model without its distributed wrapper or what averages augmented predictions (``--tta``)."""
+    from mmengine.model import BaseTTAModel, is_model_wrapper
 
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

@@ -34,13 +34,15 @@ def shrink(config: Config) -> Config:
     """The same model in small; what the recipe is about (block structure, losses) stays."""
     model = config.model
     width = ARCH["embed_dims"]
-    model.backbone.update(arch=ARCH, out_indices=[0, 1, 2, 3], img_size=64)
+    indices = [0, 1, 2, 3][-len(model.backbone.out_indices) :]
+    frozen = 4 if "frozen_stages" in model.backbone else -1
+    model.backbone.update(arch=ARCH, out_indices=indices, img_size=64, frozen_stages=frozen)
     model.backbone.init_cfg.checkpoint = None
-    model.neck[0].in_channels = width
     for part in walk(model):
         if part.get("type") == "SyncBN":
             part["type"] = "BN"
-    model.neck[0].norm_cfg = dict(type="BN")
+    if "neck" in model:
+        model.neck[0].update(in_channels=width, norm_cfg=dict(type="BN"))
     _shrink_detector(model, width) if "roi_head" in model else _shrink_segmentor(model, width)
     return config
 
@@ -64,11 +66,16 @@ def _shrink_detector(model: Any, width: int) -> None:
 
 
 def _shrink_segmentor(model: Any, width: int) -> None:
-    if len(model.neck) > 1:
+    if len(model.get("neck", ())) > 1:
         model.neck[1].update(in_channels=[width] * 4, out_channels=WIDTH)
         width = WIDTH
-    model.decode_head.update(in_channels=[width] * 4, channels=WIDTH)
-    if "auxiliary_head" in model:
+    head = model.decode_head
+    if head.type == "mmrel.PatchHead":
+        head.in_channels = width
+    else:
+        head.update(in_channels=[width] * 4)
+        head.channels = 4 * width if head.get("num_convs") == 0 else WIDTH
+    if model.get("auxiliary_head"):
         model.auxiliary_head.update(in_channels=width, channels=WIDTH)
     if model.test_cfg.mode == "slide":
         model.test_cfg.update(crop_size=(64, 64), stride=(43, 43))
@@ -108,8 +115,11 @@ def train_step(config: Config, model: nn.Module, batch: dict, scope: str) -> dic
 
 
 def strides(path: Path) -> tuple[int, ...]:
-    """Strides of the maps that a config's first neck gives: those of the name's form."""
-    return (16, 16, 16, 16) if "-flat_" in path.name else (4, 8, 16, 32)
+    """Strides of the maps that a config's heads get, before an FPN: those of the name's form."""
+    if "patch-linear" in path.name:
+        return (16,)
+    flat = "-flat_" in path.name or "_linear_" in path.name
+    return (16, 16, 16, 16) if flat else (4, 8, 16, 32)
 
 
 def detection_batch(num_classes: int, sizes: list[tuple[int, int]]) -> dict:
@@ -122,7 +132,7 @@ def detection_batch(num_classes: int, sizes: list[tuple[int, int]]) -> dict:
     )
 
 
-def segmentation_batch(num_classes: int, sizes: list[tuple[int, int]]) -> dict:
+def segmentation_batch(num_classes: int, sizes: list[tuple[int, int]], ignored: int = 255) -> dict:
     """Packed random images with label maps; an eighth of the pixels is ignored."""
     from mmseg.structures import SegDataSample
 
@@ -130,7 +140,7 @@ def segmentation_batch(num_classes: int, sizes: list[tuple[int, int]]) -> dict:
     images, samples = [], []
     for size in sizes:
         labels = torch.randint(0, num_classes, (1, *size), generator=rng)
-        labels[torch.rand(1, *size, generator=rng) < 0.125] = 255
+        labels[torch.rand(1, *size, generator=rng) < 0.125] = ignored
         sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
         sample.gt_sem_seg = PixelData(data=labels)
         samples.append(sample)

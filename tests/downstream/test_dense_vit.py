@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import downstream_builds as builds
 import pytest
 import torch
+from mmengine.config import Config
 from mmpretrain.models.backbones import VisionTransformer
 from torch.nn import functional as F
 
@@ -67,6 +69,65 @@ def test_forward__all_shares_the_final_norm(images: torch.Tensor) -> None:
             raw.permute(0, 2, 3, 1), (48,), normed.ln1.weight, normed.ln1.bias, 1e-6
         )
         torch.testing.assert_close(out, expected.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("out_norm", ["none", "last", "all"])
+def test_out_cls_token__is_that_of_each_block(images: torch.Tensor, out_norm: str) -> None:
+    plain, both = (_build(out_norm=out_norm, out_cls_token=flag).eval() for flag in (False, True))
+    both.load_state_dict(plain.state_dict())
+    tokens, _ = both._embed(images)
+    for index, (alone, (feature_map, token)) in enumerate(
+        zip(plain(images), both(images), strict=True)
+    ):
+        assert torch.equal(alone, feature_map)
+        tokens = both.layers[index](tokens)
+        normed = out_norm == "all" or (out_norm == "last" and index == 3)
+        torch.testing.assert_close(token, (both.ln1(tokens) if normed else tokens)[:, 0])
+
+
+@pytest.mark.parametrize("readout", ["ignore", "add", "project"])
+def test_out_cls_token__trains_in_mmseg_s_dpt_head(readout: str) -> None:
+    """A training step and a prediction of mmseg's segmentor with DPTHead on this backbone."""
+    pytest.importorskip("mmseg")
+    settings = dict(
+        type="EncoderDecoder",
+        data_preprocessor=dict(type="SegDataPreProcessor", size=(64, 64)),
+        backbone=dict(
+            type="mmrel.DenseViT",
+            arch=ARCH,
+            img_size=64,
+            out_indices=[0, 1, 2, 3],
+            out_cls_token=True,
+        ),
+        decode_head=dict(
+            type="DPTHead",
+            in_channels=[48] * 4,
+            channels=8,
+            embed_dims=48,
+            post_process_channels=[4, 8, 8, 12],
+            num_classes=5,
+            readout_type=readout,
+            input_transform="multiple_select",
+            in_index=[0, 1, 2, 3],
+        ),
+        test_cfg=dict(mode="whole"),
+    )
+    config = Config(dict(model=settings, optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1))))
+    model = builds.build(config, "mmseg")
+    before = model.backbone.cls_token.clone()
+    batch = builds.segmentation_batch(5, [(64, 64), (64, 64)])
+    losses = builds.train_step(config, model, batch, "mmseg")
+    assert torch.isfinite(losses["decode.loss_ce"])
+    assert not torch.equal(before, model.backbone.cls_token)
+    assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
+    with torch.no_grad():
+        (result,) = model.eval().test_step(builds.segmentation_batch(5, [(48, 80)]))
+    assert result.pred_sem_seg.data.shape == (1, 48, 80)
+
+
+def test_out_cls_token__without_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="out_cls_token=True returns the class token, but"):
+        _build(out_cls_token=True, with_cls_token=False)
 
 
 @pytest.mark.parametrize("out_norm", ["none", "last", "all"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmrel.models.backbones import DenseViT
 from mmrel.models.necks import ViTPyramid
 
 BN = dict(type="BN")
@@ -34,6 +35,34 @@ def test_forward__levels_read_their_own_map() -> None:
     assert torch.equal(outs[3], torch.nn.functional.max_pool2d(maps[3], 2))
     last = ViTPyramid(6, norm_cfg=BN, mode="last")(maps)
     assert last[2] is maps[3]
+
+
+def test_forward__last_reads_the_last_map_alone() -> None:
+    """Of any number of maps, and with the operators of the per-level form on copies of it."""
+    neck, maps = ViTPyramid(6, norm_cfg=BN, mode="last"), [x.requires_grad_() for x in _maps()]
+    levels = ViTPyramid(6, norm_cfg=BN)
+    levels.load_state_dict(neck.state_dict())
+    outs = neck(maps)
+    for ours, theirs in zip(outs, levels([maps[-1]] * 4), strict=True):
+        assert torch.equal(ours, theirs)
+    for ours, alone in zip(outs, neck(maps[-1:]), strict=True):
+        torch.testing.assert_close(ours, alone)
+    sum(x.square().sum() for x in outs).backward()
+    assert [x.grad is not None for x in maps] == [False, False, False, True]
+    assert all(p.grad is not None for p in neck.parameters())
+
+
+def test_forward__last_under_an_fpn_trains_on_one_map_of_the_backbone() -> None:
+    """The imitation of ViTDet's simple pyramid: one map of DenseViT, four levels, mmdet's FPN on top."""
+    fpn = pytest.importorskip("mmdet.models.necks").FPN
+    arch = dict(embed_dims=12, num_layers=2, num_heads=3, feedforward_channels=24)
+    backbone = DenseViT(arch=arch, img_size=32, out_indices=[1])
+    neck = ViTPyramid(12, norm_cfg=BN, mode="last", out_channels=8)
+    maps = fpn([8] * 4, 8, 5)(neck(backbone(torch.randn(2, 3, 64, 96))))
+    assert [tuple(x.shape[2:]) for x in maps] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]
+    sum(x.square().mean() for x in maps).backward()
+    for part in (backbone, neck):
+        assert all((p.grad is not None) == p.requires_grad for p in part.parameters())
 
 
 def test_forward__none_passes_through() -> None:

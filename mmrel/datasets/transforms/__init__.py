@@ -3,6 +3,10 @@
 from mmrel.datasets.transforms.block_mask import BlockMask
 from mmrel.datasets.transforms.color import DrawColorAugmentation
 from mmrel.datasets.transforms.corruption import DrawCorruption
+from mmrel.datasets.transforms.imagenet_s import (
+    LoadImageNetSAnnotations,
+    RandomResizedCropWithLabels,
+)
 from mmrel.datasets.transforms.load import DecodeImage
 from mmrel.datasets.transforms.multi_crop import MultiCrop
 from mmrel.datasets.transforms.pack import PackViews
@@ -20,8 +24,10 @@ __all__ = [
     "DrawCorruption",
     "DrawMegaPatches",
     "DrawPatchAugmentation",
+    "LoadImageNetSAnnotations",
     "MultiCrop",
     "PackViews",
     "PaddedCrop",
+    "RandomResizedCropWithLabels",
     "ShufflePatches",
 ]

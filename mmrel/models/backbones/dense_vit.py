@@ -64,7 +64,9 @@ class DenseViT(HostViT):
         with_cp: OpenMMLab's name of ``recompute='block'``.
         recompute: what the blocks compute again in the backward pass instead of keeping it, see
             :class:`~mmrel.models.backbones.ViT`.
-        with_cls_token: whether a class token takes part in the attention. It is not returned.
+        with_cls_token: whether a class token takes part in the attention.
+        out_cls_token: whether each map comes with the class token of its block, as heads with a readout token
+            (mmseg's ``DPTHead``) take it.
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks,
             and the number of blocks also the final norm. Frozen parts stay in evaluation mode.
         pretrained_num_heads: attention heads of the pretraining; ``None``: those of ``arch``. The
@@ -90,6 +92,7 @@ class DenseViT(HostViT):
         with_cp: bool = False,
         recompute: str = "none",
         with_cls_token: bool = True,
+        out_cls_token: bool = False,
         frozen_stages: int = -1,
         pretrained_num_heads: int | None = None,
         init_cfg: dict | list[dict] | None = None,
@@ -104,6 +107,7 @@ class DenseViT(HostViT):
             if rule is not None:
                 _check_choice(name, rule, METHODS)
         refuse_arguments("DenseViT", kwargs, INSTEAD)
+        _check_cls_token(out_cls_token, with_cls_token)
         super().__init__(
             frozen_stages=frozen_stages,
             recompute=_check_with_cp(with_cp, recompute),
@@ -119,6 +123,7 @@ class DenseViT(HostViT):
         )
         self.out_indices = _check_indices(out_indices, self.num_layers)
         self.out_norm = out_norm
+        self.out_cls_token = out_cls_token
         self.pos_interpolation = pos_interpolation or "size"
         self.load_interpolation = load_interpolation
         self._follows_checkpoint = pos_interpolation is None
@@ -141,7 +146,7 @@ class DenseViT(HostViT):
         if self.init_cfg is None:
             draw_dino_weights(self)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...] | tuple[tuple[Tensor, Tensor], ...]:
         """Feature maps of the chosen blocks.
 
         Args:
@@ -149,15 +154,18 @@ class DenseViT(HostViT):
                 its end.
 
         Returns:
-            One map ``(B, C, ceil(H / patch), ceil(W / patch))`` per entry of ``out_indices``.
+            One map ``(B, C, ceil(H / patch), ceil(W / patch))`` per entry of ``out_indices``; with ``out_cls_token``
+            one pair of map and class token ``(B, C)``.
         """
         tokens, grid = self._embed(x)
-        maps = []
+        outputs: list[Any] = []
         for index, layer in enumerate(self.layers[: self.out_indices[-1] + 1]):
             tokens = layer(tokens)
             if index in self.out_indices:
-                maps.append(self._format_output(self._normalise(tokens, index), grid))
-        return tuple(maps)
+                normed = self._normalise(tokens, index)
+                feature_map = self._format_output(normed, grid)
+                outputs.append((feature_map, normed[:, 0]) if self.out_cls_token else feature_map)
+        return tuple(outputs)
 
     @torch.no_grad()
     def get_attention(
@@ -240,6 +248,14 @@ def _check_with_cp(with_cp: bool, recompute: str) -> str:
             f"with_cp=True recomputes whole blocks, but recompute is {recompute!r}; give one of the two"
         )
     return "block" if with_cp else recompute
+
+
+def _check_cls_token(out_cls_token: bool, with_cls_token: bool) -> None:
+    if out_cls_token and not with_cls_token:
+        raise ValueError(
+            "out_cls_token=True returns the class token, but with_cls_token=False leaves it out. Set "
+            "with_cls_token=True, or give the head a readout_type that needs no class token."
+        )
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -27,13 +27,15 @@ class ViTPyramid(BaseModule):
     0.5 and 0.25 a max-pooling of that size. Weights keep PyTorch's default initialisation.
 
     Args:
-        in_channels: channels of each map, or one number for all.
+        in_channels: channels of each map, or one number for all. With ``mode='last'`` only the last map counts, of
+            however many the backbone gives.
         scales: size of each output relative to the map. Patch 16: ``(4, 2, 1, 0.5)``, patch 8:
             ``(2, 1, 0.5, 0.25)``; both give strides 4, 8, 16, 32.
         norm_cfg: norm between the two deconvolutions of scale 4.
         act_cfg: activation between the two deconvolutions of scale 4.
-        mode: ``'per-level'``: map i gives level i; ``'last'``: every level comes from the last map
-            (as ViTDet does); ``'none'``: the maps are passed on unchanged (SelfPatch's published
+        mode: ``'per-level'``: map i gives level i; ``'last'``: every level comes from the last map, the simple
+            feature pyramid of ViTDet (arXiv 2203.16527) but for its convolutions after each level, which an FPN or
+            ``out_channels`` replaces; ``'none'``: the maps are passed on unchanged (SelfPatch's published
             segmentation).
         out_channels: channels after a final 1x1 convolution on each level; ``None``: no such
             convolution.
@@ -77,6 +79,8 @@ class ViTPyramid(BaseModule):
         Raises:
             ValueError: another number of maps than in_channels, or maps of different sizes.
         """
+        if self.mode == "last":
+            return tuple(level(inputs[-1]) for level in self.levels)
         sizes = [tuple(x.shape[-2:]) for x in inputs]
         if len(sizes) != len(self.in_channels) or len(set(sizes)) > 1:
             raise ValueError(
@@ -86,8 +90,7 @@ class ViTPyramid(BaseModule):
             )
         if self.mode == "none":
             return tuple(inputs)
-        sources = [inputs[-1]] * len(self.levels) if self.mode == "last" else inputs
-        return tuple(level(x) for level, x in zip(self.levels, sources, strict=True))
+        return tuple(level(x) for level, x in zip(self.levels, inputs, strict=True))
 
 
 def _channels(in_channels: int | Sequence[int], num_scales: int, mode: str) -> list[int]:

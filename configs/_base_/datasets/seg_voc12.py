@@ -1,0 +1,5 @@
+"""PASCAL VOC 2012 with its own masks as mmseg has it, with another multi-scale test."""
+
+_base_ = ["mmseg::_base_/datasets/pascal_voc12.py", "./seg_multi-scale.py"]
+
+tta_pipeline = _base_.multi_scale_test

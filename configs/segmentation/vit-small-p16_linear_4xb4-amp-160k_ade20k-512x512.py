@@ -1,0 +1,28 @@
+"""A linear layer on a frozen ViT-S/16, ADE20K, 160k iterations: iBOT's dense linear probe.
+
+Paper: iBOT (arXiv 2111.07832), released config file for ViT-S: rate 3e-5, no dropout; the final norm on all
+four maps and 16 images per step as in the command of its README for ViT-B.
+Command: tools/dist_train.sh CONFIG 4
+    --cfg-options model.backbone.init_cfg.checkpoint=BACKBONE.pth
+Multi-scale test: tools/test.py CONFIG CHECKPOINT --tta
+Hardware: 4 GPUs, 4 images each. Automatic mixed precision.
+Expected: no published number; not yet measured by this project.
+"""
+
+_base_ = [
+    "../_base_/plugin.py",
+    "../_base_/models/seg_linear_vit-small-p16.py",
+    "../_base_/datasets/seg_ade20k.py",
+    "../_base_/schedules/seg_linear-160k.py",
+    "../_base_/seg_runtime.py",
+]
+
+pretrained = "checkpoints/vit-small-p16_backbone.pth"
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone."),
+    )
+)
+train_dataloader = dict(batch_size=4)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
