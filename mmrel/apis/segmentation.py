@@ -1,6 +1,6 @@
 """Frozen patch tokens judged by segmentation, several checkpoints side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from mmrel.evaluation.patch_tokens import Progress
 from mmrel.models.backbones import ViT
 from mmrel.visualization.segmentations import SegmentedImage, draw_segmentations
 
-METHODS = {"knn": patch_knn_segmentation, "linear": linear_segmentation}
+METHODS: dict[str, Callable[..., Segmentation]] = {
+    "knn": patch_knn_segmentation,
+    "linear": linear_segmentation,
+}
 TITLES = {"knn": "k-NN over patch tokens", "linear": "linear layer on patch tokens"}
 
 
@@ -30,12 +33,14 @@ class SegmentationComparison:
         results: by name of the backbone.
         train: the labelled images.
         val: the images that were segmented.
+        weights: where those of each backbone come from, as the log says.
     """
 
     method: str
     results: dict[str, Segmentation]
     train: LabelledImages
     val: LabelledImages
+    weights: dict[str, str]
 
     def table(self) -> str:
         """One column per backbone: mean IoU, share of right pixels, and the IoU of each class, in per cent."""
@@ -56,7 +61,10 @@ class SegmentationComparison:
             "num_train": len(self.train),
             "num_val": len(self.val),
             "classes": list(self.val.classes),
-            "results": {name: result.as_dict() for name, result in self.results.items()},
+            "results": {
+                name: {"weights": self.weights[name], **result.as_dict()}
+                for name, result in self.results.items()
+            },
         }
 
     def draw(self, path: Path) -> None:
@@ -108,11 +116,13 @@ def compare_segmentation(
             "give one or more"
         )
     spread = np.linspace(0, len(val) - 1, min(pictures, len(val))).round().astype(int).tolist()
+    segment = METHODS[method]
     results = {
-        name: METHODS[method](backbone, train, val, keep=spread, progress=progress, **settings)
+        name: segment(backbone, train, val, keep=spread, progress=progress, **settings)
         for name, backbone in backbones.items()
     }
-    return SegmentationComparison(method, results, train, val)
+    weights = {name: own.provenance or "freshly drawn" for name, own in backbones.items()}
+    return SegmentationComparison(method, results, train, val, weights)
 
 
 def named_backbones(
@@ -203,8 +213,9 @@ def open_segmentation(
 
 def _network(backbone: ViT) -> tuple[Any, ...]:
     """What two backbones have in common if their random weights are one baseline."""
-    shapes = tuple((name, tuple(value.shape)) for name, value in backbone.named_parameters())
-    return shapes, backbone.num_heads, backbone.patch_size, backbone.normalization
+    shapes = tuple((name, tuple(value.shape)) for name, value in backbone.state_dict().items())
+    rules = backbone.use_pos_embed, backbone.pos_interpolation, backbone.final_norm
+    return shapes, backbone.num_heads, backbone.normalization, rules
 
 
 def _aligned(heads: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
