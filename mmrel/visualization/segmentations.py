@@ -103,7 +103,7 @@ def _legend(
     maps = [own for row in rows for own in (row.truth, *row.predictions.values())]
     used = sorted({int(label) for own in maps for label in np.unique(own)})
     handles = [
-        Patch(color=np.array(colors[label]) / 255, label=classes[label])
+        Patch(color="#{:02x}{:02x}{:02x}".format(*colors[label]), label=classes[label])
         for label in used
         if label >= 0
     ]
