@@ -100,6 +100,15 @@ def test_open__unknown_layout(tmp_path: Path) -> None:
         open_segmentation(tmp_path, CLASSES)
 
 
+def test_open__options_without_effect_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    with pytest.raises(ValueError, match="layout of ADE20K, whose ignored numbers"):
+        open_segmentation(tmp_path, ignore_index=3)
+    (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
+    with pytest.raises(ValueError, match="layout of PASCAL VOC, whose classes and numbers"):
+        open_segmentation(tmp_path, CLASSES)
+
+
 def test_compare__each_as_alone_with_pictures(tmp_path: Path) -> None:
     train, val = labelled(tmp_path / "train", 4), labelled(tmp_path / "val", 5, 1, ((16, 24),))
     backbones = {"a": network(tiny.vit()), "b": network(tiny.vit(final_norm=False))}

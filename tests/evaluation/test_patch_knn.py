@@ -205,7 +205,7 @@ def test_knn__a_class_that_the_bank_lacks_is_announced(
         (dict(temperature=0.0), "temperature 0.0"),
         (dict(chunk=0), "chunk 0"),
         (dict(per_image=0), "per_image is 0"),
-        (dict(size=2), "smaller than a patch of 4"),
+        (dict(size=2), r"0\.png: .* smaller than a patch of 4"),
         (dict(out_indices=(5,)), "valid for 2 blocks"),
     ],
 )
