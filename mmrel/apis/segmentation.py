@@ -152,7 +152,9 @@ def named_backbones(
     }
     if not random:
         return trained
-    networks = {_network(backbone): name for name, backbone in reversed(trained.items())}
+    networks: dict[tuple[Any, ...], str] = {}
+    for name, backbone in trained.items():
+        networks.setdefault(_network(backbone), name)
     fresh = {name: random_like(trained[name], seed) for name in networks.values()}
     titles = ["random"] if len(fresh) == 1 else [f"random, as {name}" for name in fresh]
     return {**dict(zip(titles, fresh.values(), strict=True)), **trained}

@@ -63,3 +63,10 @@ def test_legend__classes_that_occur() -> None:
 def test_draw__nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no image to draw"):
         draw_segmentations([], ("a", "b"), tmp_path / "a.png")
+
+
+def test_titles__no_line_is_wider_than_a_picture() -> None:
+    lines = segmentations._wrapped("work_dirs/a-very-long-name-of-a-run/epoch_100\nmIoU 3").split(
+        "\n"
+    )
+    assert max(map(len, lines)) <= segmentations.TITLE_CHARACTERS and lines[-1] == "mIoU 3"
