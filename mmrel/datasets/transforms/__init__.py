@@ -3,6 +3,7 @@
 from mmrel.datasets.transforms.block_mask import BlockMask
 from mmrel.datasets.transforms.color import DrawColorAugmentation
 from mmrel.datasets.transforms.corruption import DrawCorruption
+from mmrel.datasets.transforms.cover import ResizeToCover
 from mmrel.datasets.transforms.imagenet_s import (
     LoadImageNetSAnnotations,
     RandomResizedCropWithLabels,
@@ -29,5 +30,6 @@ __all__ = [
     "PackViews",
     "PaddedCrop",
     "RandomResizedCropWithLabels",
+    "ResizeToCover",
     "ShufflePatches",
 ]
