@@ -8,6 +8,7 @@ toolkit's semi-supervised task.
 from mmrel.evaluation.davis.layout import (
     VideoSequence,
     davis_palette,
+    list_frames,
     object_count,
     read_mask,
     read_split,
@@ -27,6 +28,7 @@ __all__ = [
     "davis_palette",
     "first_labels",
     "label_mask",
+    "list_frames",
     "object_count",
     "propagate",
     "read_mask",
