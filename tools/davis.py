@@ -222,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         print(run(args))
     except (OSError, ValueError, UsageError, UnreadableImageError) as error:
-        print(f"davis: {error}", file=sys.stderr)
+        print(f"\ndavis: {error}", file=sys.stderr)  # the bar may not have ended
         return 1
     return 0
 
