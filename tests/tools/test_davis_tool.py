@@ -100,12 +100,12 @@ def test_davis__beside_random_weights_and_copies(
 
 
 def test_frames__a_folder_with_a_first_mask(
-    tool: ModuleType, davis: Path, config: str, tmp_path: Path, capsys: pytest.CaptureFixture
+    tool: ModuleType, davis: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     frames = davis / "JPEGImages" / "480p" / "val-0000"
     first = davis / "Annotations" / "480p" / "val-0000" / "00000.png"
     paths = ["--frames", frames, "--first-mask", first, "--out", tmp_path, "--video", "gif"]
-    assert tool.main([config, *SMALL, *map(str, paths)]) == 0
+    assert tool.main([checkpoint, "--num-heads", "2", *SMALL, *map(str, paths)]) == 0
     assert f"12 masks: {tmp_path / 'val-0000'}" in capsys.readouterr().out
     masks = sorted((tmp_path / "val-0000").iterdir())
     assert [path.name for path in masks] == [f"{k:05d}.png" for k in range(12)]
