@@ -1,5 +1,5 @@
-# The optimisation of BEiT, which iBOT and MAE share: AdamW with a rate that decays with depth, linear warm-up, cosine by
-# iteration to 1e-6. The lowest rate, too, is multiplied by a layer's factor, as in their codes.
+# The optimisation of BEiT, which iBOT and MAE share: AdamW with a rate that decays with depth, linear warm-up, cosine
+# by iteration to 1e-6. The lowest rate, too, is multiplied by a layer's factor, as in their codes.
 _base_ = ["./weight_decay.py"]
 
 rate, lowest = 4e-3, 1e-6
