@@ -127,8 +127,10 @@ setup(
     ],
     python_requires=">=3.10",
     packages=find_packages(include=["mmrel", "mmrel.*"]),
-    package_data={"mmrel": ["py.typed"]},
+    package_data={"mmrel": ["py.typed", "visualization/templates/*.html.j2"]},
     install_requires=[
+        "jinja2>=3.0",
+        "markupsafe>=2.0",
         "matplotlib",
         "numpy",
         "packaging",
