@@ -1,5 +1,6 @@
 """k-NN on folders of classes: the figures of a plain loop, splits, processes, and what it refuses."""
 
+import multiprocessing
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +174,7 @@ def test_evaluate_knn__many_unreadable_files_stop_it(backbone, root, workers) ->
     options = {**FAST, "workers": workers}
     with pytest.raises(TooManyBadSamplesError, match="2 of 21 files"):
         evaluate_knn(backbone, root, **options)
+    assert not multiprocessing.active_children()
     if not workers:
         found = evaluate_knn(backbone, root, max_bad_fraction=0.1, **options)
         names = [str(Path(path).relative_to(root)) for path in found.unreadable]
