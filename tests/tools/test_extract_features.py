@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import multiprocessing
 import runpy
 import shutil
 import sys
@@ -219,6 +220,7 @@ def test_tool__many_unreadable_files_stop_it(
     command = arguments(checkpoint, damaged, out, "--batch-size", 3)
     command[command.index("--workers") + 1] = str(workers)
     assert tool.main(command) == 1
+    assert not multiprocessing.active_children()
     error = capsys.readouterr().err.rstrip().splitlines()[-1]
     assert error.startswith("extract_features: ") and "2 of 8 files" in error
     assert "max_bad_fraction" in error and f"{out}.unreadable.jsonl" in error

@@ -156,6 +156,7 @@ def test_knn__a_folder_s_usage_errors(
     (photos / "train" / "sky" / "1.png").write_bytes(b"")
     cases = [
         ((path,), "only '"),
+        ((path, photos, "--out", tmp_path), "is a folder; give the name of the file"),
         ((path, tmp_path / "none"), "none' does not exist"),
         ((tmp_path / "none.pth", photos), "none.pth' does not exist"),
         ((lacking, photos), "norm.bias"),
@@ -164,7 +165,7 @@ def test_knn__a_folder_s_usage_errors(
         ((path, photos, "--image-size", 1, 2, 3), "--image-size is [1, 2, 3]"),
         ((path, photos, "--out-indices", 7), "not valid for 2 blocks"),
         ((path, photos, "--cfg-options", "a=1"), "--cfg-options cannot be used with CHECKPOINT"),
-        ((path, photos), "2 of 18 files"),
+        ((path, photos), "error: 2 of 18 files"),
         ((config, path, "--random", "--image-size", 64), "--image-size, --random cannot be used"),
     ]
     for arguments, message in cases:
