@@ -158,7 +158,7 @@ def draw_pca(
             pairs = zip(pixels, kinds[0], strict=True)
             kinds.append([replace(photo, pixels=part) for part, photo in pairs])
         titles += [
-            f"{name}: {100 * sum(colors.explained):.0f} % of the variance",
+            f"{name}: components, {100 * sum(colors.explained):.0f} % of variance",
             f"{name}: foreground",
         ]
     rows = _beside(kinds, titles) if len(images) == 1 else _below(kinds, titles)
@@ -200,8 +200,7 @@ def _foreground(scores: Tensor, border: Tensor, rule: str) -> Tensor:
 
 def _as_colors(scores: Tensor, reference: Tensor) -> Tensor:
     """Scores ``(N, 3)`` in [0, 1], by the range of others; a component without range is 0.5."""
-    quantiles = torch.tensor(RANGE, dtype=scores.dtype)
-    low, high = (torch.from_numpy(np.quantile(reference.numpy(), quantiles, axis=0))).unbind()
+    low, high = torch.from_numpy(np.quantile(reference.numpy(), RANGE, axis=0)).unbind()
     width = high - low
     unit = (scores - low) / torch.where(width > 0, width, 1)
     return torch.where(width > 0, unit.clamp(0, 1), 0.5).float()
