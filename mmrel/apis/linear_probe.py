@@ -160,8 +160,7 @@ def probe_backbone(
     ):
         parts = [extract_features(extract, prepare, x, how.progress) for x in loaders]
         bad = tuple(sorted(str(entry["path"]) for entry in read_bad_samples(listing)))
-    text = f"blocks {kind.n_last_blocks}, avgpool {kind.avgpool}"
-    return _row(name, text, parts, fit, how.progress, bad)
+    return _row(name, kind.title, parts, fit, how.progress, bad)
 
 
 def probe_thumbnails(
