@@ -114,6 +114,8 @@ def evaluate(args: argparse.Namespace, fit: "Fit") -> list["ProbeRow"]:
 def main() -> None:
     """Evaluate, print and write."""
     args = parse_args()
+    if args.out is not None and args.out.is_dir():
+        raise UsageError(f"--out {args.out} is a folder; give the name of the file to write")
     from mmrel.launch.safe_loading import load_safely
 
     load_safely()

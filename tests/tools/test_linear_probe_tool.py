@@ -86,6 +86,7 @@ def test_tool__report_few_labels_and_thumbnails(
     ("arguments", "message"),
     [
         (("none.pth", "{images}"), "'none.pth' does not exist"),
+        (("{checkpoint}", "{images}", "--out", "{images}"), "is a folder; give the name"),
         (("{checkpoint}", "none"), "'none' does not exist"),
         (("{checkpoint}", "{images}", "--shots", "7"), "fewer: class0 (6)"),
         (("{checkpoint}", "{images}", "--val", "{images}/class0"), "no image in a class folder"),
