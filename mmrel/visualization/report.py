@@ -54,6 +54,11 @@ def paragraph(text: str) -> Markup:
     return _macro("paragraph", text)
 
 
+def subheading(text: str) -> Markup:
+    """A heading inside a section."""
+    return _macro("subheading", text)
+
+
 def bullets(lines: Sequence[str]) -> Markup:
     """A list of plain texts."""
     return _macro("bullets", lines)

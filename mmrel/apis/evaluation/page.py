@@ -1,0 +1,248 @@
+"""The HTML page that compares checkpoints: one table on top, a section per protocol, what was loaded, how it was made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from mmrel.apis.evaluation.protocol import Measure, Outcome, Protocol, Shot
+from mmrel.apis.evaluation.results import Results
+from mmrel.apis.evaluation.terminal import clock
+from mmrel.utils.machine import machine
+from mmrel.visualization import report
+from mmrel.visualization.report import Cell, Picture
+
+DASH = "\N{EN DASH}"
+DIGITS = 1
+
+
+def write_evaluation_page(path: Path, results: Results, pictures: Path) -> None:
+    """Write the page.
+
+    Args:
+        path: HTML file.
+        results: of the evaluation.
+        pictures: folder of what the protocols drew.
+    """
+    labels = [subject.label for subject in results.subjects.checkpoints]
+    names = [name for name in results.protocols if _labels_of(results, name)]
+    sections = [(name, results.protocols[name][0].title) for name in names]
+    contents = [
+        ("summary", "Summary"),
+        *sections,
+        ("loaded", "What was loaded"),
+        ("made", "How this was made"),
+    ]
+    report.write_page(
+        path,
+        f"{', '.join(labels)}: what the backbones have learnt",
+        _introduction(results),
+        [
+            report.section("Summary", _summary(results), "summary"),
+            *(_protocol_section(results, name, pictures) for name in names),
+            report.section("What was loaded", _loaded(results), "loaded"),
+            report.section("How this was made", _made(results), "made"),
+        ],
+        contents,
+    )
+
+
+def _introduction(results: Results) -> str:
+    count = len(results.subjects.checkpoints)
+    networks = "One frozen backbone" if count == 1 else f"{count} frozen backbones"
+    text = (
+        f"{networks}, judged by the {results.suite} suite: nothing of a backbone is trained here."
+    )
+    if results.subjects.random_of:
+        text += " The same network with random weights shows what the architecture alone gives."
+    if results.subjects.thumbnails is not None:
+        text += " Thumbnails show what colour and layout alone give."
+    return text
+
+
+def _summary(results: Results) -> list[Markup]:
+    measures = [
+        (name, measure)
+        for name, (protocol, _) in results.protocols.items()
+        for measure in protocol.measures
+    ]
+    lines = [(name, m, _values(results, name, m)) for name, m in measures]
+    shown = [line for line in lines if any(value is not None for value in line[2])]
+    parts = []
+    if shown:
+        parts.append(_summary_table(results, shown))
+        parts.append(report.paragraph(_legend(results)))
+    return [*parts, *_missing(results)]
+
+
+def _summary_table(
+    results: Results, lines: Sequence[tuple[str, Measure, list[float | None]]]
+) -> Markup:
+    own = results.subjects
+    labels = [subject.label for subject in own.checkpoints]
+    side = own.thumbnails
+    rows = []
+    for name, measure, values in lines:
+        cells = [
+            Cell(_text(value, measure.digits), _beside(results, label, name, measure))
+            for label, value in zip(labels, values, strict=True)
+        ]
+        last = (
+            []
+            if side is None
+            else [_text(results.figure(side.label, name, measure.key), measure.digits)]
+        )
+        rows.append([measure.title, *cells, *last])
+    header = ["", *labels, *([] if side is None else [side.label])]
+    return report.table(header, rows, [_best(m, values) for _, m, values in lines])
+
+
+def _legend(results: Results) -> str:
+    text = "Per cent, unless the line says otherwise. "
+    if len(results.subjects.checkpoints) > 1:
+        text += "The best checkpoint of a line is marked. "
+    if results.subjects.random_of:
+        text += "Small: random weights of the same network."
+    return text.strip()
+
+
+def _missing(results: Results) -> list[Markup]:
+    """What failed and what was left out, never without a word."""
+    failed = [f"{label}, {name}: {reason}" for (label, name), reason in results.failures.items()]
+    skipped = [f"{name}: {reason}" for name, reason in results.skipped.items()]
+    parts = []
+    if failed:
+        parts += [
+            report.verdict(f"{len(failed)} evaluation(s) failed", False),
+            report.bullets(failed),
+        ]
+    if skipped:
+        parts += [report.paragraph("Left out:"), report.bullets(skipped)]
+    return parts
+
+
+def _values(results: Results, name: str, measure: Measure) -> list[float | None]:
+    return [results.figure(s.label, name, measure.key) for s in results.subjects.checkpoints]
+
+
+def _beside(results: Results, label: str, name: str, measure: Measure) -> str:
+    value = results.figure(results.subjects.random_of.get(label), name, measure.key)
+    return "" if value is None else f"random {_text(value, measure.digits)}"
+
+
+def _best(measure: Measure, values: Sequence[float | None]) -> set[int]:
+    """Columns of the best values, as they are shown; nobody is best alone."""
+    rounded = [None if v is None else round(v, measure.digits) for v in values]
+    known = [value for value in rounded if value is not None]
+    if len(known) < 2 or not measure.better or len(set(known)) == 1:
+        return set()
+    best = max(known) if measure.better == "high" else min(known)
+    return {column for column, value in enumerate(rounded, start=1) if value == best}
+
+
+def _text(value: float | None, digits: int = DIGITS) -> str:
+    return DASH if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _labels_of(results: Results, name: str) -> list[str]:
+    """Networks that this protocol has a result of."""
+    return [s.label for s in results.subjects.all if (s.label, name) in results.records]
+
+
+def _protocol_section(results: Results, name: str, pictures: Path) -> Markup:
+    protocol, settings = results.protocols[name]
+    labels = _labels_of(results, name)
+    outcomes = {label: results.records[label, name].outcome for label in labels}
+    parts = [report.paragraph(protocol.about), report.paragraph(_scope(settings, outcomes))]
+    if any(outcome.figures for outcome in outcomes.values()):
+        parts.append(_figure_table(results, name, outcomes))
+    parts += [_further(title, outcomes) for title in _in_order(o.tables for o in outcomes.values())]
+    parts += _galleries(outcomes, pictures)
+    if notes := _in_order(outcome.notes for outcome in outcomes.values()):
+        parts.append(report.bullets(notes))
+    return report.section(protocol.title, parts, name)
+
+
+def _scope(settings: Any, outcomes: dict[str, Outcome]) -> str:
+    """What was read, and the settings, in one line."""
+    counts = next((o.counts for o in outcomes.values() if o.counts), {})
+    read = ", ".join(f"{count} {what}" for what, count in counts.items())
+    chosen = ", ".join(f"{name.replace('_', ' ')} {_plain(v)}" for name, v in settings.items())
+    return f"{read}. Settings: {chosen}." if read else f"Settings: {chosen}."
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "by default"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _figure_table(results: Results, name: str, outcomes: dict[str, Outcome]) -> Markup:
+    protocol = results.protocols[name][0]
+    keys = _in_order(outcome.figures for outcome in outcomes.values())
+    titles = {measure.key: measure for measure in protocol.measures}
+    rows = []
+    for label, outcome in outcomes.items():
+        values = [outcome.figures.get(key) for key in keys]
+        digits = [titles[key].digits if key in titles else DIGITS for key in keys]
+        rows.append([label, *(_text(v, d) for v, d in zip(values, digits, strict=True))])
+    header = ["", *(key.replace("_", " ") for key in keys)]
+    return report.table(header, rows)
+
+
+def _further(title: str, outcomes: dict[str, Outcome]) -> Markup:
+    tables = {label: outcome.tables.get(title, {}) for label, outcome in outcomes.items()}
+    lines = _in_order(tables.values())
+    rows = [[line, *(_text(table.get(line)) for table in tables.values())] for line in lines]
+    return report.details(title, [report.table(["", *tables], rows)])
+
+
+def _galleries(outcomes: dict[str, Outcome], pictures: Path) -> list[Markup]:
+    """Pictures of one name side by side, the networks in turn."""
+    shots = {label: outcome.pictures for label, outcome in outcomes.items()}
+    parts = []
+    for name in _in_order([shot.name for shot in own] for own in shots.values()):
+        found = [(label, shot) for label, own in shots.items() for shot in own if shot.name == name]
+        caption = found[0][1].caption
+        files = [
+            Picture(pictures / shot.file, _caption(shot, caption), label) for label, shot in found
+        ]
+        parts.append(report.subheading(name))
+        parts.append(report.paragraph(caption))
+        parts.append(report.pictures(files))
+    return parts
+
+
+def _caption(shot: Shot, common: str) -> str:
+    """What is said of all pictures is not repeated under each."""
+    return "" if shot.caption == common else shot.caption
+
+
+def _loaded(results: Results) -> list[Markup]:
+    own = results.subjects.checkpoints
+    names = _in_order(subject.facts for subject in own)
+    rows = [[name, *(subject.facts.get(name, DASH) for subject in own)] for name in names]
+    return [report.table(["", *(subject.label for subject in own)], rows)]
+
+
+def _made(results: Results) -> list[Markup]:
+    rows = [
+        [label, name, clock(record.seconds), record.finished.replace("T", " ")]
+        for (label, name), record in results.records.items()
+    ]
+    where = [[part, str(facts["path"]), facts["digest"]] for part, facts in results.data.items()]
+    total = sum(record.seconds for record in results.records.values())
+    return [
+        report.table(["data", "folder", "digest of names and sizes"], where),
+        report.table(["machine and versions", ""], machine()),
+        report.details(
+            f"Time of each evaluation ({clock(total)} in all)",
+            [report.table(["network", "protocol", "time (m:ss)", "finished"], rows)],
+        ),
+    ]
+
+
+def _in_order(groups: Any) -> list[str]:
+    """All items of some groups once, in the order that they come."""
+    return list(dict.fromkeys(item for group in groups for item in group))
