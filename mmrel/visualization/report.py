@@ -131,7 +131,7 @@ def picture(path: Path, caption: str) -> Markup:
 
 
 def pictures(files: Sequence[Picture]) -> Markup:
-    """PNG files side by side as far as there is room, none enlarged.
+    """PNG files one below the other, none enlarged.
 
     Raises:
         FileNotFoundError: no such file.

@@ -1,4 +1,4 @@
-"""The HTML page that compares checkpoints: one table on top, a section per protocol, what was loaded, how it was made."""
+"""The page that compares checkpoints: one table on top, a section per protocol, what was loaded, how it was made."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmrel.apis.evaluation.protocol import Measure, Outcome, Protocol, Shot
+from mmrel.apis.evaluation.protocol import Measure, Outcome
 from mmrel.apis.evaluation.results import Results
 from mmrel.apis.evaluation.terminal import clock
 from mmrel.utils.machine import machine
@@ -199,24 +199,23 @@ def _further(title: str, outcomes: dict[str, Outcome]) -> Markup:
 
 
 def _galleries(outcomes: dict[str, Outcome], pictures: Path) -> list[Markup]:
-    """Pictures of one name side by side, the networks in turn."""
-    shots = {label: outcome.pictures for label, outcome in outcomes.items()}
+    """Pictures of one name one below the other: what all networks see first, then the networks in turn."""
+    shots = [(label, shot) for label, outcome in outcomes.items() for shot in outcome.pictures]
     parts = []
-    for name in _in_order([shot.name for shot in own] for own in shots.values()):
-        found = [(label, shot) for label, own in shots.items() for shot in own if shot.name == name]
-        caption = found[0][1].caption
-        files = [
-            Picture(pictures / shot.file, _caption(shot, caption), label) for label, shot in found
-        ]
+    for name in dict.fromkeys(shot.name for _, shot in shots):
+        own = [(label, shot) for label, shot in shots if shot.name == name]
+        common = {shot.common: shot for _, shot in own if shot.common}
+        titled = [*common.items(), *((label, shot) for label, shot in own if not shot.common)]
+        captions = _in_order([shot.caption] for _, shot in titled)
         parts.append(report.subheading(name))
-        parts.append(report.paragraph(caption))
+        if len(captions) == 1 and captions[0]:
+            parts.append(report.paragraph(captions[0]))
+        files = [
+            Picture(pictures / shot.file, shot.caption if len(captions) > 1 else "", title)
+            for title, shot in titled
+        ]
         parts.append(report.pictures(files))
     return parts
-
-
-def _caption(shot: Shot, common: str) -> str:
-    """What is said of all pictures is not repeated under each."""
-    return "" if shot.caption == common else shot.caption
 
 
 def _loaded(results: Results) -> list[Markup]:

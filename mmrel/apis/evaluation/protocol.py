@@ -23,12 +23,14 @@ class Measure:
         title: of its line.
         better: ``'high'``, ``'low'``, or ``''`` where neither is good in itself.
         digits: after the point.
+        thumbnails: the same of thumbnails, if it has another key there.
     """
 
     key: str
     title: str
     better: str = "high"
     digits: int = 1
+    thumbnails: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,16 @@ class Shot:
     """A picture that a protocol drew.
 
     Attributes:
-        name: what it shows; pictures of one name stand side by side.
+        name: what it shows; pictures of one name stand together, a network each.
         file: name within the desk's folder.
         caption: what there is to see.
+        common: title of one that is the same for all networks, such as the photographs; it is shown once, first.
     """
 
     name: str
     file: str
-    caption: str
+    caption: str = ""
+    common: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,11 @@ class Desk:
     memory: dict[Any, Any] = field(default_factory=dict)
     advance: Advance = lambda done, count: None
 
-    def shot(self, name: str, caption: str, number: int | None = None) -> tuple[Path, Shot]:
+    def shot(self, name: str, caption: str = "", common: str = "") -> tuple[Path, Shot]:
         """A picture's file to write, and how the page finds it."""
-        tail = "" if number is None else f"-{number}"
-        file = f"{self.prefix}{name}{tail}.png".replace(" ", "-")
-        return self.folder / file, Shot(name, file, caption)
+        words = f"{name} {common}".replace("&", "and").split()
+        file = f"{self.prefix}{'-'.join(words)}.png"
+        return self.folder / file, Shot(name, file, caption, common)
 
     def recall(self, key: Any, make: Callable[[], Any]) -> Any:
         """What another protocol of this network has made, or make it."""

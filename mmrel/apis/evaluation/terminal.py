@@ -57,6 +57,8 @@ def summary(outcome: Outcome, protocol: Protocol) -> str:
     """The figures that stand in the table on top of the page."""
     named = [(m, outcome.figures.get(m.key)) for m in protocol.measures]
     texts = [f"{m.title} {value:.{m.digits}f}" for m, value in named if value is not None]
+    if not texts:
+        texts = [f"{key} {v:.1f}" for key, v in outcome.figures.items() if v is not None]
     pictures = len(outcome.pictures)
     return ", ".join(texts + ([f"{pictures} pictures"] if pictures else [])) or "nothing"
 

@@ -5,7 +5,6 @@ from mmrel.apis.evaluation.protocol import Measure, Protocol
 CLS, AVG = "class token", "mean patch"
 ALL_IMAGES = {"max_train": None, "max_val": None, "image_size": None}
 SOME_IMAGES = {"max_train": 1000, "max_val": 500, "image_size": None}
-DENSE_SIZE = {"size": None}
 
 PROTOCOLS = {
     "knn": Protocol(
@@ -20,8 +19,8 @@ PROTOCOLS = {
             "full": {**ALL_IMAGES, "k": [10, 20, 100, 200], "temperature": 0.07},
         },
         measures=(
-            Measure("k20_cls", f"k-NN, {CLS}"),
-            Measure("k20_avg", f"k-NN, {AVG}"),
+            Measure("k20_cls", f"k-NN, {CLS}", thumbnails="k20_pixels"),
+            Measure("k20_avg", f"k-NN, {AVG}", thumbnails="k20_pixels"),
         ),
         baselines=("random", "thumbnails"),
         cost=3.0,
@@ -32,13 +31,27 @@ PROTOCOLS = {
         "validation images, for all networks alike.",
         needs=("classification",),
         run="mmrel.apis.evaluation.protocols.logistic:run",
-        settings={"quick": SOME_IMAGES, "full": ALL_IMAGES},
+        settings={"quick": SOME_IMAGES},
         measures=(
-            Measure("top1_cls", f"logistic regression, {CLS}"),
-            Measure("top1_avg", f"logistic regression, {AVG}"),
+            Measure("top1_cls", f"logistic regression, {CLS}", thumbnails="top1_pixels"),
+            Measure("top1_avg", f"logistic regression, {AVG}", thumbnails="top1_pixels"),
         ),
         baselines=("random", "thumbnails"),
         cost=1.0,
+    ),
+    "linear_probe": Protocol(
+        title="Linear probe",
+        about="One linear layer on the same frozen features, trained by SGD at many learning rates at once; the best "
+        "one is shown, chosen on the validation images, for all networks alike.",
+        needs=("classification",),
+        run="mmrel.apis.evaluation.protocols.linear_probe:run",
+        settings={"full": {**ALL_IMAGES, "epochs": 100}},
+        measures=(
+            Measure("top1_cls", f"linear probe, {CLS}", thumbnails="top1_pixels"),
+            Measure("top1_avg", f"linear probe, {AVG}", thumbnails="top1_pixels"),
+        ),
+        baselines=("random", "thumbnails"),
+        cost=3.0,
     ),
     "patch_knn": Protocol(
         title="Segmentation by patch k-NN",
@@ -106,16 +119,27 @@ PROTOCOLS = {
         ),
         cost=0.5,
     ),
+    "correspondence": Protocol(
+        title="Correspondence of two crops",
+        about="Two random crops of an image, perhaps mirrored: of the patches of the first that the second shows too, "
+        "the share whose most similar patch there is the right one or one beside it (iBOT).",
+        needs=("segmentation", "classification", "images"),
+        run="mmrel.apis.evaluation.protocols.correspondence:run",
+        settings={
+            "quick": {"max_images": 32, "radius": 1},
+            "full": {"max_images": 500, "radius": 1},
+        },
+        measures=(Measure("accuracy", "correspondence of crops"),),
+        cost=1.0,
+    ),
     "pictures": Protocol(
         title="Pictures",
-        about="What the last block attends to and which patches it takes for alike.",
+        about="What the last block attends to, which patches it takes for alike, and the three main directions of its "
+        "patch tokens as colours.",
         needs=("images", "segmentation", "classification"),
         run="mmrel.apis.evaluation.protocols.pictures:run",
-        settings={
-            "quick": {"max_images": 4, "size": None},
-            "full": {"max_images": 8, "size": None},
-        },
-        cost=2.0,
+        settings={"quick": {"max_images": 4}, "full": {"max_images": 8}},
+        cost=1.0,
     ),
 }
 """By name. Functions are imported when they are used, so that a protocol's libraries are needed by it alone."""
