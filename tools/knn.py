@@ -1,12 +1,20 @@
-"""Weighted k-NN accuracy of a pretraining checkpoint (the protocol of DINO and iBOT).
+"""Weighted k-NN accuracy of frozen features (the protocol of DINO and iBOT).
 
-Example::
+Of checkpoints, whoever trained them, on a folder with one folder of images per class::
+
+    python tools/knn.py backbone.pth data/imagenet --k 10 20 100 200 --out knn.json
+    python tools/knn.py sere.pth dino.pth photos --random --thumbnails
+
+A folder that holds ``train`` and ``val`` is taken as both; ``--val`` names another folder to classify. Without a split
+each image is classified by its nearest others. ``--random`` and ``--thumbnails`` tell what the figure is worth.
+
+Of a pretraining's checkpoint, with the bank, the validation images and the feature of its configuration's
+``mmrel.KNNHook``::
 
     python tools/knn.py configs/sere/ibot-sere_vit-small-p16_8xb128-amp-coslr-100e_in1k.py \
         work_dirs/sere/epoch_100.pth --k 10 20 100 200 --out knn.json
 
-The bank, the validation images and the feature are those of the configuration's ``mmrel.KNNHook``. Nothing
-stored in the checkpoint is executed.
+Nothing stored in a checkpoint is executed.
 """
 
 import argparse
@@ -14,7 +22,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmrel.launch.arguments import ConfigOptions
+from mmrel.launch.arguments import (
+    ConfigOptions,
+    add_readout,
+    add_weights,
+    positive,
+    readout_of,
+    weights_of,
+)
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import load_config, merge_options
 from mmrel.utils.files import write_text_atomically
@@ -23,24 +38,77 @@ if TYPE_CHECKING:
     from mmrel.engine.hooks import KNNHook
 
 HOOK = "mmrel.KNNHook"
+CONFIG_SUFFIXES = (".py", ".json", ".yml", ".yaml")
+HOOK_OPTIONS = ("cfg_options",)
+FOLDER_OPTIONS = (
+    *("val", "random", "thumbnails", "out_indices", "no_norm", "image_size", "resize", "device"),
+    *("mean", "std", "num_heads", "workers", "batch_size", "max_bad_fraction"),
+)
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="k-NN accuracy of a pretraining checkpoint")
-    parser.add_argument("config", help="the configuration file of the pretraining")
-    parser.add_argument("checkpoint", help="a checkpoint of that pretraining")
-    parser.add_argument("--k", nargs="+", type=int, help="numbers of neighbours")
-    parser.add_argument("--temperature", type=float, help="of the votes")
-    parser.add_argument("--feature", choices=["cls", "avg", "cls+avg"], help="which tokens")
-    parser.add_argument("--network", choices=["teacher", "student"], help="whose backbone")
-    parser.add_argument("--max-bank", type=int, help="use at most so many bank images")
-    parser.add_argument("--out", type=Path, help="JSON file for the result")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=ConfigOptions, help="settings to override"
+def parse_args() -> tuple[argparse.Namespace, bool]:
+    """Read the command line; also whether it names a configuration."""
+    parser = argparse.ArgumentParser(
+        description="k-NN accuracy of frozen features",
+        usage="%(prog)s CHECKPOINT [CHECKPOINT ...] FOLDER [options]\n"
+        "       %(prog)s CONFIG CHECKPOINT [options]",
     )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="CHECKPOINT FOLDER",
+        help="checkpoints and a folder of class folders; or a pretraining's configuration and its checkpoint",
+    )
+    parser.add_argument("--k", nargs="+", type=int, help="numbers of neighbours")
+    parser.add_argument("--temperature", type=float, help="of the votes (default: 0.07)")
+    parser.add_argument("--max-bank", type=positive, help="use at most so many bank images")
+    parser.add_argument("--out", type=Path, help="JSON file for the result")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none")
-    return parser.parse_args()
+    add_weights(parser)
+    add_readout(parser)
+    parser.set_defaults(network=None)
+    _add_folder_options(parser)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=ConfigOptions, help="settings of CONFIG to override"
+    )
+    args = parser.parse_args()
+    of_config = _names_config(args.sources)
+    _refuse_others(parser, args, of_config)
+    return args, of_config
+
+
+def _add_folder_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--val", type=Path, metavar="FOLDER", help="images to classify")
+    parser.add_argument("--random", action="store_true", help="also random weights, per network")
+    parser.add_argument("--thumbnails", action="store_true", help="also 16x16 thumbnails")
+    parser.add_argument("--batch-size", type=positive, default=64)
+    parser.add_argument("--workers", type=int, default=4, help="processes that read images")
+    parser.add_argument(
+        "--max-bad-fraction", type=float, default=0.001, help="unreadable files tolerated"
+    )
+
+
+def _names_config(sources: list[str]) -> bool:
+    """Whether these are a configuration and a checkpoint."""
+    first, *others = map(Path, sources)
+    return first.suffix in CONFIG_SUFFIXES and len(others) == 1 and not others[0].is_dir()
+
+
+def _refuse_others(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, of_config: bool
+) -> None:
+    """An option of the other form would have no effect."""
+    given = {name for name in vars(args) if getattr(args, name) != parser.get_default(name)}
+    if others := sorted(given & set(FOLDER_OPTIONS if of_config else HOOK_OPTIONS)):
+        form = "CONFIG CHECKPOINT" if of_config else "CHECKPOINT FOLDER"
+        names = ", ".join("--" + name.replace("_", "-") for name in others)
+        why = f"its {HOOK} says what is read" if of_config else "there is no configuration"
+        parser.error(f"{names} cannot be used with {form}: {why}")
+    if len(args.sources) < 2:
+        parser.error(
+            f"only '{args.sources[0]}' is given; give a checkpoint and a folder with one folder of images per class, "
+            "or a pretraining's configuration and its checkpoint"
+        )
 
 
 def build_hook(config: Any, args: argparse.Namespace) -> "KNNHook":
@@ -69,41 +137,79 @@ def build_hook(config: Any, args: argparse.Namespace) -> "KNNHook":
     return KNNHook(**settings)
 
 
+def evaluate_config(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """A checkpoint by its configuration's hook: what to print, and what to write."""
+    from mmengine.registry import init_default_scope
+
+    from mmrel.apis.pretrained_model import load_pretraining
+    from mmrel.launch.processes import join_processes
+
+    config = load_config(args.sources[0])
+    merge_options(config, args.cfg_options)
+    join_processes(args.launcher, config)
+    init_default_scope(config.get("default_scope", "mmpretrain"))
+    hook = build_hook(config, args)
+    results = hook.evaluate(load_pretraining(config, args.sources[1]))
+    text = "\n".join(f"{name}: {value:.4f}" for name, value in results.items())
+    names = dict(zip(("config", "checkpoint"), args.sources, strict=True))
+    return text, {**results, **names, "network": hook.network, "feature": hook.feature}
+
+
+def evaluate_folder(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Checkpoints on a folder: what to print, and what to write.
+
+    Raises:
+        UsageError: what was given does not fit, or cannot be read.
+    """
+    from mmrel.apis.knn_comparison import compare_knn, describe_rows
+    from mmrel.datasets.bad_samples import TooManyBadSamplesError
+    from mmrel.launch.devices import usable_device
+    from mmrel.launch.processes import join_processes
+    from mmrel.launch.progress import progress_bar
+
+    *checkpoints, folder = args.sources
+    join_processes(args.launcher)
+    network = args.network or "teacher"
+    try:
+        rows = compare_knn(
+            checkpoints,
+            folder,
+            args.val,
+            weights={**weights_of(args), "network": network},
+            device=usable_device(args.device),
+            random=args.random,
+            thumbnails=args.thumbnails,
+            readout=readout_of(args),
+            k=args.k,
+            temperature=0.07 if args.temperature is None else args.temperature,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            max_train=args.max_bank,
+            max_bad_fraction=args.max_bad_fraction,
+            progress=progress_bar(),
+        )
+    except TooManyBadSamplesError as error:
+        # From a loader's process the message comes at the end of a traceback.
+        raise UsageError(str(error).strip().splitlines()[-1]) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    return describe_rows(rows), {"results": [row.as_dict() for row in rows]}
+
+
 @reports_usage_errors
 def main() -> None:
     """Evaluate, print and write."""
-    args = parse_args()
+    args, of_config = parse_args()
+    from mmengine.dist import get_rank
+
     from mmrel.launch.safe_loading import load_safely
 
     load_safely()
-    config = load_config(args.config)
-    from mmengine.dist import get_rank, init_dist
-    from mmengine.registry import init_default_scope
-    from torch import distributed
-
-    from mmrel.apis.pretrained_model import load_pretraining
-    from mmrel.launch.processes import prepare_cpu_distributed
-
-    merge_options(config, args.cfg_options)
-    config.launcher = args.launcher
-    prepare_cpu_distributed(config)
-    if args.launcher != "none" and not distributed.is_initialized():
-        init_dist(args.launcher)
-    init_default_scope(config.get("default_scope", "mmpretrain"))
-    hook = build_hook(config, args)
-    results = hook.evaluate(load_pretraining(config, args.checkpoint))
+    text, report = evaluate_config(args) if of_config else evaluate_folder(args)
     if get_rank() != 0:
         return
-    for name, value in results.items():
-        print(f"{name}: {value:.4f}")
+    print(text)
     if args.out is not None:
-        report = {
-            **results,
-            "config": args.config,
-            "checkpoint": args.checkpoint,
-            "network": hook.network,
-            "feature": hook.feature,
-        }
         write_text_atomically(args.out, json.dumps(report, indent=2) + "\n")
 
 

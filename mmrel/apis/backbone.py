@@ -1,7 +1,7 @@
 """A pretrained backbone from one call, whoever trained it."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,24 +9,32 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
 
-from mmrel.checkpoints import load_backbone
+from mmrel.checkpoints import Backbone, read_backbone_file
 from mmrel.checkpoints.architectures import SIZES
 from mmrel.checkpoints.config_text import as_normalization, find_normalization
 from mmrel.checkpoints.conversion import given_normalization
 from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
-from mmrel.models.backbones.pretrained import State, load_fitted
+from mmrel.models.backbones.intermediate import check_blocks
+from mmrel.models.backbones.pretrained import load_fitted
 from mmrel.registry import MODELS
 from mmrel.utils.config import load_config
 from mmrel.utils.normalization import Normalization
+from mmrel.utils.text import listed
 
 CONFIG_SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
 
 def get_backbone(
-    checkpoint_or_config: str | Path | Config, network: str | None = "teacher", **options: Any
+    checkpoint_or_config: str | Path | Config,
+    network: str | None = "teacher",
+    out_indices: Sequence[int] | None = None,
+    out_norm: bool = True,
+    **options: Any,
 ) -> ViT:
     """Build the backbone that a checkpoint holds, or that a config describes.
+
+    What a checkpoint gave is logged: the file, its layout, which network, how many tensors. A missing one is an error.
 
     Args:
         checkpoint_or_config: a checkpoint: of a pretraining with mmrel, of ``tools/export_backbone.py`` or
@@ -35,6 +43,9 @@ def get_backbone(
             then the weights are freshly drawn, by torch's random generator.
         network: ``'teacher'`` or ``'student'``, of a checkpoint that holds both; ``None``: the one that the method's
             authors evaluate.
+        out_indices: numbers of the blocks whose features :func:`mmrel.apis.extract_features` takes of this backbone,
+            where nothing else is said there; negative ones count from the end. ``None``: the last one.
+        out_norm: whether those features pass the final norm, if the network has one.
         **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size``, ``mean`` and ``std``, and
             others of :func:`mmrel.checkpoints.read_backbone_file`.
 
@@ -45,18 +56,27 @@ def get_backbone(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown network, or a file that cannot be read, holds no plain ViT, or does not tell its number
-            of attention heads.
+        ValueError: an unknown network, no such blocks, or a file that cannot be read, lacks tensors, holds no plain
+            ViT, or does not tell its number of attention heads.
     """
+    backbone = _build(checkpoint_or_config, network, options)
+    if out_indices is not None:
+        backbone.out_indices = check_blocks(out_indices, len(backbone.layers))
+    backbone.out_norm = out_norm
+    backbone.eval()
+    return backbone
+
+
+def _build(source: str | Path | Config, network: str | None, options: dict[str, Any]) -> ViT:
     if network not in (None, *NETWORKS):
         raise ValueError(
             f"network is {network!r}; choose {' or '.join(map(repr, NETWORKS))}, or None"
         )
     numbers = given_normalization(options.get("mean"), options.get("std"))
     given = as_normalization(numbers.get("mean"), numbers.get("std"))
-    if isinstance(checkpoint_or_config, Config):
-        return _random_backbone(checkpoint_or_config, network, given)
-    path = Path(checkpoint_or_config).expanduser()
+    if isinstance(source, Config):
+        return _random_backbone(source, network, given)
+    path = Path(source).expanduser()
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
@@ -64,7 +84,7 @@ def get_backbone(
         )
     if path.suffix in CONFIG_SUFFIXES:
         return _random_backbone(load_config(str(path)), network, given)
-    return _pretrained_backbone(*load_backbone(path, network, **options), str(path))
+    return _pretrained_backbone(read_backbone_file(path, network=network, **options), str(path))
 
 
 def _random_backbone(config: Config, network: str | None, given: Normalization | None) -> ViT:
@@ -76,14 +96,15 @@ def _random_backbone(config: Config, network: str | None, given: Normalization |
         raise ValueError(
             f"the config's backbone is {found}; wanted mmrel.ViT. Give the config of a pretraining"
         )
-    with _brief_log():
+    with brief_log():
         backbone.init_weights()
     known = find_normalization(model, config.get("data_preprocessor"))
     backbone.normalization = given or known
-    return _evaluating(backbone if network == "student" else backbone.teacher_copy())
+    return backbone if network == "student" else backbone.teacher_copy()
 
 
-def _pretrained_backbone(state: State, meta: Mapping[str, Any], source: str) -> ViT:
+def _pretrained_backbone(found: Backbone, source: str) -> ViT:
+    meta = found.meta
     size = meta["img_size"]
     backbone = ViT(
         arch={name: meta[name] for name in SIZES},
@@ -96,7 +117,9 @@ def _pretrained_backbone(state: State, meta: Mapping[str, Any], source: str) -> 
         pos_interpolation=meta["pos_interpolation"] or "size",
         layer_scale_init_value=1.0 if meta["layer_scale"] else 0.0,
     )
-    load_fitted(backbone, state, meta, source)
+    backbone.provenance = _provenance(found, source)
+    print_log(backbone.provenance, "current")
+    load_fitted(backbone, found.state, meta, source)
     backbone.normalization = as_normalization(meta["mean"], meta["std"])
     if backbone.normalization is None:
         print_log(
@@ -105,11 +128,30 @@ def _pretrained_backbone(state: State, meta: Mapping[str, Any], source: str) -> 
             "current",
             logging.WARNING,
         )
-    return _evaluating(backbone)
+    return backbone
+
+
+def _provenance(found: Backbone, source: str) -> str:
+    meta = found.meta
+    size = (
+        meta["img_size"]
+        if isinstance(meta["img_size"], int)
+        else "x".join(map(str, meta["img_size"]))
+    )
+    network = meta["network"] or "its only network"
+    parts = [
+        f"{source}: {network} in the layout of {found.layout}, {len(found.state)} tensors",
+        f"{meta['num_layers']} blocks of {meta['embed_dims']} channels and {meta['num_heads']} heads",
+        f"patches of {meta['patch_size']} pixels, positions for {size}",
+    ]
+    if found.left_out:
+        groups = [f"{len(names)} of {group}" for group, names in found.left_out.items()]
+        parts.append(f"left out: {listed(groups)}")
+    return "; ".join(parts)
 
 
 @contextmanager
-def _brief_log() -> Iterator[None]:
+def brief_log() -> Iterator[None]:
     """Keep MMEngine from logging how each single tensor was initialised."""
     logger = MMLogger.get_current_instance()
     level = logger.level
@@ -118,8 +160,3 @@ def _brief_log() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _evaluating(backbone: ViT) -> ViT:
-    backbone.eval()
-    return backbone

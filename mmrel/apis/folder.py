@@ -14,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from mmrel.apis.features import (
     CROP,
-    RESIZE,
-    check_feature,
+    Readout,
+    Side,
+    choose_readout,
     embed,
     evaluation_transforms,
 )
@@ -70,10 +71,12 @@ def extract_folder(
     folder: Path,
     unreadable_list: Path,
     feature: str | None = None,
+    out_indices: Sequence[int] | None = None,
+    out_norm: bool | None = None,
     batch_size: int = 64,
     workers: int = 4,
-    resize: int = RESIZE,
-    crop: int = CROP,
+    resize: int | None = None,
+    crop: Side = CROP,
     max_bad_fraction: float = 0.001,
     progress: Progress | None = None,
     classes: Sequence[str] | None = None,
@@ -88,11 +91,13 @@ def extract_folder(
         backbone: as ``get_backbone`` gives it.
         folder: of images.
         unreadable_list: file for the unreadable files, a JSON line each; written only if there are any.
-        feature: as for ``extract_features``, also ``batch_size``, ``resize`` and ``crop``.
+        feature: as for ``extract_features``, also the next three, ``resize`` and ``crop``.
+        out_indices: numbers of the blocks whose features are joined.
+        out_norm: whether they pass the final norm.
         batch_size: images that are computed at once.
         workers: processes that read images; 0: this one.
         resize: pixels of the short side.
-        crop: pixels of the central square.
+        crop: pixels of the central square, or (height, width).
         max_bad_fraction: share of unreadable files that is tolerated.
         progress: is called with the number of images done and of all, at the start and after each batch.
         classes: what labels are positions in, where they shall compare with another folder's: that one's ``classes``.
@@ -101,17 +106,18 @@ def extract_folder(
 
     Raises:
         FileNotFoundError: the folder is missing or holds no image.
-        ValueError: there are images of a class that ``classes`` does not have.
+        ValueError: there are images of a class that ``classes`` does not have, or options that do not fit.
         TooManyBadSamplesError: more unreadable files than tolerated.
     """
-    feature, folder = check_feature(backbone, feature), folder.expanduser()
+    readout = choose_readout(backbone, feature, out_indices, out_norm)
+    folder = folder.expanduser()
     dataset = dict(
         type="mmrel.ImageFolder",
         data_root=str(folder),
         max_bad_fraction=max_bad_fraction,
         pipeline=[
             dict(type="mmrel.DecodeImage", bit_depth=bit_depth),
-            *evaluation_transforms(resize, crop),
+            *evaluation_transforms(resize, crop, backbone.patch_size),
         ],
     )
     loader = build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset))
@@ -119,14 +125,14 @@ def extract_folder(
     listed = _listed_classes(folder, all_names, classes)
     run = uuid.uuid4().hex
     connect_bad_sample_log(loader.dataset, unreadable_list, run)
-    features, kept = _extract(backbone, loader, feature, progress or (lambda done, count: None))
+    features, kept = _extract(backbone, loader, readout, progress or (lambda done, count: None))
     names = [all_names[index] for index in kept]
     bad = tuple((e["path"], e["reason"]) for e in read_bad_samples(unreadable_list, run))
     return FolderFeatures(features, _labels(names, listed), listed, tuple(names), bad)
 
 
 def _extract(
-    backbone: ViT, loader: DataLoader, feature: str, progress: Progress
+    backbone: ViT, loader: DataLoader, readout: Readout, progress: Progress
 ) -> tuple[NDArray[np.float32], list[int]]:
     """Features of the readable images, and their positions in the data set."""
     rows: list[Tensor] = []
@@ -137,7 +143,7 @@ def _extract(
         for batch in loader:
             found = _own(batch["data_samples"], done)
             images = normalised(batch["inputs"], backbone)
-            rows.append(embed(backbone, images, feature).cpu()[found])
+            rows.append(embed(backbone, images, readout).cpu()[found])
             kept.extend(done + row for row in found)
             done += len(batch["inputs"])
             progress(done, count)

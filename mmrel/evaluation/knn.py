@@ -5,17 +5,24 @@ the k nearest training images vote for their class with weight exp(similarity / 
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from mmengine.dist import all_gather, all_reduce, get_comm_device, get_dist_info
+from mmengine.dist import all_reduce, get_dist_info
 from mmengine.logging import print_log
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
-from mmrel.datasets.loader_watch import watched_batches
+from mmrel.evaluation.labelled_features import extract_features, feature_extractor
+
+__all__ = [
+    "extract_features",
+    "feature_extractor",
+    "knn_accuracy",
+    "knn_classify",
+    "leave_one_out",
+    "leave_one_out_accuracy",
+]
 
 
 def knn_classify(
@@ -47,17 +54,67 @@ def knn_classify(
     _check_bank(train_features, train_labels, test_features, k, temperature)
     _check_directions(train_features, "bank")
     _check_directions(test_features, "validation")
-    bank = functional.normalize(train_features, dim=1)
-    queries = functional.normalize(test_features, dim=1)
+    bank = _unit(train_features), train_labels
     classes = int(train_labels.max()) + 1 if num_classes is None else num_classes
-    largest = min(max(k), len(bank))
+    return _rank(bank, _unit(test_features), k, temperature, classes, chunk)
+
+
+def leave_one_out(
+    features: Tensor, labels: Tensor, k: int, temperature: float = 0.07, chunk: int = 512
+) -> Tensor:
+    """Classify each sample by its k nearest others.
+
+    A sample has no vote in its own classification; another one with the same features has.
+
+    Args:
+        features: ``(N, C)``; normalised here.
+        labels: long ``(N,)``, from 0 on.
+        k: number of neighbours. More than the N - 1 others is an error here and not, as in :func:`knn_classify`, cut to
+            what there is: with all others as neighbours, the figure would be that of the classes' sizes.
+        temperature: T in the weights exp(similarity / T).
+        chunk: samples that are handled at once, which bounds the memory to chunk * N.
+
+    Returns:
+        long ``(N,)``: the class with most votes.
+
+    Raises:
+        ValueError: if shapes, labels, k or temperature do not fit, or a feature has no direction.
+    """
+    _check_others(features, labels, (k,), temperature)
+    bank, own = (_unit(features), labels), torch.arange(len(labels), device=features.device)
+    classes = int(labels.max()) + 1
+    return _rank(bank, bank[0], (k,), temperature, classes, chunk, own)[k][:, 0]
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Rows of length 1, in float32 at least: exp(1 / 0.07) is more than half precision can hold."""
+    half = features.dtype in (torch.float16, torch.bfloat16)
+    return functional.normalize(features.float() if half else features, dim=1)
+
+
+def _rank(
+    bank: tuple[Tensor, Tensor],
+    queries: Tensor,
+    k: Sequence[int],
+    temperature: float,
+    classes: int,
+    chunk: int = 512,
+    own: Tensor | None = None,
+) -> dict[int, Tensor]:
+    """Classes of each query by votes; ``own``, long ``(M,)``, are its positions in the bank, which do not vote."""
+    features, labels = bank
+    largest = min(max(k), len(features) - (own is not None))
     ranks: dict[int, list[Tensor]] = {number: [] for number in k}
-    for part in queries.split(chunk):
-        similarity, nearest = (part @ bank.T).topk(largest, dim=1)
-        labels, weights = train_labels[nearest], (similarity / temperature).exp()
+    for first in range(0, len(queries), chunk):
+        similarity = queries[first : first + chunk] @ features.T
+        if own is not None:
+            similarity.scatter_(1, own[first : first + chunk, None], -torch.inf)
+        similarity, nearest = similarity.topk(largest, dim=1)
+        # One factor for all votes of a query changes no rank; so none overflows, whatever the temperature.
+        weights = ((similarity - similarity[:, :1]) / temperature).exp()
         for number, rows in ranks.items():
-            votes = weights.new_zeros(len(part), classes)
-            votes.scatter_add_(1, labels[:, :number], weights[:, :number])
+            votes = weights.new_zeros(len(weights), classes)
+            votes.scatter_add_(1, labels[nearest[:, :number]], weights[:, :number])
             rows.append(votes.topk(min(5, number, classes), dim=1).indices)
     return {number: torch.cat(rows) for number, rows in ranks.items()}
 
@@ -79,6 +136,20 @@ def _check_bank(
         )
 
 
+def _check_others(features: Tensor, labels: Tensor, k: Sequence[int], temperature: float) -> None:
+    _check_bank(features, labels, features, k, temperature)
+    if max(k) > len(features) - 1:
+        raise ValueError(
+            f"k is {max(k)}, but each of the {len(features)} samples has {len(features) - 1} others; give a smaller k"
+        )
+    if labels.is_floating_point() or int(labels.min()) < 0:
+        raise ValueError(
+            f"labels are {labels.dtype}, the smallest {labels.min().item()}; give whole numbers from 0 on, and leave "
+            "out samples without a class"
+        )
+    _check_directions(features, "bank")
+
+
 def _check_directions(features: Tensor, name: str) -> None:
     """Among NaN and zero vectors nothing is nearest; ``topk`` would take any without a word."""
     length = features.float().norm(dim=1)
@@ -90,106 +161,6 @@ def _check_directions(features: Tensor, name: str) -> None:
             f"{int(bad.sum())} of {len(features)} {name} features have no direction, so that no neighbour is the "
             f"nearest: number {first} {what}. The network's weights or its input are broken; look at the losses."
         )
-
-
-def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tensor], Tensor]:
-    """The function from normalised images ``(n, 3, H, W)`` to L2-normalised features.
-
-    Args:
-        model: a self-supervised model.
-        network: ``"teacher"`` or ``"student"``.
-        feature: see :meth:`mmrel.structures.TokenViews.feature`. If the backbone has no class token, ``"cls"``
-            is what stands for it.
-    """
-    return lambda images: functional.normalize(
-        model.extract_tokens(images, network).feature(feature).float(), dim=1
-    )
-
-
-@torch.inference_mode()
-def extract_features(
-    extract: Callable[[Tensor], Tensor],
-    preprocess: Callable[[Any, bool], dict[str, Any]],
-    loader: DataLoader,
-) -> tuple[Tensor, Tensor]:
-    """Features and labels of a whole data set, in its order, on every rank.
-
-    Each rank computes its share; an image that the sampler repeats to fill up the last round counts once. One that
-    replaces an unreadable file does not count.
-
-    Args:
-        extract: images ``(n, 3, H, W)`` to features ``(n, D)``.
-        preprocess: the model's data preprocessor; called as ``preprocess(batch, False)``.
-        loader: a loader that does not shuffle; its data samples have ``gt_label``.
-
-    Returns:
-        float ``(N, D)`` and long ``(N,)``, on the device of the features.
-    """
-    features: list[Tensor] = []
-    labels: list[int] = []
-    origins: list[int | None] = []
-    with watched_batches(loader) as batches:
-        for batch in batches:
-            data = preprocess(batch, False)
-            features.append(extract(data["inputs"]))
-            labels.extend(_label(sample) for sample in data["data_samples"])
-            origins.extend(getattr(sample, "sample_idx", None) for sample in data["data_samples"])
-    positions = [int(getattr(key, "index", key)) for key in loader.sampler][: len(labels)]
-    pairs = zip(origins, positions, strict=True)
-    kept = [row for row, (origin, position) in enumerate(pairs) if origin in (None, position)]
-    own_features = torch.cat(features)[kept]
-    own_labels, own_positions = (
-        torch.tensor([values[row] for row in kept], dtype=torch.long, device=own_features.device)
-        for values in (labels, positions)
-    )
-    length = len(loader.dataset)  # type: ignore[arg-type]
-    merged = _merge(own_features, own_labels, own_positions, length)
-    if len(merged[1]) < length:
-        print_log(
-            f"{length - len(merged[1])} of {length} images are left out of the k-NN: their files cannot be read",
-            "current",
-            logging.WARNING,
-        )
-    return merged
-
-
-def _label(sample: Any) -> int:
-    label = getattr(sample, "gt_label", None)
-    if label is None:
-        raise ValueError(
-            "k-NN needs labelled images, but a sample has no gt_label; point the bank and the validation "
-            "loader to a data set with one folder per class, or remove KNNHook."
-        )
-    return int(label)
-
-
-def _merge(
-    features: Tensor, labels: Tensor, positions: Tensor, length: int
-) -> tuple[Tensor, Tensor]:
-    """Collect all ranks' shares and put them in the data set's order."""
-    _, world_size = get_dist_info()
-    if world_size > 1:
-        device = features.device
-        share = torch.tensor([len(features)], device=device)
-        all_reduce(share, op="max")
-        padding = int(share) - len(features)
-        # all_gather needs equal shapes; position -1 marks the filling.
-        padded = (
-            functional.pad(features, (0, 0, 0, padding)),
-            functional.pad(labels, (0, padding)),
-            functional.pad(positions, (0, padding), value=-1),
-        )
-        gathered = [torch.cat(all_gather(part.to(get_comm_device()))) for part in padded]
-        features, labels, positions = (part.to(device) for part in gathered)
-        valid = positions >= 0
-        features, labels, positions = features[valid], labels[valid], positions[valid]
-    # By position, so that the repeats with which the sampler fills up the last round fall onto the
-    # sample that they repeat.
-    ordered = features.new_zeros(length, features.shape[1])
-    ordered_labels = labels.new_full((length,), -1)
-    ordered[positions], ordered_labels[positions] = features, labels
-    seen = ordered_labels >= 0
-    return ordered[seen], ordered_labels[seen]
 
 
 def knn_accuracy(
@@ -217,15 +188,44 @@ def knn_accuracy(
     rank, world_size = get_dist_info()
     features, labels = test[0][rank::world_size], test[1][rank::world_size]
     classes = int(torch.maximum(train[1].max(), test[1].max())) + 1
+    ranked = knn_classify(*train, features, k, temperature, classes) if len(labels) else {}
+    return _percent(ranked, labels, k, len(test[1]))
+
+
+def leave_one_out_accuracy(
+    samples: tuple[Tensor, Tensor], k: Sequence[int], temperature: float = 0.07
+) -> dict[str, float]:
+    """The same of one set without a split: each sample by its nearest others; the ranks share the samples.
+
+    Args:
+        samples: features ``(N, C)`` and labels ``(N,)``.
+        k: numbers of neighbours, at most N - 1.
+        temperature: of the votes.
+
+    Raises:
+        ValueError: as :func:`leave_one_out`.
+    """
+    features, labels = samples
+    _check_others(features, labels, k, temperature)
+    rank, world_size = get_dist_info()
+    own = torch.arange(len(labels), device=features.device)[rank::world_size]
+    bank, classes = (_unit(features), labels), int(labels.max()) + 1
+    queries = bank[0][own]
+    ranked = _rank(bank, queries, k, temperature, classes, own=own) if len(own) else {}
+    return _percent(ranked, labels[own], k, len(labels))
+
+
+def _percent(
+    ranked: dict[int, Tensor], labels: Tensor, k: Sequence[int], total: int
+) -> dict[str, float]:
+    """Accuracies in per cent from each rank's share of the answers."""
     counts = torch.zeros(len(k), 2, dtype=torch.float64)
-    if len(labels):
-        ranked = knn_classify(*train, features, k, temperature, classes)
-        for row, number in enumerate(k):
-            hits = (ranked[number] == labels[:, None]).cpu()
-            counts[row, 0] = hits[:, 0].sum()
-            counts[row, 1] = hits.any(dim=1).sum()
+    for row, number in enumerate(k if ranked else ()):
+        hits = (ranked[number] == labels[:, None]).cpu()
+        counts[row, 0] = hits[:, 0].sum()
+        counts[row, 1] = hits.any(dim=1).sum()
     all_reduce(counts, op="sum")
-    percent = (100 * counts / len(test[1])).tolist()
+    percent = (100 * counts / total).tolist()
     return {
         f"top{top}_k{number}": percent[row][column]
         for row, number in enumerate(k)

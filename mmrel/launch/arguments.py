@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import DictAction
 
+from mmrel.utils.errors import UsageError
 from mmrel.utils.plain_tree import check_plain
 
 MAX_OPTION = 10_000
@@ -60,3 +61,68 @@ def add_normalization(parser: argparse.ArgumentParser) -> None:
             metavar=("R", "G", "B"),
             help=f"{name} that the images are normalised with (0-255 scale), where the file does not tell",
         )
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add what a checkpoint does not tell, which of its networks counts, and the device."""
+    parser.add_argument(
+        "--network",
+        choices=["teacher", "student"],
+        default="teacher",
+        help="of a checkpoint that holds both (default: teacher)",
+    )
+    parser.add_argument(
+        "--num-heads", type=positive, help="attention heads, where the file does not tell"
+    )
+    add_normalization(parser)
+    parser.add_argument("--device", help="for instance cpu or cuda:1 (default: a GPU if any)")
+
+
+def weights_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_weights` added, as ``get_backbone`` takes it."""
+    return {name: getattr(args, name) for name in ("network", "num_heads", "mean", "std")}
+
+
+def add_readout(parser: argparse.ArgumentParser) -> None:
+    """Add what of a backbone stands for an image, and how large the images are."""
+    parser.add_argument(
+        "--feature",
+        choices=["cls", "avg", "cls+avg"],
+        help="which tokens (default: cls, or avg for a backbone without class token)",
+    )
+    parser.add_argument(
+        "--out-indices",
+        type=int,
+        nargs="+",
+        metavar="BLOCK",
+        help="blocks whose features are joined, from 0 on or from the end, such as -4 -3 -2 -1 (default: -1)",
+    )
+    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
+    parser.add_argument(
+        "--image-size",
+        type=positive,
+        nargs="+",
+        default=[224],
+        metavar="PIXELS",
+        help="side of the central crop, or its height and width; multiples of the patch size (default: 224)",
+    )
+    parser.add_argument(
+        "--resize", type=positive, help="short side before the crop (default: 8/7 of the crop's)"
+    )
+
+
+def readout_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_readout` added, as the library's functions take it.
+
+    Raises:
+        UsageError: more than two numbers for the image size.
+    """
+    if len(args.image_size) > 2:
+        raise UsageError(f"--image-size is {args.image_size}; give one side, or height and width")
+    return dict(
+        feature=args.feature,
+        out_indices=args.out_indices,
+        out_norm=False if args.no_norm else None,
+        resize=args.resize,
+        crop=args.image_size[0] if len(args.image_size) == 1 else tuple(args.image_size),
+    )

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 import torch
-from mmengine.dist import is_distributed
+from mmengine.dist import init_dist, is_distributed
 from torch import distributed
 
 
@@ -31,6 +31,20 @@ def prepare_cpu_distributed(cfg: dict[str, Any]) -> None:
     wrapper.setdefault("type", "MMDistributedDataParallel")
     wrapper.setdefault("broadcast_buffers", False)
     cfg["model_wrapper_cfg"] = {**wrapper, "device_ids": None}
+
+
+def join_processes(launcher: str, cfg: dict[str, Any] | None = None) -> None:
+    """Join the other processes of a tool that evaluates, on GPUs or CPUs; without a launcher it does nothing.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'`` or ``'slurm'``.
+        cfg: the configuration, if there is one.
+    """
+    cfg = {} if cfg is None else cfg
+    cfg["launcher"] = launcher
+    prepare_cpu_distributed(cfg)
+    if launcher != "none" and not is_distributed():
+        init_dist(launcher)
 
 
 def shards(wrapper: dict[str, Any] | None) -> bool:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
+from mmrel.apis.baselines import thumbnail_features
 from mmrel.datasets.scenes import CLASSES
-from mmrel.datasets.scenes.thumbnail import thumbnail_features
 from mmrel.evaluation.knn import knn_accuracy
 from mmrel.quickstart.plan import Plan
 from mmrel.visualization.records import Records, last_value, read_records, series
@@ -80,7 +80,7 @@ def thumbnail_accuracy(root: Path) -> float:
     parts = []
     for split in ("train", "val"):
         files = [(file, k) for k, c in enumerate(CLASSES) for file in class_files(root, split, c)]
-        features = torch.from_numpy(thumbnail_features([f for f, _ in files], THUMBNAIL_SIZE))
+        features = thumbnail_features([file for file, _ in files], THUMBNAIL_SIZE)
         parts.append((features, torch.tensor([label for _, label in files])))
     mean = parts[0][0].mean(dim=0)
     bank, val = ((features - mean, labels) for features, labels in parts)

@@ -3,6 +3,7 @@
 from mmrel.datasets.transforms.block_mask import BlockMask
 from mmrel.datasets.transforms.color import DrawColorAugmentation
 from mmrel.datasets.transforms.corruption import DrawCorruption
+from mmrel.datasets.transforms.cover import ResizeToCover
 from mmrel.datasets.transforms.load import DecodeImage
 from mmrel.datasets.transforms.multi_crop import MultiCrop
 from mmrel.datasets.transforms.pack import PackViews
@@ -23,5 +24,6 @@ __all__ = [
     "MultiCrop",
     "PackViews",
     "PaddedCrop",
+    "ResizeToCover",
     "ShufflePatches",
 ]

@@ -127,9 +127,14 @@ class ViT(HostViT):
     Attributes:
         normalization: mean and deviation of the images that the weights were trained on, where known; the network
             does not apply it.
+        out_norm: whether the features that are extracted of it pass the final norm, where nothing else is said. Its
+            own forward is not concerned, nor by ``out_indices``, the blocks of which they are.
+        provenance: where the weights come from, in a line, if a checkpoint was read for it.
     """
 
     normalization: Normalization | None = None
+    out_norm: bool = True
+    provenance: str | None = None
 
     def __init__(
         self,
