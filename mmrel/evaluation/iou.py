@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +30,11 @@ class Segmentation:
     pixel_accuracy: float
     confusion: Tensor
     predictions: dict[int, NDArray] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures for a JSON file; ``None`` for a class without a value."""
+        iou = {name: None if isnan(value) else value for name, value in self.iou.items()}
+        return {"miou": self.miou, "pixel_accuracy": self.pixel_accuracy, "iou": iou}
 
 
 def confusion_matrix(predicted: Tensor, truth: Tensor, num_classes: int) -> Tensor:

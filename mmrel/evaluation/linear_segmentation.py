@@ -11,6 +11,7 @@ layer has.
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,11 @@ class LinearSegmentation(Segmentation):
 
     learning_rate: float = 0.0
     miou_of_rates: dict[float, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures for a JSON file."""
+        rates = {f"{rate:g}": miou for rate, miou in self.miou_of_rates.items()}
+        return {**super().as_dict(), "learning_rate": self.learning_rate, "miou_of_rates": rates}
 
 
 @dataclass(frozen=True)
@@ -120,8 +126,8 @@ def linear_segmentation(
     val: LabelledImages,
     schedule: Schedule | None = None,
     size: int | None = None,
-    blocks: Sequence[int] | None = None,
-    norm: bool | None = None,
+    out_indices: Sequence[int] | None = None,
+    out_norm: bool | None = None,
     per_image: int | None = None,
     cache_bytes: int = 2**30,
     keep: Collection[int] = (),
@@ -137,8 +143,9 @@ def linear_segmentation(
         val: images to segment; their ``classes`` are those of ``train``.
         schedule: learning rates, epochs and so on; ``None``: :class:`Schedule`'s own.
         size: short side of all images in pixels, rounded to whole patches; ``None``: their own.
-        blocks: whose tokens are classified, concatenated; ``None``: the backbone's ``out_indices``, usually the last.
-        norm: whether they pass the final norm; ``None``: as the backbone was built, usually yes.
+        out_indices: numbers of the blocks whose tokens are classified, concatenated; ``None``: those of the backbone,
+            usually the last.
+        out_norm: whether they pass the final norm; ``None``: as the backbone was built, usually yes.
         per_image: patches of each training image at most, drawn at random; ``None``: as many as fit.
         cache_bytes: that tokens and targets may take.
         keep: positions in ``val`` of images whose predictions are wanted.
@@ -150,7 +157,7 @@ def linear_segmentation(
     """
     check_pair(train, val)
     schedule = schedule or Schedule()
-    settings = TokenSettings(size, blocks, norm)
+    settings = TokenSettings(size, out_indices, out_norm)
     step = counting(progress, len(train) + len(val))
     channels = backbone.token_channels * len(settings.chosen_blocks(backbone))
     row_bytes = HALF_BYTES * (channels + len(train.classes))
@@ -247,7 +254,7 @@ def _check_half(tokens: Tensor) -> None:
     if not tokens.isfinite().all():
         raise ValueError(
             "tokens are too large for half precision (above 65504), in which they are kept; take them after the final "
-            "norm (norm=True)"
+            "norm (out_norm=True)"
         )
 
 

@@ -45,8 +45,8 @@ def patch_knn_segmentation(
     k: int = 20,
     temperature: float = 0.07,
     size: int | None = None,
-    blocks: Sequence[int] | None = None,
-    norm: bool | None = None,
+    out_indices: Sequence[int] | None = None,
+    out_norm: bool | None = None,
     per_image: int | None = None,
     max_patches: int = 100_000,
     chunk: int = 256,
@@ -66,8 +66,9 @@ def patch_knn_segmentation(
         k: neighbours.
         temperature: of the weights exp(similarity / temperature).
         size: short side of all images in pixels, rounded to whole patches; ``None``: their own.
-        blocks: whose tokens are compared, concatenated; ``None``: the backbone's ``out_indices``, usually the last.
-        norm: whether they pass the final norm; ``None``: as the backbone was built, usually yes.
+        out_indices: numbers of the blocks whose tokens are compared, concatenated; ``None``: those of the backbone,
+            usually the last.
+        out_norm: whether they pass the final norm; ``None``: as the backbone was built, usually yes.
         per_image: patches of each training image at most, drawn at random; ``None``: as many as ``max_patches`` allows.
         max_patches: of the bank.
         chunk: patches that are compared at once; the similarities take 4 * chunk * max_patches bytes.
@@ -85,7 +86,7 @@ def patch_knn_segmentation(
             f"k is {k}, temperature {temperature}, chunk {chunk}, max_patches {max_patches}; all must be above 0. "
             "Usual values are 20, 0.07, 256 and 100000"
         )
-    settings = TokenSettings(size, blocks, norm)
+    settings = TokenSettings(size, out_indices, out_norm)
     step = counting(progress, len(train) + len(val))
     limit = bounded(per_image, max_patches, len(train))
     tokens, shares = collect_patches(backbone, train, settings, limit, seed, step)

@@ -23,27 +23,27 @@ class TokenSettings:
 
     Attributes:
         size: short side of the images in pixels, rounded to whole patches; ``None``: their own.
-        blocks: numbers of the blocks, ascending, negative ones from the end; their tokens are concatenated. ``None``:
-            the backbone's ``out_indices``, which is the last block unless it was built with others.
-        norm: whether they pass the final norm; ``None``: the backbone's ``out_norm``, which is true unless it was built
-            otherwise.
+        out_indices: numbers of the blocks, ascending, negative ones from the end; their tokens are concatenated.
+            ``None``: the backbone's ``out_indices``, which is the last block unless it was loaded with others.
+        out_norm: whether they pass the final norm; ``None``: the backbone's ``out_norm``, which is true unless it was
+            loaded otherwise.
         batch_size: images of one size that are computed at once.
     """
 
     size: int | None = None
-    blocks: Sequence[int] | None = None
-    norm: bool | None = None
+    out_indices: Sequence[int] | None = None
+    out_norm: bool | None = None
     batch_size: int = 16
 
     def chosen_blocks(self, backbone: ViT) -> tuple[int, ...]:
         """The blocks whose tokens are taken."""
         own = getattr(backbone, "out_indices", None)
-        return tuple(self.blocks if self.blocks is not None else own or (-1,))
+        return tuple(self.out_indices if self.out_indices is not None else own or (-1,))
 
     def chosen_norm(self, backbone: ViT) -> bool:
         """Whether the tokens pass the final norm."""
         own = getattr(backbone, "out_norm", None)
-        return self.norm if self.norm is not None else own is not False
+        return self.out_norm if self.out_norm is not None else own is not False
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,13 @@ def check_pair(train: LabelledImages, val: LabelledImages) -> None:
 
 
 def counting(progress: Progress | None, total: int) -> Callable[[], None]:
-    """A function that reports one more image done at each call; nothing done is reported at once."""
+    """A function to call after each image; nothing done is reported at once, then each per cent that is reached."""
     done = 0
 
     def step() -> None:
         nonlocal done
         done += 1
-        if progress is not None:
+        if progress is not None and 100 * done // total > 100 * (done - 1) // total:
             progress(done, total)
 
     if progress is not None:

@@ -181,8 +181,8 @@ def _draw_panel(axis: Axes, panel: Panel, classes: Sequence[str], palette: Seque
 
 
 def paint_labels(labels: NDArray[np.integer], palette: Sequence[Color]) -> ByteImage:
-    """Colours ``(H, W, 3)`` of classes ``(H, W)``; white where the class is 255."""
-    table = np.full((256, 3), 255, dtype=np.uint8)
+    """Colours ``(H, W, 3)`` of classes ``(H, W)``; white where the class is 255 or -1 and no palette has it."""
+    table = np.full((max(256, len(palette) + 1), 3), 255, dtype=np.uint8)
     table[: len(palette)] = palette
     return table[labels]
 
