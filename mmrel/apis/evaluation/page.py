@@ -79,21 +79,18 @@ def _summary(results: Results) -> list[Markup]:
 def _summary_table(
     results: Results, lines: Sequence[tuple[str, Measure, list[float | None]]]
 ) -> Markup:
-    own = results.subjects
-    labels = [subject.label for subject in own.checkpoints]
-    side = own.thumbnails
+    labels = [subject.label for subject in results.subjects.checkpoints]
+    side = results.subjects.thumbnails
     rows = []
     for name, measure, values in lines:
         cells = [
             Cell(_text(value, measure.digits), _beside(results, label, name, measure))
             for label, value in zip(labels, values, strict=True)
         ]
-        last = (
-            []
-            if side is None
-            else [_text(results.figure(side.label, name, measure.key), measure.digits)]
-        )
-        rows.append([measure.title, *cells, *last])
+        if side is not None:
+            pixels = results.figure(side.label, name, measure.thumbnails or measure.key)
+            cells.append(Cell(_text(pixels, measure.digits)))
+        rows.append([measure.title, *cells])
     header = ["", *labels, *([] if side is None else [side.label])]
     return report.table(header, rows, [_best(m, values) for _, m, values in lines])
 
@@ -142,7 +139,10 @@ def _best(measure: Measure, values: Sequence[float | None]) -> set[int]:
 
 
 def _text(value: float | None, digits: int = DIGITS) -> str:
-    return DASH if value is None else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    if value is None:
+        return DASH
+    # Adding 0 makes 0 of what is rounded to -0.
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _labels_of(results: Results, name: str) -> list[str]:
@@ -168,26 +168,27 @@ def _scope(settings: Any, outcomes: dict[str, Outcome]) -> str:
     """What was read, and the settings, in one line."""
     counts = next((o.counts for o in outcomes.values() if o.counts), {})
     read = ", ".join(f"{count} {what}" for what, count in counts.items())
-    chosen = ", ".join(f"{name.replace('_', ' ')} {_plain(v)}" for name, v in settings.items())
-    return f"{read}. Settings: {chosen}." if read else f"Settings: {chosen}."
+    given = {name.replace("_", " "): value for name, value in settings.items() if value is not None}
+    chosen = ", ".join(f"{name} {_plain(value)}" for name, value in given.items())
+    return " ".join(
+        ([f"Read: {read}."] if read else []) + ([f"Settings: {chosen}."] if chosen else [])
+    )
 
 
 def _plain(value: Any) -> str:
-    if value is None:
-        return "by default"
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return " and ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _figure_table(results: Results, name: str, outcomes: dict[str, Outcome]) -> Markup:
     protocol = results.protocols[name][0]
     keys = _in_order(outcome.figures for outcome in outcomes.values())
-    titles = {measure.key: measure for measure in protocol.measures}
+    known = {measure.key: measure for measure in protocol.measures}
     rows = []
     for label, outcome in outcomes.items():
         values = [outcome.figures.get(key) for key in keys]
-        digits = [titles[key].digits if key in titles else DIGITS for key in keys]
+        digits = [known[key].digits if key in known else DIGITS for key in keys]
         rows.append([label, *(_text(v, d) for v, d in zip(values, digits, strict=True))])
-    header = ["", *(key.replace("_", " ") for key in keys)]
+    header = ["", *(protocol.titles.get(key, key.replace("_", " ")) for key in keys)]
     return report.table(header, rows)
 
 

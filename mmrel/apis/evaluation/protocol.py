@@ -128,6 +128,7 @@ class Protocol:
             ``'package.module:name'``, imported when it is used. For thumbnails the backbone is ``None``.
         settings: by suite; a suite that is missing does not have this protocol.
         measures: its figures in the table on top.
+        titles: of the columns in its own table, where a figure's name does not say it.
         baselines: what stands beside the checkpoints where it is asked for: ``'random'``, ``'thumbnails'``.
         cost: usual share of the time, for the estimate before anything is known.
         version: raised when the same settings give other figures than before.
@@ -139,6 +140,7 @@ class Protocol:
     run: Run | str
     settings: Mapping[str, Mapping[str, Any]]
     measures: tuple[Measure, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[str, ...] = ("random",)
     cost: float = 1.0
     version: int = 1

@@ -2,7 +2,8 @@
 
 from mmrel.apis.evaluation.protocol import Measure, Protocol
 
-CLS, AVG = "class token", "mean patch"
+CLS, AVG, PIXELS = "class token", "mean patch", "pixels"
+FEATURES = {"cls": CLS, "avg": AVG, "pixels": PIXELS}
 ALL_IMAGES = {"max_train": None, "max_val": None, "image_size": None}
 SOME_IMAGES = {"max_train": 1000, "max_val": 500, "image_size": None}
 
@@ -22,6 +23,11 @@ PROTOCOLS = {
             Measure("k20_cls", f"k-NN, {CLS}", thumbnails="k20_pixels"),
             Measure("k20_avg", f"k-NN, {AVG}", thumbnails="k20_pixels"),
         ),
+        titles={
+            f"k{k}_{name}": f"{title}, k = {k}"
+            for k in (10, 20, 100, 200)
+            for name, title in FEATURES.items()
+        },
         baselines=("random", "thumbnails"),
         cost=3.0,
     ),
@@ -36,6 +42,7 @@ PROTOCOLS = {
             Measure("top1_cls", f"logistic regression, {CLS}", thumbnails="top1_pixels"),
             Measure("top1_avg", f"logistic regression, {AVG}", thumbnails="top1_pixels"),
         ),
+        titles={f"top1_{name}": title for name, title in FEATURES.items()},
         baselines=("random", "thumbnails"),
         cost=1.0,
     ),
@@ -50,6 +57,7 @@ PROTOCOLS = {
             Measure("top1_cls", f"linear probe, {CLS}", thumbnails="top1_pixels"),
             Measure("top1_avg", f"linear probe, {AVG}", thumbnails="top1_pixels"),
         ),
+        titles={f"top1_{name}": title for name, title in FEATURES.items()},
         baselines=("random", "thumbnails"),
         cost=3.0,
     ),
@@ -76,6 +84,7 @@ PROTOCOLS = {
             },
         },
         measures=(Measure("miou", "patch k-NN, mIoU"),),
+        titles={"miou": "mIoU"},
         cost=2.0,
     ),
     "linear_segmentation": Protocol(
@@ -86,6 +95,7 @@ PROTOCOLS = {
         run="mmrel.apis.evaluation.protocols.segmentation:run_linear",
         settings={"full": {"max_train": None, "max_val": None, "size": None}},
         measures=(Measure("miou", "linear segmentation, mIoU"),),
+        titles={"miou": "mIoU"},
         cost=8.0,
     ),
     "davis": Protocol(
@@ -95,11 +105,19 @@ PROTOCOLS = {
         needs=("davis",),
         run="mmrel.apis.evaluation.protocols.video:run",
         settings={
-            "quick": {"split": "val", "max_sequences": 5},
+            "quick": {"split": "val", "max_sequences": 4},
             "full": {"split": "val", "max_sequences": None},
         },
         measures=(Measure("jf_mean", "DAVIS, J&F"),),
-        cost=3.0,
+        titles={
+            "jf_mean": "J&F",
+            **{
+                f"{m}_{what}": f"{m.upper()} {what}"
+                for m in "jf"
+                for what in ("mean", "recall", "decay")
+            },
+        },
+        cost=6.0,
     ),
     "tokens": Protocol(
         title="What the tokens are like",

@@ -5,7 +5,11 @@ from typing import Any
 
 from mmrel.apis.evaluation.data import EvaluationData
 from mmrel.apis.evaluation.protocol import Desk, Outcome, Shot
+from mmrel.evaluation.images import read_image
 from mmrel.models.backbones import ViT
+
+SIZE = 480
+"""Short side of the published protocol, in pixels. Frames are enlarged twofold at most, which small ones are."""
 
 NAME = "Masks carried through a video"
 FIGURES = ("jf_mean", "j_mean", "j_recall", "j_decay", "f_mean", "f_recall", "f_decay")
@@ -15,13 +19,15 @@ def run(
     backbone: ViT | None, data: EvaluationData, settings: Mapping[str, Any], desk: Desk
 ) -> Outcome:
     """J, F, recall and decay in per cent; the first sequence as a strip."""
-    from mmrel.apis.video import evaluate_sequences, propagate_masks
+    from mmrel.apis.video import VideoProtocol, evaluate_sequences, propagate_masks
     from mmrel.evaluation.davis import read_split
     from mmrel.visualization.video import draw_strip
 
     assert backbone is not None, "patch tokens are those of a network"
     network = backbone
     sequences = read_split(data.path("davis"), settings["split"])[: settings["max_sequences"]]
+    size = min(SIZE, *(2 * min(read_image(one.frames[0]).shape[:2]) for one in sequences))
+    protocol = VideoProtocol(size=size)
     shots: list[Shot] = []
 
     def draw(sequence: Any, masks: Any) -> None:
@@ -34,7 +40,7 @@ def run(
 
     found = evaluate_sequences(
         sequences,
-        lambda sequence, mask: propagate_masks(network, sequence.frames, mask),
+        lambda sequence, mask: propagate_masks(network, sequence.frames, mask, protocol),
         progress=desk.advance,
         on_sequence=draw,
     )
@@ -44,4 +50,5 @@ def run(
         "frames": sum(len(sequence.frames) for sequence in sequences),
         "objects": len(found.per_object),
     }
-    return Outcome(figures, counts, tuple(shots))
+    notes = [] if size == SIZE else [f"Frames at {size} pixels, twice their own size, not {SIZE}."]
+    return Outcome(figures, counts, tuple(shots), notes=tuple(notes))
