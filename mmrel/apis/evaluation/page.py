@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmrel.apis.evaluation.protocol import Measure, Outcome
+from mmrel.apis.evaluation.protocol import Measure, Outcome, Shot
 from mmrel.apis.evaluation.results import Results
 from mmrel.apis.evaluation.terminal import clock
 from mmrel.utils.machine import machine
@@ -71,9 +71,38 @@ def _summary(results: Results) -> list[Markup]:
     shown = [line for line in lines if any(value is not None for value in line[2])]
     parts = []
     if shown:
+        if results.subjects.random_of:
+            parts.append(report.verdict(*_verdict(results, shown)))
         parts.append(_summary_table(results, shown))
         parts.append(report.paragraph(_legend(results)))
     return [*parts, *_missing(results)]
+
+
+def _verdict(
+    results: Results, lines: Sequence[tuple[str, Measure, list[float | None]]]
+) -> tuple[str, bool]:
+    """Where a checkpoint does not do better than random weights of its network, as the figures are shown."""
+    behind = []
+    for subject in results.subjects.checkpoints:
+        random = results.subjects.random_of.get(subject.label)
+        names = []
+        for name, measure, _ in lines:
+            pair = [results.figure(label, name, measure.key) for label in (subject.label, random)]
+            if measure.better and not _is_better(*pair, measure):
+                names.append(measure.title)
+        if names:
+            behind.append(f"{subject.label} on {', '.join(names)}")
+    if not behind:
+        return "Every checkpoint is ahead of random weights of its network on every measure.", True
+    return f"Not ahead of random weights: {'; '.join(behind)}.", False
+
+
+def _is_better(own: float | None, other: float | None, measure: Measure) -> bool:
+    """Whether the first value is the better one; nobody is behind where a value is missing."""
+    if own is None or other is None:
+        return True
+    difference = round(own, measure.digits) - round(other, measure.digits)
+    return difference > 0 if measure.better == "high" else difference < 0
 
 
 def _summary_table(
@@ -156,9 +185,9 @@ def _protocol_section(results: Results, name: str, pictures: Path) -> Markup:
     outcomes = {label: results.records[label, name].outcome for label in labels}
     parts = [report.paragraph(protocol.about), report.paragraph(_scope(settings, outcomes))]
     if any(outcome.figures for outcome in outcomes.values()):
-        parts.append(_figure_table(results, name, outcomes))
+        parts += _figure_tables(results, name, outcomes)
     parts += [_further(title, outcomes) for title in _in_order(o.tables for o in outcomes.values())]
-    parts += _galleries(outcomes, pictures)
+    parts += _galleries(results, outcomes, pictures)
     if notes := _in_order(outcome.notes for outcome in outcomes.values()):
         parts.append(report.bullets(notes))
     return report.section(protocol.title, parts, name)
@@ -179,15 +208,25 @@ def _plain(value: Any) -> str:
     return " and ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def _figure_tables(results: Results, name: str, outcomes: dict[str, Outcome]) -> list[Markup]:
+    """One table of the networks; thumbnails have figures of their own, so a table of their own."""
+    side = results.subjects.thumbnails
+    apart = None if side is None else side.label
+    groups = [
+        {label: outcome for label, outcome in outcomes.items() if label != apart},
+        {label: outcome for label, outcome in outcomes.items() if label == apart},
+    ]
+    return [_figure_table(results, name, group) for group in groups if group]
+
+
 def _figure_table(results: Results, name: str, outcomes: dict[str, Outcome]) -> Markup:
     protocol = results.protocols[name][0]
     keys = _in_order(outcome.figures for outcome in outcomes.values())
-    known = {measure.key: measure for measure in protocol.measures}
-    rows = []
-    for label, outcome in outcomes.items():
-        values = [outcome.figures.get(key) for key in keys]
-        digits = [known[key].digits if key in known else DIGITS for key in keys]
-        rows.append([label, *(_text(v, d) for v, d in zip(values, digits, strict=True))])
+    known = {measure.key: measure.digits for measure in protocol.measures}
+    rows = [
+        [label, *(_text(outcome.figures.get(key), known.get(key, DIGITS)) for key in keys)]
+        for label, outcome in outcomes.items()
+    ]
     header = ["", *(protocol.titles.get(key, key.replace("_", " ")) for key in keys)]
     return report.table(header, rows)
 
@@ -199,24 +238,31 @@ def _further(title: str, outcomes: dict[str, Outcome]) -> Markup:
     return report.details(title, [report.table(["", *tables], rows)])
 
 
-def _galleries(outcomes: dict[str, Outcome], pictures: Path) -> list[Markup]:
-    """Pictures of one name one below the other: what all networks see first, then the networks in turn."""
+def _galleries(results: Results, outcomes: dict[str, Outcome], pictures: Path) -> list[Markup]:
+    """Pictures of one name one below the other: what all networks see, the checkpoints, and the rest on demand."""
+    own = {subject.label for subject in results.subjects.checkpoints}
     shots = [(label, shot) for label, outcome in outcomes.items() for shot in outcome.pictures]
     parts = []
     for name in dict.fromkeys(shot.name for _, shot in shots):
-        own = [(label, shot) for label, shot in shots if shot.name == name]
-        common = {shot.common: shot for _, shot in own if shot.common}
-        titled = [*common.items(), *((label, shot) for label, shot in own if not shot.common)]
-        captions = _in_order([shot.caption] for _, shot in titled)
+        found = [(label, shot) for label, shot in shots if shot.name == name]
+        common = {shot.common: shot for _, shot in found if shot.common}
+        single = [(label, shot) for label, shot in found if not shot.common]
+        first = [*common.items(), *((label, shot) for label, shot in single if label in own)]
+        rest = [(label, shot) for label, shot in single if label not in own]
         parts.append(report.subheading(name))
-        if len(captions) == 1 and captions[0]:
-            parts.append(report.paragraph(captions[0]))
-        files = [
-            Picture(pictures / shot.file, shot.caption if len(captions) > 1 else "", title)
-            for title, shot in titled
+        parts += [
+            report.paragraph(text) for text in _in_order([s.caption] for _, s in found) if text
         ]
-        parts.append(report.pictures(files))
+        parts.append(_gallery(first, pictures))
+        if rest:
+            parts.append(report.details("Random weights", [_gallery(rest, pictures)]))
     return parts
+
+
+def _gallery(shots: Sequence[tuple[str, Shot]], pictures: Path) -> Markup:
+    return report.pictures(
+        [Picture(pictures / shot.file, f"{shot.name}, {title}", title) for title, shot in shots]
+    )
 
 
 def _loaded(results: Results) -> list[Markup]:

@@ -2,8 +2,8 @@
 
 from mmrel.apis.evaluation.protocol import Measure, Protocol
 
-CLS, AVG, PIXELS = "class token", "mean patch", "pixels"
-FEATURES = {"cls": CLS, "avg": AVG, "pixels": PIXELS}
+CLS, AVG = "class token", "mean patch"
+FEATURES = {"cls": CLS, "avg": AVG, "pixels": "pixels"}
 ALL_IMAGES = {"max_train": None, "max_val": None, "image_size": None}
 SOME_IMAGES = {"max_train": 1000, "max_val": 500, "image_size": None}
 

@@ -24,7 +24,8 @@ LARGEST = 224
 """Pixels: larger pretraining sizes, such as DINOv2's 518, are evaluated at this one."""
 
 PIXELS = "pixels"
-"""The feature of thumbnails."""
+FEATURES = {"cls": "class token", "avg": "mean patch", PIXELS: PIXELS}
+"""Features and what to call them; thumbnails have pixels."""
 
 Labelled = tuple[Tensor, Tensor]
 

@@ -5,7 +5,11 @@ from typing import Any
 
 from mmrel.apis.evaluation.data import EvaluationData
 from mmrel.apis.evaluation.protocol import Desk, Outcome
-from mmrel.apis.evaluation.protocols.classification import describe_counts, labelled_features
+from mmrel.apis.evaluation.protocols.classification import (
+    FEATURES,
+    describe_counts,
+    labelled_features,
+)
 from mmrel.models.backbones import ViT
 
 
@@ -23,7 +27,7 @@ def run(
             *split.train, *split.val, epochs=settings["epochs"], progress=desk.advance
         )
         figures[f"top1_{name}"] = result.best
-        tables[f"Accuracy by learning rate, {name}"] = {
+        tables[f"Accuracy by learning rate, {FEATURES[name]}"] = {
             f"{rate:g}": accuracy for rate, accuracy in result.accuracy.items()
         }
     return Outcome(figures, describe_counts(features), tables=tables)

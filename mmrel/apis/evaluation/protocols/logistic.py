@@ -5,7 +5,11 @@ from typing import Any
 
 from mmrel.apis.evaluation.data import EvaluationData
 from mmrel.apis.evaluation.protocol import Desk, Outcome
-from mmrel.apis.evaluation.protocols.classification import describe_counts, labelled_features
+from mmrel.apis.evaluation.protocols.classification import (
+    FEATURES,
+    describe_counts,
+    labelled_features,
+)
 from mmrel.models.backbones import ViT
 
 
@@ -22,5 +26,7 @@ def run(
         desk.advance(number, len(features))
         result = fit_logistic(*split.train, *split.val)
         figures[f"top1_{name}"] = result.best
-        tables[f"Accuracy by penalty, {name}"] = {f"{k:g}": v for k, v in result.accuracy.items()}
+        tables[f"Accuracy by penalty, {FEATURES[name]}"] = {
+            f"{k:g}": v for k, v in result.accuracy.items()
+        }
     return Outcome(figures, describe_counts(features), tables=tables)

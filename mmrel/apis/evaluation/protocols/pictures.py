@@ -17,6 +17,8 @@ from mmrel.visualization.pca import patch_colors
 from mmrel.visualization.similarity import MIDDLE, similarity_maps
 
 PHOTOS = "photographs"
+BRIGHT = 0.98
+"""Quantile of the attention that has the brightest colour: a few patches get most of it."""
 
 
 def run(
@@ -41,11 +43,11 @@ def _attention(
     query = "mean" if backbone.cls_token is None else "cls"
     maps = [attention_maps(backbone, one, query=query, size=size).mean(axis=0) for one in pictures]
     caption = (
-        "How much the class token attends to each patch in the last block, mean of the heads, as a share of the "
-        "largest. Without a class token: the mean of all patches' queries."
+        "How much the class token attends to each patch in the last block, mean of the heads; without a class token: "
+        "the mean of all patches' queries. Each map has its own scale, up to the brightest 2 % of its patches."
     )
     panels = [
-        Panel(one / one.max(), picture.shape[:2])
+        Panel((one / np.quantile(one, BRIGHT)).clip(0, 1), picture.shape[:2])
         for one, picture in zip(maps, pictures, strict=True)
     ]
     return _pair("Attention", caption, pictures, panels, desk)
