@@ -1,5 +1,6 @@
 """The evaluation suite's engine, by protocols that count their runs."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from mmrel.apis.evaluation import Evaluation, Measure, evaluate, find_data
 from mmrel.apis.evaluation.progress import DONE, FAILED, KEPT, START, Estimate, Event
+from mmrel.apis.evaluation.terminal import Terminal, clock
 from mmrel.utils.errors import UsageError
 
 
@@ -199,7 +201,15 @@ def test_evaluate__random_weights_of_each_network_once(suite: Suite, pair: list[
     suite.table = {"one": toys.protocol(suite.fakes["one"], baselines=("random",))}
     found = suite(pair, random=True)
     assert figures(found)["random", "one"] == 12.0 and suite.runs == [3, 0]
-    assert "24.0<small>random 12.0</small>" in found.report.read_text()
+    page = found.report.read_text()
+    assert "24.0<small>random 12.0</small>" in page
+    assert "Not ahead of random weights: DINO first/epoch_1 on fake score." in page
+
+
+def test_evaluate__says_that_all_are_ahead(suite: Suite, pair: list[Path]) -> None:
+    suite.table = {"one": toys.protocol(suite.fakes["one"], baselines=("random",))}
+    page = suite(pair[1:], random=True).report.read_text()
+    assert "Every checkpoint is ahead of random weights" in page
 
 
 def test_evaluate__given_image_size_is_a_setting(suite: Suite, pair: list[Path]) -> None:
@@ -307,3 +317,31 @@ def test_estimate__by_what_was_measured() -> None:
     assert estimate.left(["a", "b"]) == 12 + 36
     assert estimate.left(["a"], "b", share=0.5, running=10.0) == 12 + 10
     assert estimate.left([], "b", share=0.0, running=50.0) == 0
+
+
+class Log(io.StringIO):
+    """A stream that may be a terminal."""
+
+    def __init__(self, live: bool) -> None:
+        super().__init__()
+        self.live = live
+
+    def isatty(self) -> bool:
+        return self.live
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_terminal__a_line_per_stage(suite: Suite, pair: list[Path], live: bool) -> None:
+    """A terminal sees what goes on; a log file the results alone."""
+    log = Log(live)
+    suite.fakes["two"].error, suite.fakes["two"].fails_at = ValueError("no luck"), 0
+    suite(pair[:1], progress=Terminal(log))
+    lines = [line.split("\r\033[K")[-1] for line in log.getvalue().split("\n")[:-1]]
+    assert len(lines) == 4 and lines[0].startswith("[0:0")
+    assert "1/4 DINO, one: fake score 12.0, 1 pictures (0:00, 0:00 left)" in lines[0]
+    assert "2/4 DINO, two: FAILED: no luck (whole error: " in lines[1]
+    assert ("\r" in log.getvalue()) == live
+
+
+def test_clock() -> None:
+    assert [clock(s) for s in (0.4, 59.6, 3725)] == ["0:00", "1:00", "1:02:05"]
