@@ -337,8 +337,11 @@ def test_terminal__a_line_per_stage(suite: Suite, pair: list[Path], live: bool) 
     suite.fakes["two"].error, suite.fakes["two"].fails_at = ValueError("no luck"), 0
     suite(pair[:1], progress=Terminal(log))
     lines = [line.split("\r\033[K")[-1] for line in log.getvalue().split("\n")[:-1]]
+    loaded = lines.pop(0)
+    assert loaded == f"DINO: {pair[0]}, mmrel (state_dict), teacher, " + loaded.split(", ", 3)[-1]
+    assert loaded.endswith("million numbers; none missing")
     assert len(lines) == 4 and lines[0].startswith("[0:0")
-    assert "1/4 DINO, one: fake score 12.0, 1 pictures (0:00, 0:00 left)" in lines[0]
+    assert "1/4 DINO, one: fake score 12.0, 1 picture (0:00, 0:00 left)" in lines[0]
     assert "2/4 DINO, two: FAILED: no luck (whole error: " in lines[1]
     assert ("\r" in log.getvalue()) == live
 

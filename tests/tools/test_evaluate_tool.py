@@ -43,7 +43,7 @@ def test_tool__knn_and_tokens_twice(tool, data, checkpoint, tmp_path, capsys) ->
     assert tool(*command) == 0
     printed = capsys.readouterr()
     assert f"report: {out}/report.html" in printed.out
-    assert "1/3 DINO, knn: k-NN, class token" in printed.err and "left" in printed.err
+    assert "1/3 DINO, knn: k-NN (class token)" in printed.err and "left" in printed.err
     rows = json.loads((out / "results.json").read_text())["results"]
     found = {(row["network"], row["protocol"]): row["figures"] for row in rows}
     assert set(found["DINO", "knn"]) == {"k10_cls", "k20_cls", "k10_avg", "k20_avg"}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 
+from mmrel.apis.backbone import brief_log
 from mmrel.apis.evaluation.data import EvaluationData, find_data
 from mmrel.apis.evaluation.folder import open_folder
 from mmrel.apis.evaluation.page import write_evaluation_page
@@ -265,7 +266,8 @@ class Runner:
         """The network of a subject on the device; that of the one before is let go."""
         if self.subject is not subject:
             self.subject, self.backbone, self.memory = None, None, {}
-            with seeded():
+            # What is loaded is told by the terminal and the page.
+            with seeded(), brief_log():
                 built = subject.build()
             self.backbone = None if built is None else built.to(self.device)
             self.subject = subject

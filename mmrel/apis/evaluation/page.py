@@ -10,6 +10,7 @@ from mmrel.apis.evaluation.protocol import Measure, Outcome, Shot
 from mmrel.apis.evaluation.results import Results
 from mmrel.apis.evaluation.terminal import clock
 from mmrel.utils.machine import machine
+from mmrel.utils.text import listed
 from mmrel.visualization import report
 from mmrel.visualization.report import Cell, Picture
 
@@ -87,8 +88,9 @@ def _verdict(
         random = results.subjects.random_of.get(subject.label)
         names = []
         for name, measure, _ in lines:
-            pair = [results.figure(label, name, measure.key) for label in (subject.label, random)]
-            if measure.better and not _is_better(*pair, measure):
+            own = results.figure(subject.label, name, measure.key)
+            other = results.figure(random, name, measure.key)
+            if measure.better and not _is_better(own, other, measure):
                 names.append(measure.title)
         if names:
             behind.append(f"{subject.label} on {', '.join(names)}")
@@ -110,7 +112,7 @@ def _summary_table(
 ) -> Markup:
     labels = [subject.label for subject in results.subjects.checkpoints]
     side = results.subjects.thumbnails
-    rows = []
+    rows: list[list[str | Cell]] = []
     for name, measure, values in lines:
         cells = [
             Cell(_text(value, measure.digits), _beside(results, label, name, measure))
@@ -260,9 +262,7 @@ def _galleries(results: Results, outcomes: dict[str, Outcome], pictures: Path) -
 
 
 def _gallery(shots: Sequence[tuple[str, Shot]], pictures: Path) -> Markup:
-    return report.pictures(
-        [Picture(pictures / shot.file, f"{shot.name}, {title}", title) for title, shot in shots]
-    )
+    return report.pictures([Picture(pictures / shot.file, "", title) for title, shot in shots])
 
 
 def _loaded(results: Results) -> list[Markup]:
@@ -277,7 +277,7 @@ def _made(results: Results) -> list[Markup]:
         [label, name, clock(record.seconds), record.finished.replace("T", " ")]
         for (label, name), record in results.records.items()
     ]
-    where = [[part, str(facts["path"]), facts["digest"]] for part, facts in results.data.items()]
+    where = [[part, _place(facts["path"]), facts["digest"]] for part, facts in results.data.items()]
     total = sum(record.seconds for record in results.records.values())
     return [
         report.table(["data", "folder", "digest of names and sizes"], where),
@@ -287,6 +287,10 @@ def _made(results: Results) -> list[Markup]:
             [report.table(["network", "protocol", "time (m:ss)", "finished"], rows)],
         ),
     ]
+
+
+def _place(path: str | list[str]) -> str:
+    return path if isinstance(path, str) else listed(path)
 
 
 def _in_order(groups: Any) -> list[str]:

@@ -6,6 +6,10 @@ from typing import TextIO
 
 from mmrel.apis.evaluation.progress import ADVANCE, DONE, FAILED, KEPT, START, Event
 from mmrel.apis.evaluation.protocol import Outcome, Protocol
+from mmrel.apis.evaluation.subjects import CHECKPOINT
+
+LOADED = ("file", "layout", "network", "tensors")
+"""Facts of a checkpoint that are told."""
 
 QUIET_INTERVAL = 20.0
 """Seconds between two lines of one stage in a log file; a terminal shows every change in one line."""
@@ -29,9 +33,15 @@ class Terminal:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
         self.begun = self.last = time.monotonic()
+        self.introduced: set[str] = set()
 
     def __call__(self, event: Event) -> None:
-        """Print the event, if it says something."""
+        """Print the event, if it says something; before a checkpoint's first one, what was loaded."""
+        subject = event.stage.subject
+        if subject.kind == CHECKPOINT and subject.label not in self.introduced:
+            self.introduced.add(subject.label)
+            facts = [subject.facts[name] for name in LOADED if name in subject.facts]
+            self._put(f"{subject.label}: {', '.join(facts)}\n")
         if event.kind in (START, ADVANCE):
             now = time.monotonic()
             if self.live:
@@ -59,8 +69,9 @@ def summary(outcome: Outcome, protocol: Protocol) -> str:
     texts = [f"{m.title} {value:.{m.digits}f}" for m, value in named if value is not None]
     if not texts:
         texts = [f"{key} {v:.1f}" for key, v in outcome.figures.items() if v is not None]
-    pictures = len(outcome.pictures)
-    return ", ".join(texts + ([f"{pictures} pictures"] if pictures else [])) or "nothing"
+    if count := len(outcome.pictures):
+        texts.append(f"{count} picture{'' if count == 1 else 's'}")
+    return ", ".join(texts) or "nothing"
 
 
 def _left(event: Event) -> str:

@@ -20,8 +20,8 @@ PROTOCOLS = {
             "full": {**ALL_IMAGES, "k": [10, 20, 100, 200], "temperature": 0.07},
         },
         measures=(
-            Measure("k20_cls", f"k-NN, {CLS}", thumbnails="k20_pixels"),
-            Measure("k20_avg", f"k-NN, {AVG}", thumbnails="k20_pixels"),
+            Measure("k20_cls", f"k-NN ({CLS})", thumbnails="k20_pixels"),
+            Measure("k20_avg", f"k-NN ({AVG})", thumbnails="k20_pixels"),
         ),
         titles={
             f"k{k}_{name}": f"{title}, k = {k}"
@@ -39,8 +39,8 @@ PROTOCOLS = {
         run="mmrel.apis.evaluation.protocols.logistic:run",
         settings={"quick": SOME_IMAGES},
         measures=(
-            Measure("top1_cls", f"logistic regression, {CLS}", thumbnails="top1_pixels"),
-            Measure("top1_avg", f"logistic regression, {AVG}", thumbnails="top1_pixels"),
+            Measure("top1_cls", f"logistic regression ({CLS})", thumbnails="top1_pixels"),
+            Measure("top1_avg", f"logistic regression ({AVG})", thumbnails="top1_pixels"),
         ),
         titles={f"top1_{name}": title for name, title in FEATURES.items()},
         baselines=("random", "thumbnails"),
@@ -54,8 +54,8 @@ PROTOCOLS = {
         run="mmrel.apis.evaluation.protocols.linear_probe:run",
         settings={"full": {**ALL_IMAGES, "epochs": 100}},
         measures=(
-            Measure("top1_cls", f"linear probe, {CLS}", thumbnails="top1_pixels"),
-            Measure("top1_avg", f"linear probe, {AVG}", thumbnails="top1_pixels"),
+            Measure("top1_cls", f"linear probe ({CLS})", thumbnails="top1_pixels"),
+            Measure("top1_avg", f"linear probe ({AVG})", thumbnails="top1_pixels"),
         ),
         titles={f"top1_{name}": title for name, title in FEATURES.items()},
         baselines=("random", "thumbnails"),
@@ -83,7 +83,7 @@ PROTOCOLS = {
                 "size": None,
             },
         },
-        measures=(Measure("miou", "patch k-NN, mIoU"),),
+        measures=(Measure("miou", "patch k-NN (mIoU)"),),
         titles={"miou": "mIoU"},
         cost=2.0,
     ),
@@ -94,7 +94,7 @@ PROTOCOLS = {
         needs=("segmentation",),
         run="mmrel.apis.evaluation.protocols.segmentation:run_linear",
         settings={"full": {"max_train": None, "max_val": None, "size": None}},
-        measures=(Measure("miou", "linear segmentation, mIoU"),),
+        measures=(Measure("miou", "linear segmentation (mIoU)"),),
         titles={"miou": "mIoU"},
         cost=8.0,
     ),
@@ -108,7 +108,7 @@ PROTOCOLS = {
             "quick": {"split": "val", "max_sequences": 4},
             "full": {"split": "val", "max_sequences": None},
         },
-        measures=(Measure("jf_mean", "DAVIS, J&F"),),
+        measures=(Measure("jf_mean", "DAVIS (J&F)"),),
         titles={
             "jf_mean": "J&F",
             **{

@@ -85,7 +85,7 @@ def _extract(
     share_depth(loaders[0].dataset, loaders[1].dataset)
     if backbone is None:
         return {PIXELS: _centred(*(_pixels(loader, desk) for loader in loaders))}
-    total = sum(len(loader.dataset) for loader in loaders)  # type: ignore[arg-type]
+    total = sum(len(loader.dataset) for loader in loaders)  # type: ignore[arg-type, misc]
     reader = _Reader(backbone, desk, total)
     with evaluation_mode(backbone):
         parts = [extract_features(reader.extract, reader.prepare, loader) for loader in loaders]

@@ -8,7 +8,7 @@ import numpy as np
 from mmrel.apis.evaluation.data import EvaluationData
 from mmrel.apis.evaluation.protocol import Desk, Outcome, Shot
 from mmrel.apis.evaluation.protocols.photos import photos
-from mmrel.apis.evaluation.protocols.strips import draw_strips, photo, shown_size
+from mmrel.apis.evaluation.protocols.strips import draw_strips, photo, shape_of, shown_size
 from mmrel.evaluation.images import ByteImage, read_image
 from mmrel.models.backbones import ViT
 from mmrel.visualization.attention import attention_maps
@@ -47,7 +47,7 @@ def _attention(
         "the mean of all patches' queries. Each map has its own scale, up to the brightest 2 % of its patches."
     )
     panels = [
-        Panel((one / np.quantile(one, BRIGHT)).clip(0, 1), picture.shape[:2])
+        Panel((one / np.quantile(one, BRIGHT)).clip(0, 1), shape_of(picture))
         for one, picture in zip(maps, pictures, strict=True)
     ]
     return _pair("Attention", caption, pictures, panels, desk)
@@ -64,7 +64,7 @@ def _similarity(
         panels.append(
             Panel(
                 values,
-                picture.shape[:2],
+                shape_of(picture),
                 note=f"{scale[0]:.2f} to 1",
                 scale=scale,
                 marks=((MIDDLE[0], 0),),
@@ -80,7 +80,7 @@ def _components(
     """The first three principal components of all images' patches together, as red, green and blue."""
     found = patch_colors(backbone, pictures, size=size)
     panels = [
-        Panel((255 * colors).round().astype(np.uint8), picture.shape[:2])
+        Panel((255 * colors).round().astype(np.uint8), shape_of(picture))
         for colors, picture in zip(found.colors, pictures, strict=True)
     ]
     caption = (

@@ -17,7 +17,12 @@ SHOWN_SIDE = 480
 
 def photo(pixels: NDArray[Any]) -> Panel:
     """A picture as it is."""
-    return Panel(pixels, (pixels.shape[0], pixels.shape[1]))
+    return Panel(pixels, shape_of(pixels))
+
+
+def shape_of(picture: NDArray[Any]) -> tuple[int, int]:
+    """Height and width."""
+    return picture.shape[0], picture.shape[1]
 
 
 def draw_strips(rows: Sequence[Sequence[Panel]], path: Path) -> None:

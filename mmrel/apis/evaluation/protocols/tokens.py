@@ -31,4 +31,6 @@ def run(
             sums.add(tokens.patches[0].float())
             desk.advance(number + 1, len(files))
     counts = {"images": sums.images, "patches": sums.patches}
+    if sums.images < 2:
+        return Outcome(counts=counts, notes=("One image has no variance between images.",))
     return Outcome(dict(asdict(sums.statistics())), counts)
