@@ -19,6 +19,7 @@ Nothing stored in a checkpoint is executed.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,8 @@ def _refuse_others(
         names = ", ".join("--" + name.replace("_", "-") for name in others)
         why = f"its {HOOK} says what is read" if of_config else "there is no configuration"
         parser.error(f"{names} cannot be used with {form}: {why}")
+    if args.out is not None and args.out.is_dir():
+        parser.error(f"--out '{args.out}' is a folder; give the name of the file to write")
     if len(args.sources) < 2:
         parser.error(
             f"only '{args.sources[0]}' is given; give a checkpoint and a folder with one folder of images per class, "
@@ -163,37 +166,43 @@ def evaluate_folder(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """
     from mmrel.apis.knn_comparison import compare_knn, describe_rows
     from mmrel.datasets.bad_samples import TooManyBadSamplesError
-    from mmrel.launch.devices import usable_device
     from mmrel.launch.processes import join_processes
-    from mmrel.launch.progress import progress_bar
 
     *checkpoints, folder = args.sources
     join_processes(args.launcher)
-    network = args.network or "teacher"
+    options = _options(args)
     try:
-        rows = compare_knn(
-            checkpoints,
-            folder,
-            args.val,
-            weights={**weights_of(args), "network": network},
-            device=usable_device(args.device),
-            random=args.random,
-            thumbnails=args.thumbnails,
-            readout=readout_of(args),
-            k=args.k,
-            temperature=0.07 if args.temperature is None else args.temperature,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            max_train=args.max_bank,
-            max_bad_fraction=args.max_bad_fraction,
-            progress=progress_bar(),
-        )
+        rows = compare_knn(checkpoints, folder, args.val, **options)
     except TooManyBadSamplesError as error:
+        print(file=sys.stderr)  # ends the line of the progress
         # From a loader's process the message comes at the end of a traceback.
-        raise UsageError(str(error).strip().splitlines()[-1]) from error
+        last = str(error).strip().splitlines()[-1]
+        raise UsageError(last.rpartition("TooManyBadSamplesError: ")[2]) from error
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error
-    return describe_rows(rows), {"results": [row.as_dict() for row in rows]}
+    report = {"temperature": options["temperature"], "results": [row.as_dict() for row in rows]}
+    return describe_rows(rows), report
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The command line as ``compare_knn`` takes it."""
+    from mmrel.launch.devices import usable_device
+    from mmrel.launch.progress import progress_bar
+
+    return dict(
+        weights={**weights_of(args), "network": args.network or "teacher"},
+        device=usable_device(args.device),
+        random=args.random,
+        thumbnails=args.thumbnails,
+        readout=readout_of(args),
+        k=args.k,
+        temperature=0.07 if args.temperature is None else args.temperature,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        max_train=args.max_bank,
+        max_bad_fraction=args.max_bad_fraction,
+        progress=progress_bar(),
+    )
 
 
 @reports_usage_errors

@@ -68,7 +68,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-val", type=positive, help="validation images, spread evenly")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="names, one per line")
     parser.add_argument(
-        "--ignore-index", type=int, default=255, help="number of pixels without class, in masks/"
+        "--ignore-index", type=int, help="of plain folders: number of pixels without class (255)"
+    )
+    parser.add_argument(
+        "--reduce-zero-label",
+        action="store_true",
+        help="of plain folders: 0 is no class, 1 is the first",
     )
     parser.add_argument("--seed", type=int, default=0, help="of random weights and drawn patches")
     parser.add_argument("--out", type=Path, metavar="JSON", help="file for the figures")
@@ -101,7 +106,7 @@ def run(args: argparse.Namespace) -> str:
 
     names = None if args.classes is None else args.classes.read_text(encoding="utf-8").split("\n")
     classes = None if names is None else [name.strip() for name in names if name.strip()]
-    train, val = open_segmentation(args.data, classes, args.ignore_index)
+    train, val = open_segmentation(args.data, classes, args.ignore_index, args.reduce_zero_label)
     train = train if args.max_train is None else train.subset(args.max_train)
     val = val if args.max_val is None else val.subset(args.max_val)
     device = usable_device(args.device)

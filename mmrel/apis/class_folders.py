@@ -136,15 +136,13 @@ def shared_list(loaders: list[DataLoader]) -> Iterator[Path]:
         loaders: whose data sets list theirs; each has its own limit.
 
     Returns:
-        The file, which is there if something is listed, and until the end of the context.
+        The file, if something is listed. It is removed at the end, unless by an error, whose message may name it.
     """
     run = [uuid.uuid4().hex]
     broadcast_object_list(run)
     path = Path(tempfile.gettempdir()) / f"mmrel-unreadable-{run[0]}.jsonl"
     for number, loader in enumerate(loaders):
         connect_bad_sample_log(loader.dataset, path, str(number))
-    try:
-        yield path
-        barrier()
-    finally:
-        path.unlink(missing_ok=True)
+    yield path
+    barrier()
+    path.unlink(missing_ok=True)

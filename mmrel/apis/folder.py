@@ -22,6 +22,7 @@ from mmrel.apis.features import (
 )
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
 from mmrel.datasets.folder_listing import class_folders
+from mmrel.datasets.loader_watch import watched_batches
 from mmrel.evaluation.images import normalised
 from mmrel.evaluation.loading import build_loader, evaluation_mode
 from mmrel.models.backbones import ViT
@@ -139,8 +140,8 @@ def _extract(
     kept: list[int] = []
     done, count = 0, len(loader.dataset)  # type: ignore[arg-type]
     progress(done, count)
-    with evaluation_mode(backbone), torch.inference_mode():
-        for batch in loader:
+    with evaluation_mode(backbone), torch.inference_mode(), watched_batches(loader) as batches:
+        for batch in batches:
             found = _own(batch["data_samples"], done)
             images = normalised(batch["inputs"], backbone)
             rows.append(embed(backbone, images, readout).cpu()[found])

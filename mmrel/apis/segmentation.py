@@ -1,6 +1,6 @@
 """Frozen patch tokens judged by segmentation, several checkpoints side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from mmrel.evaluation.patch_tokens import Progress
 from mmrel.models.backbones import ViT
 from mmrel.visualization.segmentations import SegmentedImage, draw_segmentations
 
-METHODS = {"knn": patch_knn_segmentation, "linear": linear_segmentation}
+METHODS: dict[str, Callable[..., Segmentation]] = {
+    "knn": patch_knn_segmentation,
+    "linear": linear_segmentation,
+}
 TITLES = {"knn": "k-NN over patch tokens", "linear": "linear layer on patch tokens"}
 
 
@@ -30,12 +33,14 @@ class SegmentationComparison:
         results: by name of the backbone.
         train: the labelled images.
         val: the images that were segmented.
+        weights: where those of each backbone come from, as the log says.
     """
 
     method: str
     results: dict[str, Segmentation]
     train: LabelledImages
     val: LabelledImages
+    weights: dict[str, str]
 
     def table(self) -> str:
         """One column per backbone: mean IoU, share of right pixels, and the IoU of each class, in per cent."""
@@ -56,7 +61,10 @@ class SegmentationComparison:
             "num_train": len(self.train),
             "num_val": len(self.val),
             "classes": list(self.val.classes),
-            "results": {name: result.as_dict() for name, result in self.results.items()},
+            "results": {
+                name: {"weights": self.weights[name], **result.as_dict()}
+                for name, result in self.results.items()
+            },
         }
 
     def draw(self, path: Path) -> None:
@@ -108,11 +116,13 @@ def compare_segmentation(
             "give one or more"
         )
     spread = np.linspace(0, len(val) - 1, min(pictures, len(val))).round().astype(int).tolist()
+    segment = METHODS[method]
     results = {
-        name: METHODS[method](backbone, train, val, keep=spread, progress=progress, **settings)
+        name: segment(backbone, train, val, keep=spread, progress=progress, **settings)
         for name, backbone in backbones.items()
     }
-    return SegmentationComparison(method, results, train, val)
+    weights = {name: own.provenance or "freshly drawn" for name, own in backbones.items()}
+    return SegmentationComparison(method, results, train, val, weights)
 
 
 def named_backbones(
@@ -142,7 +152,9 @@ def named_backbones(
     }
     if not random:
         return trained
-    networks = {_network(backbone): name for name, backbone in reversed(trained.items())}
+    networks: dict[tuple[Any, ...], str] = {}
+    for name, backbone in trained.items():
+        networks.setdefault(_network(backbone), name)
     fresh = {name: random_like(trained[name], seed) for name in networks.values()}
     titles = ["random"] if len(fresh) == 1 else [f"random, as {name}" for name in fresh]
     return {**dict(zip(titles, fresh.values(), strict=True)), **trained}
@@ -167,7 +179,7 @@ def distinct_names(paths: Sequence[str | Path]) -> list[str]:
 def open_segmentation(
     root: Path,
     classes: Sequence[str] | None = None,
-    ignore_index: int = 255,
+    ignore_index: int | None = None,
     reduce_zero_label: bool = False,
 ) -> tuple[LabelledImages, LabelledImages]:
     """Training and validation images of a folder in one of three layouts, which is recognised.
@@ -176,21 +188,25 @@ def open_segmentation(
         root: ADE20K's layout (``images/training``, ``annotations/training``, the same with ``validation``; also the
             bundled scenes' ``segmentation``), PASCAL VOC's (``ImageSets/Segmentation/{train,val}.txt``), or plain
             folders (``train/images``, ``train/masks``, ``val/images``, ``val/masks``).
-        classes: names; ``None``: known, or found in the masks. Not for VOC.
-        ignore_index: number of pixels that count for nothing; for plain folders.
-        reduce_zero_label: 0 counts for nothing, and i + 1 is class i; for plain folders.
+        classes: names; ``None``: known, or found in the masks. VOC's are known.
+        ignore_index: of plain folders, number of pixels that count for nothing; ``None``: 255.
+        reduce_zero_label: of plain folders, whether 0 counts for nothing and i + 1 is class i.
 
     Raises:
         FileNotFoundError: it has none of them, or a split is missing.
-        ValueError: as the constructors of :class:`mmrel.evaluation.masks.LabelledImages`.
+        ValueError: an option that the layout leaves no choice for, or as the constructors of
+            :class:`mmrel.evaluation.masks.LabelledImages`.
     """
+    numbers_given = ignore_index is not None or reduce_zero_label
     if (root / "ImageSets" / "Segmentation").is_dir():
+        _refuse(classes is not None or numbers_given, root, "PASCAL VOC", "classes and numbers")
         return LabelledImages.from_voc(root, "train"), LabelledImages.from_voc(root, "val")
     if (root / "annotations").is_dir():
+        _refuse(numbers_given, root, "ADE20K", "ignored numbers, 0 and 255,")
         train = LabelledImages.from_ade(root, "training", classes)
         return train, LabelledImages.from_ade(root, "validation", train.classes)
     if (root / "train" / "masks").is_dir():
-        options = (ignore_index, reduce_zero_label)
+        options = (255 if ignore_index is None else ignore_index, reduce_zero_label)
         folders = [(root / split / "images", root / split / "masks") for split in ("train", "val")]
         train = LabelledImages.from_folders(*folders[0], classes, *options)
         return train, LabelledImages.from_folders(*folders[1], train.classes, *options)
@@ -201,10 +217,18 @@ def open_segmentation(
     )
 
 
+def _refuse(given: bool, root: Path, layout: str, known: str) -> None:
+    if given:
+        raise ValueError(
+            f"{root} has the layout of {layout}, whose {known} are known; leave these options out"
+        )
+
+
 def _network(backbone: ViT) -> tuple[Any, ...]:
     """What two backbones have in common if their random weights are one baseline."""
-    shapes = tuple((name, tuple(value.shape)) for name, value in backbone.named_parameters())
-    return shapes, backbone.num_heads, backbone.patch_size, backbone.normalization
+    shapes = tuple((name, tuple(value.shape)) for name, value in backbone.state_dict().items())
+    rules = backbone.use_pos_embed, backbone.pos_interpolation, backbone.final_norm
+    return shapes, backbone.num_heads, backbone.normalization, rules
 
 
 def _aligned(heads: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:

@@ -74,12 +74,24 @@ def watched_batches(loader: DataLoader) -> Iterator[Iterator[Any]]:
     iterator = iter(loader)
     try:
         yield iterator
-    except RuntimeError as error:
-        if not str(error).startswith((HUNG, GONE)):
+    except BaseException as error:
+        if not isinstance(error, RuntimeError) or not str(error).startswith((HUNG, GONE)):
+            if not loader.persistent_workers:
+                _stop_workers(iterator)
             raise
         told = _explanation(str(error).partition("\n")[0].rstrip(". "), board, datasets)
         _kill_workers(iterator)
         raise LoaderError(told) from error
+
+
+def _stop_workers(iterator: Any) -> None:
+    """Let the workers end now, not when the error's traceback, which holds the iterator, is collected as garbage.
+
+    Python then finalises the queues first, so that the message that ends a worker is never sent: torch would wait 10
+    seconds for each of them.
+    """
+    if hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
 
 
 def _kill_workers(iterator: Any) -> None:

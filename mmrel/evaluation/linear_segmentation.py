@@ -180,6 +180,7 @@ def linear_segmentation(
     )
 
 
+@torch.enable_grad()
 def train_heads(tokens: Tensor, shares: Tensor, schedule: Schedule) -> LinearHeads:
     """Linear classifiers of tokens.
 

@@ -1,6 +1,7 @@
 """Masks as files hold them: one class number per pixel, whatever colours it is shown in."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,5 +51,6 @@ def _check_numbers(image: ImageFile) -> None:
 
 
 def _stretch(image: ImageFile) -> int:
-    arguments = image.tile[0][3] if image.tile else ""
-    return STRETCHED.get(arguments if isinstance(arguments, str) else str(arguments[0]), 1)
+    found: Any = image.tile[0][3] if image.tile else None
+    mode = found[0] if isinstance(found, tuple) and found else found
+    return STRETCHED.get(mode, 1) if isinstance(mode, str) else 1

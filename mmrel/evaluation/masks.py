@@ -163,7 +163,7 @@ class LabelledImages:
         is_scenes = (root.parent / SCENES_STAMP).is_file() and root.name == "segmentation"
         if classes is None:
             classes = SEGMENTATION_CLASSES if is_scenes else _ade_names(root)
-        known = is_scenes and tuple(classes) == SEGMENTATION_CLASSES
+        known = is_scenes and classes is not None and tuple(classes) == SEGMENTATION_CLASSES
         folders = root / "images" / split, root / "annotations" / split
         return cls.from_folders(*folders, classes, 255, True, PALETTE if known else None)
 

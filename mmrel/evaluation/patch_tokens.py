@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmrel.evaluation.images import ByteImage, fit_to_patches, normalised_images
@@ -79,7 +80,10 @@ def image_tokens(
     done = 0
     for index in range(len(data)):
         image, labels = data.read(index)
-        fitted = fit_to_patches(image, backbone.patch_size, settings.size)
+        try:
+            fitted = fit_to_patches(image, backbone.patch_size, settings.size)
+        except ValueError as error:
+            raise ValueError(f"{data[index][0]}: {error}") from error
         full = len(waiting) == settings.batch_size
         if waiting and (full or waiting[0][0].shape != fitted.shape):
             yield from _batch(backbone, waiting, data, done, settings)
@@ -167,23 +171,27 @@ def collect_patches(
         ValueError: as :func:`image_tokens`, or no patch is labelled.
     """
     generator = torch.Generator().manual_seed(seed)
-    tokens, shares = [], []
+    tokens, shares, available = [], [], 0
     for image in image_tokens(backbone, data, settings):
         own, labelled = patch_shares(
             image.labels, image.grid, backbone.patch_size, len(data.classes)
         )
         kept = labelled.nonzero().squeeze(1)
+        available += len(kept)
         if len(kept) > per_image:
             drawn = torch.randperm(len(kept), generator=generator)[:per_image].sort().values
             kept = kept[drawn.to(kept.device)]
         tokens.append(image.tokens[kept].to(dtype))
         shares.append(own[kept].to(dtype))
         step()
-    if not sum(map(len, tokens)):
+    if not available:
         raise ValueError(
             f"in none of the {len(data)} training images has a patch of {backbone.patch_size} pixels a labelled "
             "majority; check the masks and ignore_index"
         )
+    count = sum(map(len, tokens))
+    drawn_from = "" if count == available else f", drawn from {available}"
+    print_log(f"{count} labelled patches of {len(data)} training images{drawn_from}", "current")
     return torch.cat(tokens), torch.cat(shares)
 
 

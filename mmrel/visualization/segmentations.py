@@ -1,5 +1,6 @@
 """Photos, their annotation, and what several networks made of them, side by side in their own proportions."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from mmrel.visualization.style import NEUTRAL, figure, hide_axes
 CELL = 2.0
 """Width of a picture in inches."""
 
-TITLE, LEGEND_ROW, MARGIN = 0.4, 0.24, 0.1
+TITLE_ROW, LEGEND_ROW, MARGIN = 0.2, 0.24, 0.1
+TITLE_CHARACTERS = 24
 LEGEND_COLUMN = 1.15
 """Inches that a legend's entry takes."""
 
@@ -70,13 +72,14 @@ def draw_segmentations(
     if not rows:
         raise ValueError("there is no image to draw; give one or more")
     colors = voc_palette(len(classes)) if palette is None else tuple(palette)
-    titles = ("image", "annotation", *rows[0].predictions)
+    titles = [_wrapped(title) for title in ("image", "annotation", *rows[0].predictions)]
     shapes = [row.image.shape[0] / row.image.shape[1] for row in rows]
     handles = _legend(rows, classes, colors)
     width = CELL * len(titles) + MARGIN
     per_line = max(1, int(width / LEGEND_COLUMN))
     lines = -(-len(handles) // per_line)
-    height = CELL * sum(shapes) + TITLE + LEGEND_ROW * lines + MARGIN
+    title_lines = max(title.count("\n") + 1 for title in titles)
+    height = CELL * sum(shapes) + TITLE_ROW * title_lines + LEGEND_ROW * lines + MARGIN
     with figure(path, width, height) as canvas:
         axes = canvas.subplots(
             len(rows), len(titles), squeeze=False, gridspec_kw={"height_ratios": shapes}
@@ -84,8 +87,14 @@ def draw_segmentations(
         for line, row in zip(axes, rows, strict=True):
             _draw_row(line, row, colors)
         for axis, title in zip(axes[0], titles, strict=True):
-            axis.set_title(title, fontweight="bold", wrap=True)
+            axis.set_title(title, fontweight="bold")
         canvas.legend(handles=handles, loc="outside lower center", ncols=per_line)
+
+
+def _wrapped(title: str) -> str:
+    """No line wider than a picture."""
+    lines = title.split("\n")
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, TITLE_CHARACTERS))
 
 
 def _draw_row(axes: Sequence[Axes], row: SegmentedImage, colors: Sequence[Color]) -> None:
@@ -103,7 +112,7 @@ def _legend(
     maps = [own for row in rows for own in (row.truth, *row.predictions.values())]
     used = sorted({int(label) for own in maps for label in np.unique(own)})
     handles = [
-        Patch(color=np.array(colors[label]) / 255, label=classes[label])
+        Patch(color="#{:02x}{:02x}{:02x}".format(*colors[label]), label=classes[label])
         for label in used
         if label >= 0
     ]

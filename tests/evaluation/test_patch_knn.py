@@ -14,7 +14,13 @@ from reference import segmentation as reference
 from mmrel.evaluation.images import fit_to_patches, normalised_images
 from mmrel.evaluation.masks import LabelledImages
 from mmrel.evaluation.patch_knn import patch_knn_segmentation, patch_votes
-from mmrel.evaluation.patch_tokens import TokenSettings, bounded, collect_patches, patch_shares
+from mmrel.evaluation.patch_tokens import (
+    TokenSettings,
+    bounded,
+    collect_patches,
+    image_tokens,
+    patch_shares,
+)
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.intermediate import intermediate_tokens
 
@@ -134,6 +140,21 @@ def test_knn__size_and_norm_count(
     assert not seen, "later blocks are not run"
 
 
+def test_tokens__of_several_blocks_are_joined(
+    backbone: ViT, pair: tuple[LabelledImages, LabelledImages]
+) -> None:
+    """Batches of two images of one size; a change of size begins a new one."""
+    _, val = pair
+    found = list(image_tokens(backbone, val, TokenSettings(out_indices=(0, 1), batch_size=2)))
+    assert [image.grid for image in found] == [(4, 6), (6, 4), (4, 6)]
+    for index, image in enumerate(found):
+        pixels, labels = val.read(index)
+        views = intermediate_tokens(backbone, normalised_images([pixels], backbone), (0, 1))
+        expected = torch.cat([view.patches[0] for view in views], dim=1)
+        torch.testing.assert_close(image.tokens, expected, rtol=1e-5, atol=1e-5)
+        assert np.array_equal(image.labels.numpy(), labels)
+
+
 def test_tokens__backbones_own_choice(
     backbone: ViT, pair: tuple[LabelledImages, LabelledImages]
 ) -> None:
@@ -205,7 +226,7 @@ def test_knn__a_class_that_the_bank_lacks_is_announced(
         (dict(temperature=0.0), "temperature 0.0"),
         (dict(chunk=0), "chunk 0"),
         (dict(per_image=0), "per_image is 0"),
-        (dict(size=2), "smaller than a patch of 4"),
+        (dict(size=2), r"0\.png: .* smaller than a patch of 4"),
         (dict(out_indices=(5,)), "valid for 2 blocks"),
     ],
 )

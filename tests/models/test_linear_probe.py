@@ -190,7 +190,7 @@ def test_dinov2__four_features_from_one_pass(monkeypatch: pytest.MonkeyPatch) ->
         (dict(avgpool=3), "avgpool is 3; choose 0"),
         (dict(n_last_blocks=2, avgpool=1), "1 with avgpool=1"),
         (dict(n_last_blocks=0), "n_last_blocks is 0"),
-        (dict(n_last_blocks=3), "not valid for 2 blocks"),
+        (dict(n_last_blocks=3), "n_last_blocks is 3, but the backbone has 2 blocks"),
         (dict(backbone=tiny.vit(with_cls_token=False)), "the backbone has none; give avgpool=1"),
         (dict(heads=[dict(lr=1.0)]), "known are lr_mult"),
         (dict(heads=[dict(lr_mult=0.0)]), "factor above 0"),

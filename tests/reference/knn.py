@@ -22,3 +22,16 @@ def unit(row: list[float]) -> list[float]:
     """The row divided by its length."""
     length = math.sqrt(sum(value * value for value in row))
     return [value / length for value in row]
+
+
+def leave_one_out(
+    features: list[list[float]], labels: list[int], k: int, temperature: float
+) -> list[int]:
+    """The class of most votes for each sample, by the others."""
+    found = []
+    for position, query in enumerate(features):
+        others = [row for i, row in enumerate(features) if i != position]
+        names = [label for i, label in enumerate(labels) if i != position]
+        votes = knn_votes(others, names, query, k, temperature)
+        found.append(max(votes, key=lambda label: votes[label]))
+    return found

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import multiprocessing
 import runpy
 import shutil
 import sys
@@ -219,6 +220,7 @@ def test_tool__many_unreadable_files_stop_it(
     command = arguments(checkpoint, damaged, out, "--batch-size", 3)
     command[command.index("--workers") + 1] = str(workers)
     assert tool.main(command) == 1
+    assert not multiprocessing.active_children()
     error = capsys.readouterr().err.rstrip().splitlines()[-1]
     assert error.startswith("extract_features: ") and "2 of 8 files" in error
     assert "max_bad_fraction" in error and f"{out}.unreadable.jsonl" in error
@@ -234,6 +236,19 @@ def test_tool__random_weights_and_mean_patch(tool, images, config, tmp_path) -> 
     assert np.load(out)["features"].shape == (10, 24)
 
 
+def test_tool__blocks_before_the_norm_of_rectangles(tool, images, checkpoint, tmp_path) -> None:
+    out = tmp_path / "a.npz"
+    shape = ["--image-size", "16", "24", "--out-indices", "-2", "-1", "--no-norm"]
+    given = [*map(str, (checkpoint, images / "val", out)), *shape, "--workers", "0"]
+    assert tool.main([*given, "--device", "cpu"]) == 0
+    with np.load(out) as file:
+        paths = [images / "val" / name for name in file["paths"].tolist()]
+        options = dict(out_indices=(0, 1), out_norm=False, crop=(16, 24))
+        expected = extract_features(get_backbone(checkpoint), paths, **options)
+        assert expected.shape == (10, 24)
+        np.testing.assert_allclose(file["features"], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def test_tool__failed_write_leaves_the_old_file(tool, images, checkpoint, tmp_path, monkeypatch):
     out = tmp_path / "a.npz"
     out.write_bytes(b"old")
@@ -244,6 +259,14 @@ def test_tool__failed_write_leaves_the_old_file(tool, images, checkpoint, tmp_pa
     monkeypatch.setattr(np, "savez", fail)
     assert tool.main(arguments(checkpoint, images / "val", out)) == 1
     assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
+
+
+def lacking(checkpoint: Path, folder: Path) -> Path:
+    """The same file without one of the teacher's tensors."""
+    content = torch.load(checkpoint, weights_only=True)
+    del content["state_dict"]["teacher.backbone.layers.1.ln2.bias"]
+    torch.save(content, folder / "lacking.pth")
+    return folder / "lacking.pth"
 
 
 def test_tool__usage_errors(tool, images, checkpoint, tmp_path, capsys) -> None:
@@ -259,6 +282,9 @@ def test_tool__usage_errors(tool, images, checkpoint, tmp_path, capsys) -> None:
         ((checkpoint, val, out, "--image-size", 15), "not a whole number of 4-pixel patches"),
         ((checkpoint, val, out, "--device", "abacus"), "--device abacus cannot be used"),
         ((checkpoint, val, out, "--max-bad-fraction", 2), "max_bad_fraction is 2.0"),
+        ((checkpoint, val, out, "--out-indices", 2), "not valid for 2 blocks"),
+        ((checkpoint, val, out, "--image-size", 1, 2, 3), "--image-size is [1, 2, 3]"),
+        ((lacking(checkpoint, tmp_path), val, out), "1 key(s) missing: layers.1.ln2.bias"),
     ]
     for given, message in cases:
         sizes = ["--image-size", "16", "--resize", "20", "--workers", "0", "--device", "cpu"]

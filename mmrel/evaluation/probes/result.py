@@ -60,7 +60,7 @@ class ProbeData:
 
     def result(self, hits: Tensor, settings: Sequence[float]) -> ProbeResult:
         """Accuracies from bool ``(M, settings, topk)``: who has which image right."""
-        percent = 100 * hits.double().mean(dim=0)
+        percent = 100 * hits.double().sum(dim=0) / len(hits)
         columns = [dict(zip(settings, column, strict=True)) for column in percent.T.tolist()]
         return ProbeResult(columns[0], columns[1] if len(columns) > 1 else {})
 

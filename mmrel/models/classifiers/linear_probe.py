@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmrel.models.backbones import ViT
-from mmrel.models.backbones.intermediate import check_blocks, intermediate_tokens
+from mmrel.models.backbones.intermediate import intermediate_tokens
 from mmrel.models.contracts import PartOrConfig
 from mmrel.registry import MODELS
 from mmrel.structures import TokenViews
@@ -44,6 +44,12 @@ class ProbeFeature(NamedTuple):
         """Channels as a multiple of C."""
         return 1 if self.avgpool == 1 else self.n_last_blocks + self.avgpool // 2
 
+    @property
+    def title(self) -> str:
+        """In words, for tables."""
+        blocks = f"cls of {self.n_last_blocks} blocks" if self.n_last_blocks > 1 else "cls"
+        return (blocks, "mean patch", f"{blocks} + mean patch")[self.avgpool]
+
     def check(self, backbone: ViT) -> None:
         """Raise ``ValueError`` where the backbone does not have this feature."""
         if self.avgpool not in (0, 1, 2):
@@ -55,7 +61,11 @@ class ProbeFeature(NamedTuple):
                 f"n_last_blocks is {self.n_last_blocks} with avgpool={self.avgpool}; give 1 or more blocks, and 1 with "
                 "avgpool=1, which is the mean patch token of the last block alone"
             )
-        check_blocks(range(-self.n_last_blocks, 0), len(backbone.layers))
+        if self.n_last_blocks > len(backbone.layers):
+            raise ValueError(
+                f"n_last_blocks is {self.n_last_blocks}, but the backbone has {len(backbone.layers)} blocks; give at "
+                "most so many"
+            )
         if self.avgpool != 1 and backbone.cls_token is None:
             raise ValueError(
                 f"avgpool={self.avgpool} takes class tokens, but the backbone has none; give avgpool=1, n_last_blocks=1"
