@@ -36,6 +36,7 @@ COLUMNS = {
     "F recall": "f_recall",
     "F decay": "f_decay",
 }
+CHECKPOINT = "checkpoint"
 CLIPS = ("webp", "gif", "png", "mp4")
 
 
@@ -127,33 +128,20 @@ def follow_folder(args: argparse.Namespace) -> str:
 
 def evaluate(args: argparse.Namespace) -> str:
     """Figures of DAVIS, of everything that was asked for."""
-    from mmrel.apis.baselines import random_like
-    from mmrel.apis.video import copies_of_first, evaluate_sequences, masks_by, masks_in
+    from mmrel.apis.video import evaluate_sequences
     from mmrel.evaluation.davis import read_split
     from mmrel.launch.progress import progress_bar
-    from mmrel.utils.files import write_text_atomically
-
-    sequences = read_split(args.data_root, args.split, args.year, args.resolution)
-    contenders: dict[str, Any] = {}
-    if args.checkpoint is not None:
-        backbone, protocol = load(args), protocol_of(args)
-        contenders["checkpoint"] = masks_by(backbone, protocol)
-        if args.random:
-            contenders["random weights"] = masks_by(random_like(backbone), protocol)
-    if args.copy_first:
-        contenders["first mask copied"] = copies_of_first
-    if args.masks is not None:
-        contenders[str(args.masks)] = masks_in(args.masks)
 
     def draw_sequence(sequence: "VideoSequence", masks: Any) -> None:
         draw(
             args, sequence.name, sequence.frames, {"annotated": sequence.masks, "propagated": masks}
         )
 
+    sequences = read_split(args.data_root, args.split, args.year, args.resolution)
     results = {}
-    for name, masks_of in contenders.items():
+    for name, masks_of in contenders(args).items():
         print(f"{name}: {len(sequences)} sequences", file=sys.stderr)
-        own = name == "checkpoint"
+        own = name == CHECKPOINT
         results[name] = evaluate_sequences(
             sequences,
             masks_of,
@@ -162,10 +150,35 @@ def evaluate(args: argparse.Namespace) -> str:
             draw_sequence if own and args.video else None,
         )
     if args.json is not None:
-        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        report = {"settings": settings, "results": {n: r.as_dict() for n, r in results.items()}}
-        write_text_atomically(args.json, json.dumps(report, indent=2) + "\n")
+        write_report(args, results)
     return table(results)
+
+
+def contenders(args: argparse.Namespace) -> dict[str, Any]:
+    """What is asked to give masks, by its name in the table."""
+    from mmrel.apis.baselines import random_like
+    from mmrel.apis.video import copies_of_first, masks_by, masks_in
+
+    found: dict[str, Any] = {}
+    if args.checkpoint is not None:
+        backbone, protocol = load(args), protocol_of(args)
+        found[CHECKPOINT] = masks_by(backbone, protocol)
+        if args.random:
+            found["random weights"] = masks_by(random_like(backbone), protocol)
+    if args.copy_first:
+        found["first mask copied"] = copies_of_first
+    if args.masks is not None:
+        found[str(args.masks)] = masks_in(args.masks)
+    return found
+
+
+def write_report(args: argparse.Namespace, results: "dict[str, DavisResult]") -> None:
+    """Write the settings and all figures as JSON."""
+    from mmrel.utils.files import write_text_atomically
+
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
+    report = {"settings": settings, "results": {n: r.as_dict() for n, r in results.items()}}
+    write_text_atomically(args.json, json.dumps(report, indent=2) + "\n")
 
 
 def load(args: argparse.Namespace) -> "ViT":
@@ -222,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         print(run(args))
     except (OSError, ValueError, UsageError, UnreadableImageError) as error:
-        print(f"davis: {error}", file=sys.stderr)
+        print(f"\ndavis: {error}", file=sys.stderr)  # the bar may not have ended
         return 1
     return 0
 

@@ -81,7 +81,7 @@ def draw_strip(
             line[0].set_ylabel(title)
         for axis, index in zip(grid[0], chosen, strict=True):
             axis.set_title(f"frame {index}")
-        canvas.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)  # type: ignore[union-attr]
+        canvas.set_layout_engine("constrained", w_pad=0.015, h_pad=0.05, wspace=0, hspace=0)
 
 
 def write_clip(

@@ -119,16 +119,18 @@ class LabelPropagation:
         keys, labels = (torch.cat(parts) for parts in zip(*contexts, strict=True))
         similarity = tokens[_cut(rows, cols)].flatten(0, 1) @ keys.T
         if self.neighbourhood:
-            far = self._far(rows, near_rows, cols, near_cols).to(keys.device)
+            far = self._far(rows, near_rows, cols, near_cols, keys.device)
             by_frame = similarity.unflatten(1, (-1, far.shape[1]))
             similarity = by_frame.masked_fill(far[:, None], -torch.inf).flatten(1)
         found = _weighted_nearest(similarity, labels, self.topk, self.temperature)
         return found.unflatten(0, (len(rows), len(cols)))
 
-    def _far(self, rows: range, near_rows: range, cols: range, near_cols: range) -> Tensor:
+    def _far(
+        self, rows: range, near_rows: range, cols: range, near_cols: range, device: torch.device
+    ) -> Tensor:
         """Which tokens may not be compared, bool ``(tokens, tokens near)``, by Chebyshev's distance."""
         down, across = (
-            (torch.tensor(own)[:, None] - torch.tensor(near)).abs() > self.neighbourhood
+            (_positions(own, device)[:, None] - _positions(near, device)).abs() > self.neighbourhood
             for own, near in ((rows, near_rows), (cols, near_cols))
         )
         return (down[:, None, :, None] | across[None, :, None, :]).flatten(2).flatten(0, 1)
@@ -202,6 +204,10 @@ def _unit_tokens(features: Tensor) -> Tensor:
 
 def _span(start: int, length: int, size: int) -> range:
     return range(start, min(start + length, size))
+
+
+def _positions(span: range, device: torch.device) -> Tensor:
+    return torch.arange(span.start, span.stop, device=device)
 
 
 def _widened(span: range, by: int, size: int) -> range:

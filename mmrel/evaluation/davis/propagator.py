@@ -73,7 +73,7 @@ class MaskPropagator:
         normalization = self.protocol.normalization or frame_normalization(backbone.normalization)
         self.preprocess = ViewPreprocessor(*normalization).to(device_of(backbone))
         image = read_image(frame)
-        self.frame_size = image.shape[:2]
+        self.frame_size = image.shape[0], image.shape[1]
         _check_first_mask(mask, self.frame_size)
         features = self.features(image)
         labels = first_labels(mask, (features.shape[1], features.shape[2]))
@@ -104,7 +104,7 @@ class MaskPropagator:
 
     def features(self, image: ByteImage) -> Tensor:
         """Patch features ``(C, h, w)`` of a frame, uint8 ``(H, W, 3)``."""
-        size = frame_size(*image.shape[:2], self.patch_size, self.protocol.size)
+        size = frame_size(image.shape[0], image.shape[1], self.patch_size, self.protocol.size)
         pixels = torch.from_numpy(np.array(resize_frame(image, size))).permute(2, 0, 1)
         batch = self.preprocess({"inputs": [pixels]}, False)["inputs"]
         with evaluation_mode(self.backbone):
