@@ -18,7 +18,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mmrel.launch.arguments import add_normalization, positive
+from mmrel.launch.arguments import add_weights, positive, weights_of
 from mmrel.utils import UsageError, reports_usage_errors
 
 KINDS = {
@@ -64,11 +64,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="file (.png, .pdf, .svg), or folder")
     parser.add_argument("--size", type=positive, default=480, help="short side in pixels (480)")
     parser.add_argument("--block", type=int, default=-1, help="number of the block (-1: the last)")
-    parser.add_argument("--network", choices=["teacher", "student"], default="teacher")
     parser.add_argument("--theme", choices=["light", "dark"], default="light")
     parser.add_argument("--random", action="store_true", help="draw random weights beside it")
     parser.add_argument("--seed", type=int, default=0, help="of random weights and crops")
-    add_normalization(parser)
+    add_weights(parser)
 
 
 def add_own(parsers: dict[str, argparse.ArgumentParser]) -> None:
@@ -113,19 +112,17 @@ def choices(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Load, draw, and print what was written."""
     args = parse_args()
-    from mmengine.device import get_device
-
     from mmrel.apis.pictures import PictureOptions, draw_picture, load_networks
     from mmrel.datasets.bad_samples import UnreadableImageError
+    from mmrel.launch.devices import usable_device
     from mmrel.launch.safe_loading import load_safely
 
     load_safely()
     try:
-        networks = load_networks(
-            args.checkpoint, args.network, args.random, args.seed, mean=args.mean, std=args.std
-        )
-        networks = {name: network.to(get_device()) for name, network in networks.items()}
         options = PictureOptions(**choices(args))
+        networks = load_networks(args.checkpoint, args.random, args.seed, **weights_of(args))
+        device = usable_device(args.device)
+        networks = {name: network.to(device) for name, network in networks.items()}
         lines = draw_picture(args.kind, networks, args.images, args.out, options)
     except (OSError, ValueError, UnreadableImageError) as error:
         raise UsageError(str(error)) from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,25 +58,20 @@ class PictureOptions:
 
 
 def load_networks(
-    checkpoint: str | Path,
-    network: str = "teacher",
-    random: bool = False,
-    seed: int = 0,
-    **options: object,
+    checkpoint: str | Path, random: bool = False, seed: int = 0, **options: Any
 ) -> dict[str, ViT]:
     """The backbone of a checkpoint, and the same one with random weights beside it.
 
     Args:
-        checkpoint: of :func:`mmrel.apis.get_backbone`, as are ``network`` and ``options``.
-        network: likewise.
+        checkpoint: see :func:`mmrel.apis.get_backbone`.
         random: whether to add one with freshly drawn weights.
         seed: of these.
-        **options: of :func:`mmrel.apis.get_backbone`.
+        **options: other arguments of :func:`mmrel.apis.get_backbone`, such as ``network``.
 
     Returns:
         The networks by the titles that pictures give them.
     """
-    backbone = get_backbone(checkpoint, network, **options)
+    backbone = get_backbone(checkpoint, **options)
     networks = {Path(checkpoint).name: backbone}
     return {**networks, RANDOM: random_like(backbone, seed)} if random else networks
 

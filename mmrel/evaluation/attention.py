@@ -107,7 +107,7 @@ def keep_mass(attention: Tensor, mass: float = 0.6) -> Tensor:
         )
     values, order = (attention.double() / total).sort(dim=1, stable=True)
     # Rounding of the input must not let a token in where the sum meets the limit exactly.
-    limit = 1 - mass + 4 * torch.finfo(attention.dtype).eps
+    limit = (1 - mass) * (1 + 4 * torch.finfo(attention.dtype).eps)
     kept = values.cumsum(dim=1) > limit
     # The largest token stays however small the share is.
     kept[:, -1] = True

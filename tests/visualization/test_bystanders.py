@@ -18,7 +18,10 @@ from test_relation_maps import images as pictures
 
 from mmrel.evaluation import HeldOutLoss
 from mmrel.structures import ViewBatch
+from mmrel.visualization.attention import attention_maps
+from mmrel.visualization.correspondence import crop_matches
 from mmrel.visualization.patch_similarity import patch_similarity
+from mmrel.visualization.pca import patch_colors
 from mmrel.visualization.reconstruction import reconstruct
 from mmrel.visualization.relation_maps import cut_views, relation_maps
 
@@ -67,6 +70,17 @@ def similarity(model: Any) -> None:
     patch_similarity(model, images, [(0.1, 0.1), (0.6, 0.6)])
 
 
+def similarity_of_backbone(model: Any) -> None:
+    patch_similarity(model.backbone, torch.zeros(2, 3, 16, 16), [(0.1, 0.1), (0.6, 0.6)])
+
+
+def pictures_of_backbone(model: Any) -> None:
+    image = pictures()[0]
+    attention_maps(model.backbone, image, size=16)
+    patch_colors(model.backbone, [image], size=16)
+    crop_matches(model.backbone, image, size=16)
+
+
 def maps(model: Any) -> None:
     relation_maps(model, cut_views(pictures(), tiny.GLOBAL), MEAN, STD)
 
@@ -87,6 +101,8 @@ def restored(model: Any) -> None:
         (tiny.relvit(**DROP), predict),
         (tiny.dino(**DROP), similarity),
         (tiny.selfpatch(), similarity),
+        (tiny.dino(**DROP), similarity_of_backbone),
+        (tiny.dino(**DROP), pictures_of_backbone),
         (tiny.sere(), maps),
         (tiny.sit(**DROP), restored),
     ],
