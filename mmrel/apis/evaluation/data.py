@@ -104,8 +104,10 @@ def find_data(
     for part, folder in given.items():
         if folder is not None:
             found[part] = _checked(part, _existing(Path(folder), f"--{part}"))
-    places = [found.get(part) for part in ("classification", "segmentation", "davis")]
-    data = EvaluationData(*places, images=tuple(_image_files(images)))
+    files = tuple(_image_files(images))
+    data = EvaluationData(
+        found.get("classification"), found.get("segmentation"), found.get("davis"), files
+    )
     if not data.parts:
         raise UsageError(
             f"no usable data{'' if root is None else f' in {root}'}: looked for the sub-folders "
