@@ -20,7 +20,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmrel.launch.arguments import positive
+from mmrel.launch.arguments import add_weights, positive, weights_of
 from mmrel.utils import UsageError, reports_usage_errors
 
 
@@ -34,12 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/evaluation"), help="folder")
     parser.add_argument("--protocols", nargs="+", metavar="NAME", help="some of the suite's")
     parser.add_argument("--labels", nargs="+", metavar="LABEL", help="names of the checkpoints")
-    parser.add_argument(
-        "--network",
-        choices=["teacher", "student", "author"],
-        default="teacher",
-        help="of a checkpoint that holds two; author: the one that the method's authors evaluate",
-    )
+    add_weights(parser)
     data = parser.add_argument_group("data")
     data.add_argument("--data", type=Path, metavar="ROOT", help="folder with all parts")
     data.add_argument("--classification", type=Path, metavar="DIR", help="train/ and val/")
@@ -49,7 +44,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--image-size", type=positive, help="side of the inputs of classification")
     parser.add_argument("--no-random", action="store_true", help="without random weights beside")
     parser.add_argument("--no-thumbnails", action="store_true", help="without thumbnails beside")
-    parser.add_argument("--device", help="for instance cpu or cuda:1 (default: a GPU if any)")
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     return parser.parse_args()
 
@@ -71,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
         thumbnails=not args.no_thumbnails,
         protocols=args.protocols,
         labels=args.labels,
-        network=None if args.network == "author" else args.network,
         image_size=args.image_size,
         device=args.device,
         workers=args.workers,
         progress=Terminal(),
+        **weights_of(args),
     )
     for name, reason in found.results.skipped.items():
         print(f"{name} is left out: {reason}")

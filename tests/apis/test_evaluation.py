@@ -183,6 +183,11 @@ def test_evaluate__page_compares(suite: Suite, pair: list[Path]) -> None:
     assert str(pair[0]) in page and "30 tensors" in page
 
 
+def test_evaluate__no_column_without_figures(suite: Suite, pair: list[Path]) -> None:
+    suite.table = {"one": toys.protocol(suite.fakes["one"], baselines=())}
+    assert "thumbnails" not in suite(pair).report.read_text()
+
+
 def test_evaluate__low_is_better_where_it_is_said(suite: Suite, pair: list[Path]) -> None:
     low = (Measure("score", "error", better="low"),)
     suite.table = {"one": toys.protocol(suite.fakes["one"], measures=low)}

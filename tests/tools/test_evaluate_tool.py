@@ -8,6 +8,8 @@ from pathlib import Path
 
 import evaluation_toys as toys
 import pytest
+import torch
+from checkpoints import official
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +54,22 @@ def test_tool__knn_and_tokens_twice(tool, data, checkpoint, tmp_path, capsys) ->
     before = {path: path.stat().st_mtime_ns for path in out.glob("stages/*")}
     assert tool(*command) == 0 and capsys.readouterr().err.count("done before") == 3
     assert before == {path: path.stat().st_mtime_ns for path in out.glob("stages/*")}
+
+
+@pytest.mark.parametrize("layout", ["dino", "timm", "dinov2", "hf_dinov2"])
+def test_tool__other_projects_layouts(tool, data, tmp_path, layout) -> None:
+    """What the file does not tell is given: heads, mean and deviation; the page says what was loaded."""
+    path = tmp_path / f"{layout}.pth"
+    torch.save(getattr(official, layout)().content, path)
+    out = tmp_path / "out"
+    command = [path, "--data", data, "--out", out, "--protocols", "tokens", "--no-random"]
+    command += ["--num-heads", official.HEADS, "--device", "cpu"]
+    command += ["--mean", 120, 120, 120, "--std", 60, 60, 60]
+    assert tool(*command) == 0
+    content = json.loads((out / "results.json").read_text())
+    assert content["networks"][0]["tensors"].endswith("none missing")
+    assert content["networks"][0]["layout"].startswith(layout.replace("_", "-"))
+    assert content["results"][0]["figures"]["effective_rank"] > 1
 
 
 def test_tool__failure_ends_with_code_1(tool, data, checkpoint, tmp_path, capsys) -> None:

@@ -70,12 +70,12 @@ def evaluate(
     thumbnails: bool = True,
     protocols: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
-    network: str | None = "teacher",
     image_size: int | None = None,
     device: str | None = None,
     workers: int = 0,
     progress: Tell | None = None,
     table: Mapping[str, Protocol] = PROTOCOLS,
+    **weights: Any,
 ) -> Evaluation:
     """Judge checkpoints side by side: ``results.json`` and ``report.html`` in one folder.
 
@@ -92,19 +92,19 @@ def evaluate(
         thumbnails: whether thumbnails of 16 x 16 pixels are, where that makes sense.
         protocols: names of some; ``None``: all of the suite.
         labels: what to call the checkpoints.
-        network: ``'teacher'``, ``'student'`` or ``None``, as for ``get_backbone``.
         image_size: side of the inputs of classification; ``None``: that of the pretraining, 224 at most.
         device: to compute on; ``None``: a GPU if there is one.
         workers: processes that read images; 0: this one.
         progress: is told what happens.
         table: the protocols that there are.
+        **weights: ``network`` (by default the teacher), ``num_heads``, ``mean`` and ``std``, as for ``get_backbone``.
 
     Raises:
         UsageError: a wrong argument; nothing has been computed then.
     """
     chosen_data = data if isinstance(data, EvaluationData) else find_data(data)
     choice = choose_protocols(table, protocols, suite, chosen_data, image_size)
-    subjects = find_subjects(checkpoints, labels, network, random, thumbnails)
+    subjects = find_subjects(checkpoints, labels, random, thumbnails, **weights)
     folder = open_folder(Path(out), suite, chosen_data)
     stages = plan(subjects, choice, chosen_data)
     runner = Runner(folder, stages, chosen_data, device or get_device(), workers, progress)

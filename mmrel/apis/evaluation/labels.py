@@ -13,6 +13,7 @@ METHODS = {
     "relvit": "RelViT",
     "dino": "DINO",
     "dinov2": "DINOv2",
+    "hf-dinov2": "DINOv2",
     "ibot": "iBOT",
     "mocov3": "MoCo v3",
     "mae": "MAE",

@@ -6,16 +6,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmrel.apis.evaluation.protocol import Measure, Outcome, Shot
+from mmrel.apis.evaluation.protocol import Outcome, Shot
 from mmrel.apis.evaluation.results import Results
+from mmrel.apis.evaluation.summary import DASH, DIGITS, figure_text, summary_parts, thumbnails_label
 from mmrel.apis.evaluation.terminal import clock
 from mmrel.utils.machine import machine
 from mmrel.utils.text import listed
 from mmrel.visualization import report
-from mmrel.visualization.report import Cell, Picture
-
-DASH = "\N{EN DASH}"
-DIGITS = 1
+from mmrel.visualization.report import Picture
 
 
 def write_evaluation_page(path: Path, results: Results, pictures: Path) -> None:
@@ -40,7 +38,7 @@ def write_evaluation_page(path: Path, results: Results, pictures: Path) -> None:
         f"{', '.join(labels)}: what the backbones have learnt",
         _introduction(results),
         [
-            report.section("Summary", _summary(results), "summary"),
+            report.section("Summary", summary_parts(results), "summary"),
             *(_protocol_section(results, name, pictures) for name in names),
             report.section("What was loaded", _loaded(results), "loaded"),
             report.section("How this was made", _made(results), "made"),
@@ -57,123 +55,9 @@ def _introduction(results: Results) -> str:
     )
     if results.subjects.random_of:
         text += " The same network with random weights shows what the architecture alone gives."
-    if results.subjects.thumbnails is not None:
+    if thumbnails_label(results) is not None:
         text += " Thumbnails show what colour and layout alone give."
     return text
-
-
-def _summary(results: Results) -> list[Markup]:
-    measures = [
-        (name, measure)
-        for name, (protocol, _) in results.protocols.items()
-        for measure in protocol.measures
-    ]
-    lines = [(name, m, _values(results, name, m)) for name, m in measures]
-    shown = [line for line in lines if any(value is not None for value in line[2])]
-    parts = []
-    if shown:
-        if results.subjects.random_of:
-            parts.append(report.verdict(*_verdict(results, shown)))
-        parts.append(_summary_table(results, shown))
-        parts.append(report.paragraph(_legend(results)))
-    return [*parts, *_missing(results)]
-
-
-def _verdict(
-    results: Results, lines: Sequence[tuple[str, Measure, list[float | None]]]
-) -> tuple[str, bool]:
-    """Where a checkpoint does not do better than random weights of its network, as the figures are shown."""
-    behind = []
-    for subject in results.subjects.checkpoints:
-        random = results.subjects.random_of.get(subject.label)
-        names = []
-        for name, measure, _ in lines:
-            own = results.figure(subject.label, name, measure.key)
-            other = results.figure(random, name, measure.key)
-            if measure.better and not _is_better(own, other, measure):
-                names.append(measure.title)
-        if names:
-            behind.append(f"{subject.label} on {', '.join(names)}")
-    if not behind:
-        return "Every checkpoint is ahead of random weights of its network on every measure.", True
-    return f"Not ahead of random weights: {'; '.join(behind)}.", False
-
-
-def _is_better(own: float | None, other: float | None, measure: Measure) -> bool:
-    """Whether the first value is the better one; nobody is behind where a value is missing."""
-    if own is None or other is None:
-        return True
-    difference = round(own, measure.digits) - round(other, measure.digits)
-    return difference > 0 if measure.better == "high" else difference < 0
-
-
-def _summary_table(
-    results: Results, lines: Sequence[tuple[str, Measure, list[float | None]]]
-) -> Markup:
-    labels = [subject.label for subject in results.subjects.checkpoints]
-    side = results.subjects.thumbnails
-    rows: list[list[str | Cell]] = []
-    for name, measure, values in lines:
-        cells = [
-            Cell(_text(value, measure.digits), _beside(results, label, name, measure))
-            for label, value in zip(labels, values, strict=True)
-        ]
-        if side is not None:
-            pixels = results.figure(side.label, name, measure.thumbnails or measure.key)
-            cells.append(Cell(_text(pixels, measure.digits)))
-        rows.append([measure.title, *cells])
-    header = ["", *labels, *([] if side is None else [side.label])]
-    return report.table(header, rows, [_best(m, values) for _, m, values in lines])
-
-
-def _legend(results: Results) -> str:
-    text = "Per cent, unless the line says otherwise. "
-    if len(results.subjects.checkpoints) > 1:
-        text += "The best checkpoint of a line is marked. "
-    if results.subjects.random_of:
-        text += "Small: random weights of the same network."
-    return text.strip()
-
-
-def _missing(results: Results) -> list[Markup]:
-    """What failed and what was left out, never without a word."""
-    failed = [f"{label}, {name}: {reason}" for (label, name), reason in results.failures.items()]
-    skipped = [f"{name}: {reason}" for name, reason in results.skipped.items()]
-    parts = []
-    if failed:
-        parts += [
-            report.verdict(f"{len(failed)} evaluation(s) failed", False),
-            report.bullets(failed),
-        ]
-    if skipped:
-        parts += [report.paragraph("Left out:"), report.bullets(skipped)]
-    return parts
-
-
-def _values(results: Results, name: str, measure: Measure) -> list[float | None]:
-    return [results.figure(s.label, name, measure.key) for s in results.subjects.checkpoints]
-
-
-def _beside(results: Results, label: str, name: str, measure: Measure) -> str:
-    value = results.figure(results.subjects.random_of.get(label), name, measure.key)
-    return "" if value is None else f"random {_text(value, measure.digits)}"
-
-
-def _best(measure: Measure, values: Sequence[float | None]) -> set[int]:
-    """Columns of the best values, as they are shown; nobody is best alone."""
-    rounded = [None if v is None else round(v, measure.digits) for v in values]
-    known = [value for value in rounded if value is not None]
-    if len(known) < 2 or not measure.better or len(set(known)) == 1:
-        return set()
-    best = max(known) if measure.better == "high" else min(known)
-    return {column for column, value in enumerate(rounded, start=1) if value == best}
-
-
-def _text(value: float | None, digits: int = DIGITS) -> str:
-    if value is None:
-        return DASH
-    # Adding 0 makes 0 of what is rounded to -0.
-    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _labels_of(results: Results, name: str) -> list[str]:
@@ -212,8 +96,7 @@ def _plain(value: Any) -> str:
 
 def _figure_tables(results: Results, name: str, outcomes: dict[str, Outcome]) -> list[Markup]:
     """One table of the networks; thumbnails have figures of their own, so a table of their own."""
-    side = results.subjects.thumbnails
-    apart = None if side is None else side.label
+    apart = thumbnails_label(results)
     groups = [
         {label: outcome for label, outcome in outcomes.items() if label != apart},
         {label: outcome for label, outcome in outcomes.items() if label == apart},
@@ -226,7 +109,7 @@ def _figure_table(results: Results, name: str, outcomes: dict[str, Outcome]) -> 
     keys = _in_order(outcome.figures for outcome in outcomes.values())
     known = {measure.key: measure.digits for measure in protocol.measures}
     rows = [
-        [label, *(_text(outcome.figures.get(key), known.get(key, DIGITS)) for key in keys)]
+        [label, *(figure_text(outcome.figures.get(key), known.get(key, DIGITS)) for key in keys)]
         for label, outcome in outcomes.items()
     ]
     header = ["", *(protocol.titles.get(key, key.replace("_", " ")) for key in keys)]
@@ -236,7 +119,7 @@ def _figure_table(results: Results, name: str, outcomes: dict[str, Outcome]) -> 
 def _further(title: str, outcomes: dict[str, Outcome]) -> Markup:
     tables = {label: outcome.tables.get(title, {}) for label, outcome in outcomes.items()}
     lines = _in_order(tables.values())
-    rows = [[line, *(_text(table.get(line)) for table in tables.values())] for line in lines]
+    rows = [[line, *(figure_text(table.get(line)) for table in tables.values())] for line in lines]
     return report.details(title, [report.table(["", *tables], rows)])
 
 

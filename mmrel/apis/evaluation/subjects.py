@@ -68,27 +68,28 @@ class Subjects:
 def find_subjects(
     checkpoints: Sequence[str | Path],
     labels: Sequence[str] | None = None,
-    network: str | None = "teacher",
     random: bool = True,
     thumbnails: bool = True,
+    **weights: Any,
 ) -> Subjects:
     """Read what each checkpoint holds, give it a label, and add what stands beside it.
 
     Args:
         checkpoints: what ``get_backbone`` takes as a file.
         labels: one each; ``None``: the method's name, or what tells the paths apart.
-        network: of a checkpoint that holds two.
         random: whether random weights of each network are wanted.
         thumbnails: whether thumbnails are.
+        **weights: ``network``, ``num_heads``, ``mean`` and ``std``, as for ``get_backbone``, of all checkpoints.
 
     Raises:
         UsageError: there is none, one is given twice or cannot be read, or the labels do not fit.
     """
     files = _check_files(checkpoints)
-    described = [_describe(path, network) for path in files]
+    weights = {"network": "teacher", **{k: v for k, v in weights.items() if v is not None}}
+    described = [_describe(path, weights) for path in files]
     names = choose_labels(files, [facts.get("method", "") for facts, _ in described], labels)
     found = tuple(
-        _checkpoint(path, label, network, facts)
+        _checkpoint(path, label, weights, facts)
         for path, label, (facts, _) in zip(files, names, described, strict=True)
     )
     baselines: list[Subject] = []
@@ -134,7 +135,7 @@ def _check_files(checkpoints: Sequence[str | Path]) -> list[Path]:
     return files
 
 
-def _describe(path: Path, network: str | None) -> tuple[dict[str, str], str]:
+def _describe(path: Path, weights: dict[str, Any]) -> tuple[dict[str, str], str]:
     """What a file holds, as a table's rows, and a hash of the network without its weights."""
     if path.suffix in CONFIG_SUFFIXES:
         facts, size = (
@@ -143,7 +144,7 @@ def _describe(path: Path, network: str | None) -> tuple[dict[str, str], str]:
         )
         return facts, short_hash(size)
     try:
-        read = read_backbone_file(path, network=network)
+        read = read_backbone_file(path, **weights)
     except (OSError, ValueError) as error:
         raise UsageError(f"the checkpoint {path} cannot be used: {error}") from error
     meta = read.meta
@@ -181,16 +182,11 @@ def _architecture(meta: dict[str, Any]) -> str:
     return ", ".join(parts + [text for name, text in lacks.items() if not meta[name]])
 
 
-def _checkpoint(path: Path, label: str, network: str | None, facts: dict[str, str]) -> Subject:
+def _checkpoint(path: Path, label: str, weights: dict[str, Any], facts: dict[str, str]) -> Subject:
     content = _sha256(path)
     shown = {**facts, "SHA-256": content}
-    return Subject(
-        label,
-        CHECKPOINT,
-        short_hash([content, network]),
-        shown,
-        lambda: get_backbone(path, network),
-    )
+    digest = short_hash([content, weights])
+    return Subject(label, CHECKPOINT, digest, shown, lambda: get_backbone(path, **weights))
 
 
 def _sha256(path: Path) -> str:
