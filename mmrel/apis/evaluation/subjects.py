@@ -155,7 +155,7 @@ def _describe(path: Path, weights: dict[str, Any]) -> tuple[dict[str, str], str]
         "method": meta.get("method") or "",
         "file": str(path),
         "layout": f"{read.layout} ({read.container})",
-        "network": meta.get("network") or "the only one in the file",
+        "network": meta.get("network") or "its only network",
         "architecture": _architecture(meta),
         "epoch": str(meta.get("epoch") or ""),
         "tensors": f"{len(shapes)} tensors, {numbers / 1e6:.2f} million numbers; none missing",
