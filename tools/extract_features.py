@@ -35,7 +35,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     add_weights(parser)
     add_readout(parser)
     parser.add_argument("--batch-size", type=positive, default=64)
-    parser.add_argument("--workers", type=int, default=4, help="processes that read images")
+    parser.add_argument(
+        "--workers", type=int, help="processes that read images (default: one per core, at most 4)"
+    )
     parser.add_argument(
         "--max-bad-fraction", type=float, default=0.001, help="unreadable files tolerated"
     )

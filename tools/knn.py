@@ -83,7 +83,9 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--random", action="store_true", help="also random weights, per network")
     parser.add_argument("--thumbnails", action="store_true", help="also 16x16 thumbnails")
     parser.add_argument("--batch-size", type=positive, default=64)
-    parser.add_argument("--workers", type=int, default=4, help="processes that read images")
+    parser.add_argument(
+        "--workers", type=int, help="processes that read images (default: one per core, at most 4)"
+    )
     parser.add_argument(
         "--max-bad-fraction", type=float, default=0.001, help="unreadable files tolerated"
     )

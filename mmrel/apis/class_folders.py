@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from mmrel.datasets.bad_samples import connect_bad_sample_log
 from mmrel.datasets.folder_listing import class_folders
-from mmrel.evaluation.loading import build_labelled_pair, build_loader
+from mmrel.evaluation.loading import build_labelled_pair, build_loader, usual_workers
 from mmrel.utils.text import listed
 
 SPLITS = ("train", "val")
@@ -25,7 +25,7 @@ class Reading:
 
     Attributes:
         batch_size: images that are computed at once.
-        workers: processes that read images; 0: this one.
+        workers: processes that read images; 0: this one; ``None``: one per core, at most 4.
         max_train: use at most so many images of the training folder, spread evenly.
         max_bad_fraction: share of unreadable files that is tolerated; one always is.
         bit_depth: significant bits of 16-bit values, as for ``mmrel.DecodeImage``.
@@ -33,7 +33,7 @@ class Reading:
     """
 
     batch_size: int = 64
-    workers: int = 4
+    workers: int | None = None
     max_train: int | None = None
     max_bad_fraction: float = 0.001
     bit_depth: int | str = "auto"
@@ -86,7 +86,7 @@ def labelled_loaders(
     settings = [
         dict(
             batch_size=reading.batch_size,
-            num_workers=reading.workers,
+            num_workers=usual_workers() if reading.workers is None else reading.workers,
             dataset=dict(
                 type="mmrel.ImageFolder",
                 data_root=str(folder),
@@ -112,6 +112,11 @@ def _existing(folder: str | Path) -> Path:
         what = "is a file" if path.exists() else "does not exist"
         raise FileNotFoundError(
             f"'{path}' {what} (looked for {path.absolute()}); give a folder with one folder of images per class"
+        )
+    if not class_folders(str(path)):
+        raise FileNotFoundError(
+            f"'{path}' has no folders, so that nothing tells the classes of its images; give a folder with one "
+            "folder of images per class"
         )
     return path
 

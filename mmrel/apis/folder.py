@@ -24,7 +24,7 @@ from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
 from mmrel.datasets.folder_listing import class_folders
 from mmrel.datasets.loader_watch import watched_batches
 from mmrel.evaluation.images import normalised
-from mmrel.evaluation.loading import build_loader, evaluation_mode
+from mmrel.evaluation.loading import build_loader, evaluation_mode, usual_workers
 from mmrel.models.backbones import ViT
 from mmrel.utils.files import write_atomically
 from mmrel.utils.text import listed
@@ -75,7 +75,7 @@ def extract_folder(
     out_indices: Sequence[int] | None = None,
     out_norm: bool | None = None,
     batch_size: int = 64,
-    workers: int = 4,
+    workers: int | None = None,
     resize: int | None = None,
     crop: Side = CROP,
     max_bad_fraction: float = 0.001,
@@ -96,7 +96,7 @@ def extract_folder(
         out_indices: numbers of the blocks whose features are joined.
         out_norm: whether they pass the final norm.
         batch_size: images that are computed at once.
-        workers: processes that read images; 0: this one.
+        workers: processes that read images; 0: this one; ``None``: one per core, at most 4.
         resize: pixels of the short side.
         crop: pixels of the central square, or (height, width).
         max_bad_fraction: share of unreadable files that is tolerated.
@@ -121,6 +121,7 @@ def extract_folder(
             *evaluation_transforms(resize, crop, backbone.patch_size),
         ],
     )
+    workers = usual_workers() if workers is None else workers
     loader = build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset))
     all_names = _relative_paths(loader.dataset)
     listed = _listed_classes(folder, all_names, classes)

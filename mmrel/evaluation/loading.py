@@ -1,6 +1,7 @@
 """What every evaluation of frozen features begins with: an ordered loader, and a network that is left as it was."""
 
 import copy
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,12 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
                 module.training = training
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def usual_workers() -> int:
+    """Processes that read images where nothing else is said: one per core, at most 4."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(4, cores or 1)
 
 
 def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoader:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmrel.apis import extract_features, get_backbone
 from mmrel.apis.baselines import thumbnail_features
-from mmrel.apis.class_folders import split_folders
+from mmrel.apis.class_folders import Reading, labelled_loaders, split_folders
 from mmrel.apis.knn import KNNResult, choose_numbers, evaluate_knn, evaluate_thumbnails
 from mmrel.apis.knn_comparison import compare_knn
 from mmrel.datasets.bad_samples import TooManyBadSamplesError
@@ -181,6 +181,15 @@ def test_evaluate_knn__many_unreadable_files_stop_it(backbone, root, workers) ->
         assert names == ["train/bark/0.png", "train/sand/3.png", "val/sky/0.png"]
 
 
+def test_reading__as_many_processes_as_cores_up_to_4(root, monkeypatch) -> None:
+    [step] = [dict(type="mmpretrain.PackInputs")]
+    for cores, expected in ((2, 2), (64, 4)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda process, n=cores: set(range(n)))
+        [loader] = labelled_loaders(root / "train", None, [step], Reading())
+        assert loader.num_workers == expected
+    assert labelled_loaders(root, None, [step], Reading(workers=0))[0].num_workers == 0
+
+
 def test_split_folders(root, tmp_path) -> None:
     train, val = root / "train", root / "val"
     assert split_folders(root) == split_folders(str(root), val) == (train, val)
@@ -207,7 +216,7 @@ def test_bad_input__folders(backbone, root, tmp_path) -> None:
     for folders in ((tmp_path / "none",), (root / "train", tmp_path / "none")):
         with pytest.raises(FileNotFoundError, match="none' does not exist"):
             evaluate_knn(backbone, *folders, **FAST)
-    with pytest.raises(FileNotFoundError, match="holds no image in its class folders"):
+    with pytest.raises(FileNotFoundError, match="sand' has no folders, so that nothing tells"):
         evaluate_knn(backbone, root / "train" / "sand", **FAST)
     shutil.copytree(root / "train" / "sand", tmp_path / "one" / "sand")
     with pytest.raises(ValueError, match=r"one class only \(sand\)"):
