@@ -69,8 +69,15 @@ class Fit:
             strengths = self.settings or STRENGTHS
             return fit_logistic(*train, *val, strengths, progress=progress)
         rates = self.settings or LEARNING_RATES
-        options = dict(epochs=self.epochs, batch=self.batch, seed=self.seed)
-        return fit_linear_heads(*train, *val, rates, **options, progress=progress)
+        return fit_linear_heads(
+            *train,
+            *val,
+            rates,
+            epochs=self.epochs,
+            batch=self.batch,
+            seed=self.seed,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True)

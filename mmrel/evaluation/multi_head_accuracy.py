@@ -4,9 +4,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmrel.registry import METRICS
@@ -65,15 +67,16 @@ class MultiHeadAccuracy(BaseMetric):
         default = tuple(f"head{i}" for i in range(scores.shape[1]))
         self.names = tuple(data_samples[0].get("head_names", default))
         # Only this is kept: the scores of 52 heads for all of ImageNet's images would take 10 GB.
-        self.results.extend(top_hits(scores, labels, self.topk).cpu().unbind())
+        # As arrays: ranks exchange results pickled, and tensors would be read as checkpoints are.
+        self.results.extend(top_hits(scores, labels, self.topk).cpu().numpy())
 
-    def compute_metrics(self, results: list[Tensor]) -> dict[str, float]:
+    def compute_metrics(self, results: list[NDArray[np.bool_]]) -> dict[str, float]:
         """The accuracies over all images.
 
         Args:
             results: of :meth:`process`, from all ranks.
         """
-        percent = 100 * torch.stack(results).double().mean(dim=0)
+        percent = 100 * np.stack(results).mean(axis=0)
         best = int(percent[:, 0].argmax())
         metrics = self._row("best_on_val_", percent[best])
         metrics["best_head"] = float(best)
@@ -82,10 +85,10 @@ class MultiHeadAccuracy(BaseMetric):
         self._announce(best, percent)
         return metrics
 
-    def _row(self, name: str, values: Tensor) -> dict[str, float]:
+    def _row(self, name: str, values: NDArray[np.float64]) -> dict[str, float]:
         return {f"{name}top{k}": float(v) for k, v in zip(self.topk, values, strict=True)}
 
-    def _announce(self, best: int, percent: Tensor) -> None:
+    def _announce(self, best: int, percent: NDArray[np.float64]) -> None:
         count = len(self.names)
         if count > 1:
             print_log(

@@ -19,6 +19,7 @@ from torch import Tensor
 from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint, read_stream, trust_checkpoints
 from mmrel.utils.plain_files import install_handlers
+from mmrel.utils.torch_file import read_storage
 
 FORCE, FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _undo: list[Callable[[], Any]] = []
@@ -43,6 +44,9 @@ def load_safely(trust: bool = False) -> None:
     CheckpointLoader._schemes = type(schemes)(
         (prefix, _checked(loader)) for prefix, loader in schemes.items()
     )
+    from_bytes = torch.storage._load_from_bytes
+    torch.storage._load_from_bytes = functools.wraps(from_bytes)(_load_storage)
+    _undo.append(lambda: setattr(torch.storage, "_load_from_bytes", from_bytes))
     torch.load = _load
     _undo.append(lambda: setattr(CheckpointLoader, "_schemes", schemes))
     _undo.append(lambda: setattr(torch, "load", load))
@@ -60,6 +64,17 @@ def _load(f: Any, map_location: Any = None, pickle_module: Any = None, **_: Any)
     content = read_checkpoint(Path(f).expanduser()) if name else read_stream(f)
     on_device = isinstance(map_location, str | torch.device) and str(map_location) != "cpu"
     return _moved(content, torch.device(map_location)) if on_device else content
+
+
+def _load_storage(data: bytes) -> Any:
+    """What a pickled tensor calls for its numbers, through ``torch.load``; pickle finds it by the name of torch's.
+
+    Ranks exchange the results of an evaluation so, with tensors in them (mmpretrain's ``Accuracy``).
+    """
+    values = read_storage(data)
+    return torch.storage.TypedStorage(
+        wrap_storage=values.untyped_storage(), dtype=values.dtype, _internal=True
+    )
 
 
 def _moved(value: Any, device: torch.device) -> Any:

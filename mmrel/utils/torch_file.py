@@ -47,6 +47,23 @@ def read_torch_file(file: IO[bytes]) -> Any:
     return _read_archive(file, size) if is_archive else _read_stream(file, size)
 
 
+def read_storage(data: bytes) -> Tensor:
+    """The flat values of a storage that was saved by itself, as a pickled tensor saves its own.
+
+    Raises:
+        Exception: as :func:`read_torch_file`, or it is something else than a storage.
+    """
+    values = _read_stream(io.BytesIO(data), len(data), _BareStorage)
+    if not isinstance(values, Tensor) or values.ndim != 1:
+        raise UnpicklingError(f"a {type(values).__name__} stands where a storage belongs")
+    return values
+
+
+class _BareStorage(Storage):
+    def finished(self, finish: Callable[[Any], Any]) -> Tensor:
+        return self.values
+
+
 def _read_archive(file: IO[bytes], size: int) -> Any:
     _check_directory(file, size)
     with zipfile.ZipFile(file) as archive:
@@ -138,7 +155,7 @@ def _read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo, keep: bool =
     return values
 
 
-def _read_stream(file: IO[bytes], size: int) -> Any:
+def _read_stream(file: IO[bytes], size: int, kind: type[Storage] = Storage) -> Any:
     """The format of torch before 1.6: pickles one after the other, then the storages."""
     reader = BoundedReader(file, size)
     read: Callable[[], Any] = lambda: load_pickle(reader, {})  # noqa: E731
@@ -162,7 +179,7 @@ def _read_stream(file: IO[bytes], size: int) -> Any:
                 raise UnpicklingError(f"storages of {reserved} bytes are declared")
             storages[key] = torch.empty(count * dtype.itemsize, dtype=torch.uint8)
             dtypes[key] = dtype
-        return Storage(_part(_viewed(storages[key], dtype), view))
+        return kind(_part(_viewed(storages[key], dtype), view))
 
     loaded = load_pickle(reader, NAMES, storage)
     keys = read()

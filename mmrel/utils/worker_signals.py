@@ -4,8 +4,10 @@ A scheduler, or Ctrl-C, signals every process of a job. A worker that dies of it
 before that has finished its step and saved. So workers leave the decision to it.
 """
 
+import atexit
 import os
 import signal
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -23,6 +25,17 @@ def shield_workers(loader: Any) -> None:
     inner = loader.worker_init_fn
     if loader.num_workers and getattr(inner, "func", None) is not _start_shielded:
         loader.worker_init_fn = partial(_start_shielded, inner)
+        atexit.register(_end_workers, weakref.ref(loader))
+
+
+def _end_workers(reference: "weakref.ref[Any]") -> None:
+    """Ask persistent workers to end.
+
+    At its exit Python sends one SIGTERM to each child, which a shielded worker survives, and waits for it for ever.
+    """
+    iterator = getattr(reference(), "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
 
 
 def _start_shielded(inner: Callable[[int], None] | None, worker_id: int) -> None:

@@ -90,7 +90,7 @@ class _Heads:
         """One step of SGD on the mean cross-entropy of a batch ``(B, C)``, at rates ``(R,)``."""
         # The gradient of the cross-entropy is the probabilities less the one-hot label.
         gradient = self.scores(features).softmax(dim=-1)
-        gradient[:, torch.arange(len(labels)), labels] -= 1
+        gradient[:, torch.arange(len(labels), device=labels.device), labels] -= 1
         gradient /= len(labels)
         of_weights = (gradient.transpose(1, 2).flatten(0, 1) @ features).view_as(self.weights)
         parts = ((self.weights, of_weights), (self.biases, gradient.sum(dim=1)))

@@ -92,7 +92,8 @@ def check_data(train_x: Tensor, train_y: Tensor, val_x: Tensor, val_y: Tensor) -
         )
     train = train_x if train_x.dtype == torch.float64 else train_x.float()
     place = torch.searchsorted(classes, val_y.to(classes))
-    return ProbeData(train, numbered, val_x.to(train), place, len(classes))
+    labels = numbered.to(train.device), place.to(train.device)
+    return ProbeData(train, labels[0], val_x.to(train), labels[1], len(classes))
 
 
 def _check_set(name: str, features: Tensor, labels: Tensor) -> None:
