@@ -106,6 +106,8 @@ def draw_picture(
     for image in images:
         if not image.exists():
             raise FileNotFoundError(f"There is no image '{image}' (looked for {image.absolute()}).")
+        if kind != "pca" and image.is_dir():
+            raise ValueError(f"'{image}' is a folder; {kind} takes files, and only pca folders")
     return KINDS[kind](networks, list(images), out, options or PictureOptions())
 
 

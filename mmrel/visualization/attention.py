@@ -15,7 +15,7 @@ from mmrel.evaluation.images import OneImage, read_image
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.visualization.panels import Panel, Pixels, Row, draw_rows, faded
-from mmrel.visualization.photos import SIZE, check_heads, photo_batch
+from mmrel.visualization.photos import SIZE, check_heads, photo_batch, sides
 
 Floats = NDArray[np.floating]
 MIN_COLUMNS, COLUMNS = 3, 6
@@ -92,7 +92,7 @@ def draw_attention(
 def _mean_row(
     picture: Pixels, values: Floats, name: str, threshold: float | None, theme: str
 ) -> list[Row]:
-    mean, shape = values.mean(axis=0), picture.shape[:2]
+    mean, shape = values.mean(axis=0), sides(picture)
     panels = [Panel(picture, shape, "photograph"), _map(mean, shape, "mean of the heads")]
     if threshold is not None:
         [mask] = kept_masks(mean[None], threshold)
@@ -103,7 +103,7 @@ def _mean_row(
 def _head_rows(
     picture: Pixels, values: Floats, chosen: list[int], threshold: float | None, theme: str
 ) -> list[Row]:
-    shape, columns = picture.shape[:2], max(MIN_COLUMNS, min(COLUMNS, len(chosen)))
+    shape, columns = sides(picture), max(MIN_COLUMNS, min(COLUMNS, len(chosen)))
     rows = []
     for line in (chosen[i : i + columns] for i in range(0, len(chosen), columns)):
         maps = tuple(_map(values[head], shape, f"head {head}") for head in line)
@@ -121,4 +121,4 @@ def _map(values: Floats, shape: tuple[int, int], title: str) -> Panel:
 
 
 def _masked(picture: Pixels, mask: NDArray[np.bool_], theme: str, title: str = "") -> Panel:
-    return Panel(faded(picture, mask, theme), picture.shape[:2], title, outlined=mask)
+    return Panel(faded(picture, mask, theme), sides(picture), title, outlined=mask)

@@ -28,7 +28,7 @@ from mmrel.models.backbones import ViT
 from mmrel.visualization.attention import attention_maps
 from mmrel.visualization.match_lines import MatchLine, draw_lines
 from mmrel.visualization.panels import Pixels
-from mmrel.visualization.photos import SIZE, Grid, photo_tokens
+from mmrel.visualization.photos import SIZE, Grid, photo_tokens, sides
 
 ORDERS = ("attention", "similarity")
 COUNT = 12
@@ -136,7 +136,7 @@ def crop_matches(
         UnreadableImageError: a file that holds no image.
     """
     picture = read_image(image)
-    boxes = draw_boxes(*picture.shape[:2], seed) if boxes is None else boxes
+    boxes = draw_boxes(*sides(picture), seed) if boxes is None else boxes
     pair = cut(picture, boxes[0]), cut(picture, boxes[1])
     found = [photo_tokens(backbone, crop, size, block) for crop in pair]
     grids, tokens = (found[0].grid, found[1].grid), (found[0].tokens, found[1].tokens)

@@ -12,6 +12,7 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from numpy.typing import NDArray
 
 from mmrel.visualization.panels import MARGIN, Panel, Pixels, mark, page, place, show, write
+from mmrel.visualization.photos import sides
 from mmrel.visualization.style import PRETRAINED, RANDOM
 
 SPACE = 0.45
@@ -83,7 +84,7 @@ def _draw_line(canvas: Figure, line: MatchLine, top: float, height: float) -> No
     for picture in line.shown:
         width = _width(picture, height)
         axes.append(place(canvas, left, top, width, height))
-        show(axes[-1], Panel(picture, picture.shape[:2]))
+        show(axes[-1], Panel(picture, sides(picture)))
         left += width + SPACE
     if line.boxes is not None:
         _draw_boxes(axes[0], line.boxes)

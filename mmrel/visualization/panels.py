@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmrel.visualization.photos import sides
 from mmrel.visualization.style import ACCENT, SEQUENTIAL, THEMES, figure, hide_axes
 
 Pixels = NDArray[Any]
@@ -214,7 +215,7 @@ def faded(picture: Pixels, shown: Pixels, theme: str, strength: float = 0.82) ->
         strength: how much, up to 1.
     """
     picture = reduced(picture)
-    inside = enlarged(shown, picture.shape[:2])[..., None]
+    inside = enlarged(shown, sides(picture))[..., None]
     hidden = (1 - strength) * picture + strength * muted(theme)
     return np.where(inside, picture, hidden.round().astype(np.uint8))
 

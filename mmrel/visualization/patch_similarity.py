@@ -14,7 +14,7 @@ from torch import Tensor
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.visualization.panels import Panel, Row, draw_rows
-from mmrel.visualization.photos import patch_center
+from mmrel.visualization.photos import patch_center, sides
 
 ByteImage = NDArray[np.uint8]
 Floats = NDArray[np.floating]
@@ -66,9 +66,9 @@ def draw_patch_similarity(
         path: file to write, PNG, PDF or SVG by its ending.
         theme: ``'light'`` or ``'dark'``.
     """
-    grid = next(iter(maps.values())).shape[1:]
+    grid = sides(next(iter(maps.values()))[0])
     photos = [
-        Panel(image, image.shape[:2], marks=((patch_center(place, grid, grid), 0),))
+        Panel(image, sides(image), marks=((patch_center(place, grid, grid), 0),))
         for image, place in zip(images, places, strict=True)
     ]
     rows = [Row(tuple(photos))]

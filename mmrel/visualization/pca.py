@@ -7,6 +7,7 @@ foreground from background; a second analysis, of the foreground alone, gives th
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from mmrel.evaluation.images import OneImage, read_image
 from mmrel.models.backbones import ViT
 from mmrel.visualization.panels import Panel, Pixels, Row, draw_rows, muted
-from mmrel.visualization.photos import SIZE, Grid, photo_tokens
+from mmrel.visualization.photos import SIZE, Grid, photo_tokens, sides
 
 Floats = NDArray[np.floating]
 FOREGROUNDS = ("otsu", "sign")
@@ -157,7 +158,7 @@ def draw_pca(
             pairs = zip(pixels, kinds[0], strict=True)
             kinds.append([replace(photo, pixels=part) for part, photo in pairs])
         titles += [
-            f"{name}: {100 * sum(colors.explained):.0f} % of the variance",
+            f"{name}: components, {100 * sum(colors.explained):.0f} % of variance",
             f"{name}: foreground",
         ]
     rows = _beside(kinds, titles) if len(images) == 1 else _below(kinds, titles)
@@ -165,7 +166,7 @@ def draw_pca(
 
 
 def _panel(picture: Pixels) -> Panel:
-    return Panel(picture, picture.shape[:2])
+    return Panel(picture, sides(picture))
 
 
 def _beside(kinds: Sequence[Sequence[Panel]], titles: Sequence[str]) -> list[Row]:
@@ -199,14 +200,13 @@ def _foreground(scores: Tensor, border: Tensor, rule: str) -> Tensor:
 
 def _as_colors(scores: Tensor, reference: Tensor) -> Tensor:
     """Scores ``(N, 3)`` in [0, 1], by the range of others; a component without range is 0.5."""
-    quantiles = torch.tensor(RANGE, dtype=scores.dtype)
-    low, high = (torch.from_numpy(np.quantile(reference.numpy(), quantiles, axis=0))).unbind()
+    low, high = torch.from_numpy(np.quantile(reference.numpy(), RANGE, axis=0)).unbind()
     width = high - low
     unit = (scores - low) / torch.where(width > 0, width, 1)
     return torch.where(width > 0, unit.clamp(0, 1), 0.5).float()
 
 
-def _split(values: Tensor, grids: Sequence[Grid]) -> tuple[NDArray[np.generic], ...]:
+def _split(values: Tensor, grids: Sequence[Grid]) -> tuple[NDArray[Any], ...]:
     """Values ``(N, ...)`` of all photographs as one map each."""
     parts = values.split([rows * cols for rows, cols in grids])
     return tuple(part.unflatten(0, grid).numpy() for part, grid in zip(parts, grids, strict=True))

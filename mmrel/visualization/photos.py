@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmrel.evaluation.images import OneImage, fit_to_patches, normalised_images, read_image
@@ -50,7 +52,7 @@ def photo_batch(
     """
     picture = read_image(image)
     fitted = fit_to_patches(picture, backbone.patch_size, size)
-    return normalised_images([fitted], backbone), picture.shape[:2]
+    return normalised_images([fitted], backbone), sides(picture)
 
 
 @torch.inference_mode()
@@ -77,6 +79,11 @@ def photo_tokens(
     with evaluation_mode(backbone):
         [views] = intermediate_tokens(backbone, batch, (block,), norm)
     return PhotoTokens(views.patches[0].float().cpu(), views.grid, shape)
+
+
+def sides(pixels: NDArray[Any]) -> tuple[int, int]:
+    """Height and width of a picture or a map."""
+    return pixels.shape[0], pixels.shape[1]
 
 
 def as_share(point: Point, shape: tuple[int, int]) -> Point:

@@ -17,7 +17,7 @@ from mmrel.models.backbones import ViT
 from mmrel.ops.distillation import check_temperature
 from mmrel.ops.relation import channel_relation, spatial_relation
 from mmrel.visualization.panels import Panel, Row, draw_rows, in_lines
-from mmrel.visualization.photos import SIZE, Point, check_heads, flat_patches, photo_tokens
+from mmrel.visualization.photos import SIZE, Point, check_heads, flat_patches, photo_tokens, sides
 from mmrel.visualization.similarity import COLUMNS, MIDDLE, map_panels, marked
 from mmrel.visualization.style import DIVERGING
 
@@ -110,7 +110,7 @@ def draw_relations(
         ValueError: a point outside of the image.
     """
     picture = read_image(image)
-    shape, grid = picture.shape[:2], next(iter(spatial.values())).shape[1:]
+    shape, grid = sides(picture), sides(next(iter(spatial.values()))[0])
     marks, own = marked(points, shape, grid), flat_patches(points, shape, grid)
     lead = Panel(picture, shape, "photograph", marks=tuple(marks))
     rows: list[Row] = []

@@ -17,6 +17,7 @@ from mmrel.visualization.photos import (
     flat_patches,
     patch_center,
     photo_tokens,
+    sides,
 )
 
 Floats = NDArray[np.floating]
@@ -77,12 +78,12 @@ def draw_similarity(
         ValueError: a point outside of the image.
     """
     picture = read_image(image)
-    shape, grid = picture.shape[:2], next(iter(maps.values())).shape[1:]
+    shape, grid = sides(picture), sides(next(iter(maps.values()))[0])
     compared = None if other is None else read_image(other)
     marks = marked(points, shape, grid if compared is None else shape)
     lead = [Panel(picture, shape, "photograph", marks=tuple(marks))]
     if compared is not None:
-        lead.append(Panel(compared, compared.shape[:2], "compared photograph"))
+        lead.append(Panel(compared, sides(compared), "compared photograph"))
         marks = []
     rows: list[Row] = []
     for name, values in maps.items():

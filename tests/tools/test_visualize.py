@@ -88,6 +88,7 @@ def test_tool__draws(
         ("attention dino a.png --out x.gif", "must end with .png, or for vector graphics"),
         ("attention dino text.jpg", "text.jpg: "),
         ("attention dino none.png", "There is no image 'none.png'"),
+        ("attention dino more", "'more' is a folder; attention takes files, and only pca folders"),
         ("attention none a.png", "'none.pth' does not exist"),
         (
             "similarity dino a.png --at 30,0",
