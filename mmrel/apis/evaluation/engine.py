@@ -108,20 +108,19 @@ def evaluate(
     folder = open_folder(Path(out), suite, chosen_data)
     stages = plan(subjects, choice, chosen_data)
     runner = Runner(folder, stages, chosen_data, device or get_device(), workers, progress)
-    records = runner.run()
     results = Results(
         suite,
         subjects,
         chosen_data.describe(),
         choice.protocols,
         choice.skipped,
-        records,
+        runner.run(),
         runner.failures,
     )
-    page, numbers = folder / "report.html", folder / "results.json"
-    write_results(numbers, results)
-    write_evaluation_page(page, results, folder / "pictures")
-    return Evaluation(page, numbers, results)
+    found = Evaluation(folder / "report.html", folder / "results.json", results)
+    write_results(found.json, results)
+    write_evaluation_page(found.report, results, folder / "pictures")
+    return found
 
 
 def choose_protocols(

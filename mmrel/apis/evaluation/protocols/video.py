@@ -44,11 +44,8 @@ def run(
         progress=desk.advance,
         on_sequence=draw,
     )
-    figures: dict[str, float | None] = {name: 100 * getattr(found, name) for name in FIGURES}
-    counts = {
-        "sequences": len(sequences),
-        "frames": sum(len(sequence.frames) for sequence in sequences),
-        "objects": len(found.per_object),
-    }
+    figures = {name: 100 * getattr(found, name) for name in FIGURES}
+    frames = sum(len(sequence.frames) for sequence in sequences)
+    counts = dict(sequences=len(sequences), frames=frames, objects=len(found.per_object))
     notes = [] if size == SIZE else [f"Frames at {size} pixels, twice their own size, not {SIZE}."]
-    return Outcome(figures, counts, tuple(shots), notes=tuple(notes))
+    return Outcome(dict(figures), counts, tuple(shots), notes=tuple(notes))
