@@ -1,11 +1,8 @@
 """Turns what the quickstart's runs wrote into one HTML page."""
 
-import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
+from markupsafe import Markup
 
 from mmrel.quickstart.figures import (
     MIN_SCORE,
@@ -24,18 +21,11 @@ from mmrel.quickstart.results import (
     verdict,
 )
 from mmrel.quickstart.stages import StageRunner, format_seconds
+from mmrel.utils.machine import machine
 from mmrel.visualization import report
 
-PACKAGES = (
-    "mmrel",
-    "torch",
-    "torchvision",
-    "onedl-mmengine",
-    "onedl-mmpretrain",
-    "onedl-mmdetection",
-    "onedl-mmsegmentation",
-)
 TITLE = "Pretraining from relations inside images, on made-up scenes"
+LEARNED = "What is learned: the relations inside an image"
 RELATION_METHODS = ("mmrel.SERE",)
 DASH = "\N{EN DASH}"
 
@@ -82,7 +72,7 @@ def _introduction(plan: Plan) -> str:
     )
 
 
-def _result_part(plan: Plan, results: list[Result]) -> list[str]:
+def _result_part(plan: Plan, results: list[Result]) -> list[Markup]:
     method = plan.title
     thumbnail = f"{THUMBNAIL_SIZE}\N{MULTIPLICATION SIGN}{THUMBNAIL_SIZE} thumbnail"
     rows = [
@@ -122,9 +112,8 @@ def _signed(points: float) -> str:
     return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[str]:
-    return [
-        report.heading("Training"),
+def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[Markup]:
+    figures = [
         report.picture(
             pretraining,
             "Pretraining. Left: every term of the loss as a share of its first logged value (the terms have "
@@ -135,14 +124,14 @@ def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[str]:
             "Fine-tuning with the same budget from both initialisations; mean over three log entries.",
         ),
     ]
+    return [report.section("Training", figures)]
 
 
-def _method_part(plan: Plan) -> list[str]:
+def _method_part(plan: Plan) -> list[Markup]:
     """A look at what the method learns: the compared relations, or else the similarity of patches."""
     if plan.configs["pretrain"].model.type in RELATION_METHODS:
         return _relation_part(*draw_relations(plan))
-    return [
-        report.heading("What is learned: the relations inside an image"),
+    parts = [
         report.paragraph(
             "How similar the marked patch is to every other patch of its image, by the cosine of their tokens."
         ),
@@ -152,11 +141,11 @@ def _method_part(plan: Plan) -> list[str]:
             "weights (own colour scale each, range below).",
         ),
     ]
+    return [report.section(LEARNED, parts)]
 
 
-def _relation_part(path: Path, side: int) -> list[str]:
-    return [
-        report.heading("What is learned: the relations inside an image"),
+def _relation_part(path: Path, side: int) -> list[Markup]:
+    parts = [
         report.paragraph(
             f"The overlap of two crops gets a lattice of {side}\N{MULTIPLICATION SIGN}{side} points, and "
             "tokens are sampled there in both views. How each point relates to all others in the student's "
@@ -170,11 +159,11 @@ def _relation_part(path: Path, side: int) -> list[str]:
             "after the softmax; own colour scale each, range below). Bottom: the whole relation matrices.",
         ),
     ]
+    return [report.section(LEARNED, parts)]
 
 
-def _prediction_part(detections: Path, segmentations: Path) -> list[str]:
-    return [
-        report.heading("Predictions beside the annotation"),
+def _prediction_part(detections: Path, segmentations: Path) -> list[Markup]:
+    figures = [
         report.picture(
             detections,
             f"Mask R-CNN on the first validation scenes; detections with a score of {MIN_SCORE} or more.",
@@ -184,14 +173,14 @@ def _prediction_part(detections: Path, segmentations: Path) -> list[str]:
             "UperNet on the same scenes; white in the annotation is the ignored border.",
         ),
     ]
+    return [report.section("Predictions beside the annotation", figures)]
 
 
-def _run_part(plan: Plan, runner: StageRunner) -> list[str]:
+def _run_part(plan: Plan, runner: StageRunner) -> list[Markup]:
     stamps = [(stage, runner.stamp(stage) or {}) for stage in plan.stages()]
     rows = [(s.name, format_seconds(stamp["seconds"]), stamp["finished"]) for s, stamp in stamps]
     commands = [stamp["command"] for _, stamp in stamps]
-    return [
-        report.heading("How this was made"),
+    parts = [
         report.table(("setting", "value"), _settings(plan)),
         report.table(("stage", "time (m:ss)", "finished"), rows),
         report.paragraph("Stages ran side by side where they do not need each other, two at most."),
@@ -199,6 +188,7 @@ def _run_part(plan: Plan, runner: StageRunner) -> list[str]:
         report.commands(commands),
         report.table(("machine and versions", ""), machine()),
     ]
+    return [report.section("How this was made", parts)]
 
 
 def _settings(plan: Plan) -> list[tuple[str, str]]:
@@ -244,34 +234,3 @@ def crop_text(pipeline: list[dict]) -> str:
             local = step.get("num_local", 10)
             return f"{text} and {local} of {step['local_size']} pixels" if local else text
     return "whole images"
-
-
-def machine() -> list[tuple[str, str]]:
-    """Processor, accelerator and versions."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    facts = [
-        ("processor", f"{processor()}, {os.cpu_count()} cores"),
-        ("GPU", device),
-        ("system", platform.platform()),
-        ("Python", platform.python_version()),
-    ]
-    return facts + [(name, _version(name)) for name in PACKAGES]
-
-
-def processor() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    if package == "mmrel":
-        from mmrel.version import __version__
-
-        return __version__
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed as a package"

@@ -1,121 +1,210 @@
-"""A report as one HTML file: pictures inside, nothing fetched from anywhere."""
+"""A report as one HTML file: pictures inside, nothing fetched from anywhere.
+
+The parts are Jinja2 templates in ``templates/``, which escape every text that they are given. A part is ``Markup``:
+what is already HTML, and the only thing that a page takes over as it is.
+"""
 
 import base64
-import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from mmrel.utils.files import write_text_atomically
 
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0; background: #f3f4f6; color: #111827; line-height: 1.55;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2.2rem 2.4rem 3.5rem; background: #fff; }
-h1 { font-size: 1.75rem; line-height: 1.25; margin: 0 0 .4rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; padding-top: 1.1rem; border-top: 1px solid #e5e7eb; }
-p { margin: .5rem 0 .8rem; max-width: 46rem; }
-.verdict { margin: 1.1rem 0 .4rem; padding: .75rem 1rem; border-left: 4px solid #2f855a; background: #f0fdf4; }
-.verdict.behind { border-color: #c4651a; background: #fff7ed; }
-table { border-collapse: collapse; margin: .9rem 0 1rem; font-size: .95rem; }
-th, td { padding: .38rem 1.1rem .38rem 0; text-align: left; border-bottom: 1px solid #e5e7eb; vertical-align: top; }
-thead th { border-bottom: 2px solid #9ca3af; font-weight: 600; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.best { font-weight: 700; }
-figure { margin: 1rem 0 1.3rem; }
-figure img { width: 100%; height: auto; display: block; }
-figcaption { font-size: .88rem; color: #4b5563; margin-top: .35rem; max-width: 48rem; }
-pre { background: #f9fafb; border: 1px solid #e5e7eb; padding: .75rem .9rem; font-size: .8rem; line-height: 1.5;
-  white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px; }
-@media (max-width: 640px) { main { padding: 1.2rem 1rem 2rem; } }
-"""
+TEMPLATES = Path(__file__).parent / "templates"
+EMPTY = ("", "\N{EN DASH}")
+"""Cells without a number that do not make a column one of text."""
 
 
-def escape(text: str) -> str:
-    """Text that is safe inside HTML."""
-    return html.escape(text)
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: what it says.
+        note: a small line under it.
+    """
+
+    text: str
+    note: str = ""
 
 
-def paragraph(text: str) -> str:
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file and what is said of it.
+
+    Attributes:
+        path: the file.
+        caption: under the picture.
+        title: above it.
+    """
+
+    path: Path
+    caption: str
+    title: str = ""
+
+
+def paragraph(text: str) -> Markup:
     """A paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+    return _macro("paragraph", text)
 
 
-def heading(text: str) -> str:
-    """The heading of a section."""
-    return f"<h2>{escape(text)}</h2>"
+def subheading(text: str) -> Markup:
+    """A heading inside a section."""
+    return _macro("subheading", text)
 
 
-def verdict(text: str, good: bool) -> str:
+def bullets(lines: Sequence[str]) -> Markup:
+    """A list of plain texts."""
+    return _macro("bullets", lines)
+
+
+def section(title: str, parts: Sequence[Markup], anchor: str = "") -> Markup:
+    """A heading and what stands under it; ``anchor`` is its name within the page."""
+    return _macro("section", title, anchor, parts)
+
+
+def details(summary: str, parts: Sequence[Markup]) -> Markup:
+    """Parts that show when the reader opens them."""
+    return _macro("details", summary, parts)
+
+
+def verdict(text: str, good: bool) -> Markup:
     """The one sentence that a reader should take along; green if ``good``, else orange."""
-    return f'<div class="verdict{"" if good else " behind"}">{escape(text)}</div>'
+    return _macro("verdict", text, good)
 
 
-def commands(lines: Sequence[str]) -> str:
+def commands(lines: Sequence[str]) -> Markup:
     """Commands as they can be typed."""
-    return f"<pre>{escape(chr(10).join(lines))}</pre>"
+    return _macro("commands", lines)
 
 
 def table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], best: Sequence[int | None] = ()
-) -> str:
+    header: Sequence[str | Cell],
+    rows: Sequence[Sequence[str | Cell]],
+    best: Sequence[int | Collection[int] | None] = (),
+) -> Markup:
     """A table whose first column is text and whose other columns are aligned to the right if numeric.
+
+    It scrolls in its own box where it is wider than the page.
 
     Args:
         header: titles of the columns.
-        rows: cells as text.
-        best: for each row the column that is set in bold, or ``None``.
+        rows: cells.
+        best: for each row the column, or columns, that are set in bold, or ``None``.
+
+    Raises:
+        ValueError: a row of another length than the header.
     """
+    marks = [_columns(mark) for mark in best] or [set()] * len(rows)
+    cells = [[_as_cell(cell) for cell in row] for row in rows]
+    if lengths := {len(row) for row in cells} - {len(header)}:
+        raise ValueError(
+            f"rows have {sorted(lengths)} cells under a header of {len(header)}; give as many"
+        )
     numeric = [
-        index > 0 and all(_is_number(row[index]) for row in rows) for index in range(len(header))
+        index > 0 and all(_is_number(row[index].text) for row in cells)
+        for index in range(len(header))
     ]
-    marks = list(best) or [None] * len(rows)
-    head = "".join(_cell("th", text, numeric[i], False) for i, text in enumerate(header))
-    body = "".join(
-        "<tr>"
-        + "".join(_cell("td", text, numeric[i], i == mark) for i, text in enumerate(row))
-        + "</tr>"
-        for row, mark in zip(rows, marks, strict=True)
+    return _render(
+        "table.html.j2",
+        header=[_named(_as_cell(c), numeric[i], False) for i, c in enumerate(header)],
+        rows=[
+            [_named(cell, numeric[i], i in mark) for i, cell in enumerate(row)]
+            for row, mark in zip(cells, marks, strict=True)
+        ],
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _is_number(text: str) -> bool:
-    stripped = text.strip("+-\N{MINUS SIGN}% s").replace(".", "", 1).replace(":", "")
-    return stripped.isdigit() or text in ("", "\N{EN DASH}")
-
-
-def _cell(tag: str, text: str, numeric: bool, bold: bool) -> str:
-    classes = " ".join(["number"] * numeric + ["best"] * bold)
-    attribute = f' class="{classes}"' if classes else ""
-    return f"<{tag}{attribute}>{escape(text)}</{tag}>"
-
-
-def picture(path: Path, caption: str) -> str:
-    """A PNG file as part of the page, with its caption.
+def picture(path: Path, caption: str) -> Markup:
+    """A PNG file as part of the page, as wide as the text, with its caption.
 
     Raises:
         FileNotFoundError: no such file.
     """
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    image = f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+    return _macro("figure", _encoded(path), caption, "", True)
 
 
-def write_page(path: Path, title: str, introduction: str, parts: Sequence[str]) -> None:
+def pictures(files: Sequence[Picture]) -> Markup:
+    """PNG files one below the other, none enlarged.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    return _macro(
+        "pictures",
+        [_macro("figure", _encoded(f.path), f.caption, f.title, False) for f in files],
+    )
+
+
+def write_page(
+    path: Path,
+    title: str,
+    introduction: str,
+    parts: Sequence[Markup],
+    contents: Sequence[tuple[str, str]] = (),
+) -> None:
     """Write the whole page.
 
     Args:
         path: HTML file.
         title: of the page.
         introduction: plain text under the title.
-        parts: what the functions above return, in order.
+        parts: what the functions above return, in order; a plain text among them is escaped.
+        contents: anchors of sections and their names, for links under the introduction.
     """
-    content = "\n".join([f"<h1>{escape(title)}</h1>", paragraph(introduction), *parts])
-    write_text_atomically(
-        path,
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{content}\n</main>\n</body>\n</html>\n",
+    text = _render(
+        "page.html.j2", title=title, introduction=introduction, parts=parts, contents=contents
     )
+    write_text_atomically(path, text)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _render(template: str, **values: Any) -> Markup:
+    return Markup(_environment().get_template(template).render(values).strip("\n") + "\n")
+
+
+def _macro(name: str, *values: Any) -> Markup:
+    """One of the small parts."""
+    return Markup(getattr(_environment().get_template("parts.html.j2").module, name)(*values))
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _as_cell(cell: str | Cell) -> Cell:
+    return cell if isinstance(cell, Cell) else Cell(cell)
+
+
+def _columns(mark: int | Collection[int] | None) -> set[int]:
+    if mark is None:
+        return set()
+    return {mark} if isinstance(mark, int) else set(mark)
+
+
+def _is_number(text: str) -> bool:
+    stripped = text.strip("+-\N{MINUS SIGN}% s").replace(".", "", 1).replace(":", "")
+    return stripped.isdigit() or text in EMPTY
+
+
+def _named(cell: Cell, numeric: bool, best: bool) -> dict[str, str]:
+    """What the template shows of a cell, with its CSS classes."""
+    names = " ".join(["number"] * numeric + ["best"] * best)
+    return {"text": cell.text, "note": cell.note, "names": names}

@@ -306,7 +306,7 @@ def test_report__table_commands_times_and_verdict(
     )
     assert "\N{MINUS SIGN}5.0" in page and "1:15" in page and "torch" in page
     for stage in stages(finished).values():
-        assert stage.line() in page.replace("&#x27;", "'")
+        assert stage.line() in page.replace("&#39;", "'")
     for name in ("pretraining.png", "finetuning.png"):
         assert (finished.options.work_dir / name).is_file()
 
