@@ -51,7 +51,7 @@ def positive(text: str) -> int:
     return value
 
 
-def add_normalization(parser: argparse.ArgumentParser) -> None:
+def add_normalization(parser: argparse._ActionsContainer) -> None:
     """Add ``--mean`` and ``--std``, three numbers each."""
     for name in ("mean", "std"):
         parser.add_argument(
@@ -63,7 +63,7 @@ def add_normalization(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_weights(parser: argparse.ArgumentParser) -> None:
+def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add what a checkpoint does not tell, which of its networks counts, and the device."""
     parser.add_argument(
         "--network",

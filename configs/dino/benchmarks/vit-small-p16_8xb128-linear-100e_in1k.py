@@ -1,5 +1,6 @@
 # Linear probe of DINO's ViT-S/16 on ImageNet-1k: class tokens of the last four blocks.
-# Paper:    Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294; rates and features of its code.
+# Paper:    Emerging Properties in Self-Supervised Vision Transformers, arXiv 2104.14294; rates and features of its
+#           code.
 # Command:  bash tools/dist_train.sh configs/dino/benchmarks/vit-small-p16_8xb128-linear-100e_in1k.py 8
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.

@@ -1,5 +1,6 @@
 # DINOv2's linear probe on ImageNet-1k: 52 heads, 13 rates on each of four features, in one short run.
-# Paper:    DINOv2: Learning Robust Visual Features without Supervision, arXiv 2304.07193; rates and features of its code.
+# Paper:    DINOv2: Learning Robust Visual Features without Supervision, arXiv 2304.07193; rates and features of its
+#           code.
 # Command:  bash tools/dist_train.sh configs/dino/benchmarks/vit-small-p16_8xb128-linear-dinov2-12500it_in1k.py 8
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.

@@ -1,5 +1,6 @@
 # Linear probe of SERE's ViT-B/16 on ImageNet-1k: iBOT's 45 rates at once, last class token and mean patch token.
-# Paper:    SERE: Exploring Feature Self-relation for Self-supervised Transformer, TPAMI 2023, arXiv 2206.05184; iBOT's sweep.
+# Paper:    SERE: Exploring Feature Self-relation for Self-supervised Transformer, TPAMI 2023, arXiv 2206.05184;
+#           iBOT's sweep.
 # Command:  bash tools/dist_train.sh configs/sere/benchmarks/vit-base-p16_8xb128-linear-45heads-100e_in1k.py 8
 #               --cfg-options model.backbone.init_cfg.checkpoint=backbone.pth
 #           with the backbone that tools/export_backbone.py wrote; without the option: random weights.
