@@ -103,7 +103,7 @@ def test_choice__of_some_images(shared: Path, tmp_path: Path) -> None:
             r"1 class\(es\) that the training set has none of.*: bark",
         ),
         (dict(train="train", holdout=1.0), "holdout is 1.0"),
-        (dict(train="train/bark"), "no image in a class folder"),
+        (dict(train="train/bark"), "has no folders, so that nothing tells the classes"),
         (dict(train="none"), "does not exist"),
     ],
 )

@@ -89,7 +89,10 @@ def test_tool__report_few_labels_and_thumbnails(
         (("{checkpoint}", "{images}", "--out", "{images}"), "is a folder; give the name"),
         (("{checkpoint}", "none"), "'none' does not exist"),
         (("{checkpoint}", "{images}", "--shots", "7"), "fewer: class0 (6)"),
-        (("{checkpoint}", "{images}", "--val", "{images}/class0"), "no image in a class folder"),
+        (
+            ("{checkpoint}", "{images}", "--val", "{images}/class0"),
+            "has no folders, so that nothing tells the classes",
+        ),
         (("{checkpoint}", "{images}", "--n-last-blocks", "3"), "n_last_blocks is 3, but"),
         (("{checkpoint}", "{images}", "--settings", "0"), "give numbers above 0"),
         (("{checkpoint}", "{images}", "--shots", "1", "--fraction", "0.1"), "not allowed with"),
