@@ -20,8 +20,9 @@ from mmrel.quickstart.results import (
     read_runs,
     verdict,
 )
-from mmrel.quickstart.stages import StageRunner, format_seconds
+from mmrel.quickstart.stages import StageRunner
 from mmrel.utils.machine import machine
+from mmrel.utils.text import format_seconds
 from mmrel.visualization import report
 
 TITLE = "Pretraining from relations inside images, on made-up scenes"

@@ -64,13 +64,6 @@ class StageError(RuntimeError):
     """A stage ended with an error; the message holds the end of its log."""
 
 
-def format_seconds(seconds: float) -> str:
-    """``m:ss``, or ``h:mm:ss`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 class StageRunner:
     """Runs stages and keeps their stamps.
 

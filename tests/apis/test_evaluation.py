@@ -11,7 +11,7 @@ import torch
 
 from mmrel.apis.evaluation import Evaluation, Measure, evaluate, find_data
 from mmrel.apis.evaluation.progress import DONE, FAILED, KEPT, START, Estimate, Event
-from mmrel.apis.evaluation.terminal import Terminal, clock
+from mmrel.apis.evaluation.terminal import Terminal
 from mmrel.utils.errors import UsageError
 
 
@@ -349,7 +349,3 @@ def test_terminal__a_line_per_stage(suite: Suite, pair: list[Path], live: bool) 
     assert "1/4 DINO, one: fake score 12.0, 1 picture (0:00, 0:00 left)" in lines[0]
     assert "2/4 DINO, two: FAILED: no luck (whole error: " in lines[1]
     assert ("\r" in log.getvalue()) == live
-
-
-def test_clock() -> None:
-    assert [clock(s) for s in (0.4, 59.6, 3725)] == ["0:00", "1:00", "1:02:05"]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mmrel.quickstart.process import GIVE_WAY
-from mmrel.quickstart.stages import Stage, StageError, StageRunner, format_seconds
+from mmrel.quickstart.stages import Stage, StageError, StageRunner
 from mmrel.quickstart.terminal import Terminal, compact
+from mmrel.utils.text import format_seconds
 
 WRITE = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text('x'); print(*sys.argv[2:])"
 

@@ -9,9 +9,8 @@ from markupsafe import Markup
 from mmrel.apis.evaluation.protocol import Outcome, Shot
 from mmrel.apis.evaluation.results import Results
 from mmrel.apis.evaluation.summary import DASH, DIGITS, figure_text, summary_parts, thumbnails_label
-from mmrel.apis.evaluation.terminal import clock
 from mmrel.utils.machine import machine
-from mmrel.utils.text import listed
+from mmrel.utils.text import format_seconds, listed
 from mmrel.visualization import report
 from mmrel.visualization.report import Picture
 
@@ -157,7 +156,7 @@ def _loaded(results: Results) -> list[Markup]:
 
 def _made(results: Results) -> list[Markup]:
     rows = [
-        [label, name, clock(record.seconds), record.finished.replace("T", " ")]
+        [label, name, format_seconds(record.seconds), record.finished.replace("T", " ")]
         for (label, name), record in results.records.items()
     ]
     where = [[part, _place(facts["path"]), facts["digest"]] for part, facts in results.data.items()]
@@ -166,7 +165,7 @@ def _made(results: Results) -> list[Markup]:
         report.table(["data", "folder", "digest of names and sizes"], where),
         report.table(["machine and versions", ""], machine()),
         report.details(
-            f"Time of each evaluation ({clock(total)} in all)",
+            f"Time of each evaluation ({format_seconds(total)} in all)",
             [report.table(["network", "protocol", "time (m:ss)", "finished"], rows)],
         ),
     ]

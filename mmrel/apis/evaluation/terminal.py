@@ -7,19 +7,13 @@ from typing import TextIO
 from mmrel.apis.evaluation.progress import ADVANCE, DONE, FAILED, KEPT, START, Event
 from mmrel.apis.evaluation.protocol import Outcome, Protocol
 from mmrel.apis.evaluation.subjects import CHECKPOINT
+from mmrel.utils.text import format_seconds
 
 LOADED = ("file", "layout", "network", "tensors")
 """Facts of a checkpoint that are told."""
 
 QUIET_INTERVAL = 20.0
 """Seconds between two lines of one stage in a log file; a terminal shows every change in one line."""
-
-
-def clock(seconds: float) -> str:
-    """``m:ss``, or ``h:mm:ss`` from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Terminal:
@@ -55,7 +49,7 @@ class Terminal:
 
     def _line(self, event: Event, text: str) -> str:
         stage = event.stage
-        spent = clock(time.monotonic() - self.begun)
+        spent = format_seconds(time.monotonic() - self.begun)
         return f"[{spent}] {event.number}/{event.count} {stage.subject.label}, {stage.name}: {text}"
 
     def _put(self, text: str) -> None:
@@ -75,7 +69,7 @@ def summary(outcome: Outcome, protocol: Protocol) -> str:
 
 
 def _left(event: Event) -> str:
-    return "" if event.left is None else f", {clock(event.left)} left"
+    return "" if event.left is None else f", {format_seconds(event.left)} left"
 
 
 def _going(event: Event) -> str:
@@ -85,7 +79,7 @@ def _going(event: Event) -> str:
 def _found(event: Event) -> str:
     assert event.outcome is not None
     text = summary(event.outcome, event.stage.protocol)
-    return f"{text} ({clock(event.seconds)}{_left(event)})"
+    return f"{text} ({format_seconds(event.seconds)}{_left(event)})"
 
 
 def _kept(event: Event) -> str:
