@@ -511,7 +511,7 @@ MUTANTS = (
     Mutant(
         "k-NN's votes are not weighted",
         "evaluation/knn.py",
-        "(similarity / temperature).exp()",
+        "((similarity - similarity[:, :1]) / temperature).exp()",
         "torch.ones_like(similarity)",
         ("evaluation/test_knn.py",),
     ),
