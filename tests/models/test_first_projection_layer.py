@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmrel.models.necks import FirstProjectionLayer, TokenFeature
@@ -71,6 +72,7 @@ def test_layer__is_the_teachers(method: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", SETTINGS)
 def test_layer__in_mmpretrains_classifier(method: str, tmp_path: Path) -> None:
     """Backbone and layer from one file, in one ``init_weights`` of the host."""
+    init_default_scope("mmpretrain")  # of the classifier's data preprocessor
     model = written(method, tmp_path / "epoch_1.pth")
     pretrained = dict(type="Pretrained", checkpoint=str(tmp_path / "epoch_1.pth"))
     backbone = dict(getattr(tiny, method)(), type=None)
