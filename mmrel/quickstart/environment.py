@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 KEPT_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -30,12 +28,3 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(MAX_CORES, len(os.sched_getaffinity(0)))
     return min(MAX_CORES, os.cpu_count() or 1)
-
-
-def fast_precision() -> str | None:
-    """``'bf16'`` where a CPU multiplies bfloat16 matrices in half the time; ``None``: leave it to the config."""
-    if torch.cuda.is_available():
-        return None
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    supported = [getattr(torch.cpu, name, lambda: False)() for name in checks]
-    return "bf16" if any(supported) else None

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmrel.datasets.scenes.generate import STAMP, Parameters
 from mmrel.datasets.scenes.writers import LAYOUTS
-from mmrel.quickstart.environment import fast_precision, process_environment, usable_cores
+from mmrel.quickstart.environment import process_environment, usable_cores
 from mmrel.quickstart.stages import Stage
 from mmrel.utils.config import load_config
 from mmrel.version import __version__
@@ -157,10 +157,6 @@ class Plan:
         """Pretrain with the method."""
         own = self.options
         choices: dict[str, Any] = {"randomness.seed": own.seed}
-        if (precision := fast_precision()) and "precision" in self.configs[
-            "pretrain"
-        ].optim_wrapper:
-            choices["optim_wrapper.precision"] = precision
         if own.epochs is not None:
             choices["train_cfg.max_epochs"] = own.epochs
         if (interval := -(-self.epochs // MAX_EVALUATIONS)) > 1:
