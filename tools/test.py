@@ -13,6 +13,7 @@ from typing import Any
 
 from mmrel.launch.options import (
     add_common_arguments,
+    fit_workers,
     parse,
     set_loader_defaults,
     set_work_dir,
@@ -57,6 +58,7 @@ def merge_args(config: Any, args: argparse.Namespace) -> None:
     set_loader_defaults(config, "test_dataloader", defaults)
     if args.no_pin_memory:
         config.test_dataloader.pin_memory = False
+    fit_workers(config)
     merge_options(config, args.cfg_options)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from mmrel.launch.options import (
     add_common_arguments,
     enable_amp,
+    fit_workers,
+    leave_out_amp,
     parse,
     set_loader_defaults,
     set_work_dir,
@@ -70,11 +72,14 @@ def merge_args(config: Any, args: argparse.Namespace) -> None:
     set_work_dir(config, args)
     if args.amp:
         enable_amp(config)
+    else:
+        leave_out_amp(config)
     if args.resume is not None:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume
     if args.auto_scale_lr:
         enable_lr_scaling(config)
+    fit_workers(config)
     set_loaders(config, args)
     merge_options(config, args.cfg_options)
 

@@ -1,7 +1,6 @@
 """What every evaluation of frozen features begins with: an ordered loader, and a network that is left as it was."""
 
 import copy
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader
 from mmrel.datasets.class_names import share_classes
 from mmrel.datasets.transforms.load import share_depth
 from mmrel.utils.config import LOADER_TIMEOUT
+from mmrel.utils.device import usable_cores
 from mmrel.utils.sharding import root_gathered
 from mmrel.utils.worker_signals import shield_workers
 
@@ -40,8 +40,7 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
 
 def usual_workers() -> int:
     """Processes that read images where nothing else is said: one per core, at most 4."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(4, cores or 1)
+    return min(4, usable_cores())
 
 
 def build_loader(cfg: dict[str, Any], max_samples: int | None = None) -> DataLoader:

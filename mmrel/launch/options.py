@@ -5,11 +5,13 @@ torch is imported by the functions that need it, so that a mistake in the argume
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from mmrel.launch.arguments import ConfigOptions
-from mmrel.utils.device import on_cpu
+from mmrel.utils.config import dicts_in
+from mmrel.utils.device import on_cpu, usable_cores
 from mmrel.utils.errors import UsageError
 
 HALF_PRECISION = ("fp16", "bf16")
@@ -77,12 +79,11 @@ def enable_amp(config: Any) -> None:
         UsageError: If the optimizer wrapper has no mixed precision, or none on this device.
     """
     wrapper = config.optim_wrapper
-    kind = wrapper.get("type", "OptimWrapper")
-    name = kind if isinstance(kind, str) else kind.__name__
-    if name.rpartition(".")[2] == "SelfSupOptimWrapper":
+    name = _class_name(wrapper)
+    if name == "SelfSupOptimWrapper":
         if wrapper.get("precision") not in HALF_PRECISION:
             wrapper.precision = "fp16"
-    elif name.rpartition(".")[2] in ("OptimWrapper", "AmpOptimWrapper"):
+    elif name in ("OptimWrapper", "AmpOptimWrapper"):
         if on_cpu():
             raise UsageError(
                 "--amp was given, but MMEngine's AmpOptimWrapper needs a GPU and there is none. "
@@ -99,3 +100,44 @@ def enable_amp(config: Any) -> None:
             f"mmrel.SelfSupOptimWrapper, not with {name!r}. Leave --amp out or change "
             "optim_wrapper.type."
         )
+
+
+def leave_out_amp(config: Any) -> None:
+    """Train in float32 on a CPU what a recipe trains in mixed precision: MMEngine's wrapper for it needs a GPU.
+
+    ``mmrel.SelfSupOptimWrapper`` decides for itself.
+    """
+    wrapper = config.get("optim_wrapper") or {}
+    if _class_name(wrapper) != "AmpOptimWrapper" or not on_cpu():
+        return
+    wrapper["type"] = "OptimWrapper"
+    for name in ("loss_scale", "dtype", "use_fsdp"):
+        wrapper.pop(name, None)
+    _tell("There is no GPU, so this trains in float32; the recipe's mixed precision needs one.")
+
+
+def fit_workers(config: Any) -> None:
+    """Let a run on a CPU start no more loader workers than it has cores. On a GPU machine the recipe's numbers stay.
+
+    It comes before ``--cfg-options``, which win.
+    """
+    cores, more = usable_cores(), 0
+    for settings in dicts_in([config[name] for name in config]) if on_cpu() else ():
+        workers = settings.get("num_workers")
+        if isinstance(workers, int) and workers > cores:
+            settings["num_workers"], more = cores, max(more, workers)
+    if more:
+        _tell(
+            f"Loaders start {cores} worker(s), one for each core, instead of {more}; "
+            "--cfg-options train_dataloader.num_workers=... sets another number."
+        )
+
+
+def _class_name(settings: Any) -> str:
+    kind = settings.get("type", "OptimWrapper")
+    return (kind if isinstance(kind, str) else kind.__name__).rpartition(".")[2]
+
+
+def _tell(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr)

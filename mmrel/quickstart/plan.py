@@ -11,9 +11,10 @@ from mmengine.config import Config
 
 from mmrel.datasets.scenes.generate import STAMP, Parameters
 from mmrel.datasets.scenes.writers import LAYOUTS
-from mmrel.quickstart.environment import process_environment, usable_cores
+from mmrel.quickstart.environment import process_environment
 from mmrel.quickstart.stages import Stage
 from mmrel.utils.config import load_config
+from mmrel.utils.device import usable_cores
 from mmrel.version import __version__
 
 TASKS = {
@@ -28,6 +29,7 @@ LAST = "last_checkpoint"
 IMAGE_SIZE, CLASS_IMAGE_SIZE = 128, 96
 MAX_EVALUATIONS = 30
 """Longer pretrainings evaluate k-NN every few epochs, so that it stays a small part of their time."""
+MAX_CORES = 16
 
 
 @cache
@@ -73,7 +75,7 @@ class Plan:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.cores = usable_cores()
+        self.cores = min(MAX_CORES, usable_cores())
 
     @property
     def method(self) -> str:

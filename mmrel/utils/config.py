@@ -209,7 +209,7 @@ def check_pretrained(config: Any) -> None:
     Raises:
         UsageError: If they are in a local file and it is absent.
     """
-    for cfg in _dicts(config.get("model")):
+    for cfg in dicts_in(config.get("model")):
         path = cfg.get("checkpoint")
         if cfg.get("type") in ("Pretrained", "PretrainedInit") and _missing(path):
             raise UsageError(
@@ -236,17 +236,18 @@ def _no_such_config(path: str) -> str:
 
 
 def _items(node: Any) -> Iterator[tuple[str, Any]]:
-    for cfg in _dicts(node):
+    for cfg in dicts_in(node):
         yield from cfg.items()
 
 
-def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+def dicts_in(node: Any) -> Iterator[dict[str, Any]]:
+    """A configuration's part and all dicts that it holds, in lists too."""
     if isinstance(node, dict):
         yield node
         node = list(node.values())
     if isinstance(node, list | tuple):
         for child in node:
-            yield from _dicts(child)
+            yield from dicts_in(child)
 
 
 def _map_strings(node: Any, change: Callable[[str], str]) -> Any:

@@ -3,7 +3,15 @@
 torch and MMEngine are imported by the functions that need them, so that a tool can ask late.
 """
 
+import os
 from typing import Any
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def on_cpu() -> bool:

@@ -6,7 +6,6 @@ All files are written into ``<root>/.unfinished`` and moved to their place at th
 
 import json
 import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from mmrel.datasets.scenes import writers
 from mmrel.datasets.scenes.classes import CLASSES, SEGMENTATION_CLASSES, STUFF
 from mmrel.datasets.scenes.texture import PHOTOS, SPLITS, photo_path
 from mmrel.datasets.scenes.writers import LAYOUTS, Job
+from mmrel.utils.device import usable_cores
 from mmrel.utils.files import read_json_object, write_text_atomically
 
 VERSION = 2
@@ -200,11 +200,6 @@ def _install(root: Path, folder: Path, own: Parameters) -> None:
     folder.rmdir()
 
 
-def _usable_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(MAX_WORKERS, cores or 1)
-
-
 def make_scenes(
     root: str | Path,
     num_train: int = 2000,
@@ -241,7 +236,7 @@ def make_scenes(
     ordered = tuple(name for name in LAYOUTS if name in layouts)
     strange = tuple(name for name in layouts if name not in LAYOUTS)
     own = Parameters(num_train, num_val, image_size, class_image_size, seed, ordered + strange)
-    workers = _usable_cores() if workers is None else workers
+    workers = min(MAX_WORKERS, usable_cores()) if workers is None else workers
     _check(own, workers)
     root = Path(root)
     if _is_complete(root, own, overwrite):

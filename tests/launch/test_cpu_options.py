@@ -1,0 +1,82 @@
+"""What a recipe for GPUs becomes on a CPU: float32, and no more loader workers than cores."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mmengine.config import Config
+
+from mmrel.launch import options
+
+ROOT = Path(__file__).parents[2]
+COCO = ROOT / "configs/detection/mask-rcnn_vit-small-p16_fpn_8xb2-amp-ms-crop-1x_coco.py"
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def choose(cpu: bool, cores: int = 2) -> None:
+        monkeypatch.setattr(options, "on_cpu", lambda: cpu)
+        monkeypatch.setattr(options, "usable_cores", lambda: cores)
+
+    return choose
+
+
+def test_amp__on_a_cpu_a_recipe_trains_in_float32(
+    machine: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(cpu=True)
+    wrapper = dict(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16", clip_grad=None)
+    config = Config(dict(optim_wrapper=wrapper))
+    options.leave_out_amp(config)
+    assert config.optim_wrapper == dict(type="OptimWrapper", clip_grad=None)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_amp__stays_on_a_gpu(machine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(cpu=False)
+    config = Config.fromfile(COCO)
+    before = dict(config.optim_wrapper)
+    options.leave_out_amp(config)
+    assert dict(config.optim_wrapper) == before and before["type"] == "AmpOptimWrapper"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["OptimWrapper", "mmrel.SelfSupOptimWrapper", dict])
+def test_amp__other_wrappers_stay(kind: Any, machine: Any) -> None:
+    machine(cpu=True)
+    config = Config(dict(optim_wrapper=dict(type=kind, precision="fp16")))
+    options.leave_out_amp(config)
+    assert config.optim_wrapper == dict(type=kind, precision="fp16")
+    options.leave_out_amp(Config(dict(model=None)))
+
+
+def loaders() -> Config:
+    hook = dict(type="mmrel.KNNHook", bank_dataloader=dict(num_workers=8))
+    return Config(
+        dict(
+            train_dataloader=dict(num_workers=10),
+            val_dataloader=[dict(num_workers=1), dict(num_workers=3)],
+            default_hooks=dict(knn=hook),
+        )
+    )
+
+
+def test_workers__one_for_each_core_of_a_cpu(
+    machine: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(cpu=True, cores=2)
+    config = loaders()
+    options.fit_workers(config)
+    assert config.train_dataloader.num_workers == 2
+    assert [loader.num_workers for loader in config.val_dataloader] == [1, 2]
+    assert config.default_hooks.knn.bank_dataloader.num_workers == 2
+    assert "2 worker(s), one for each core, instead of 10" in capsys.readouterr().err
+    options.fit_workers(config)
+    assert capsys.readouterr().err == ""
+
+
+def test_workers__as_the_recipe_says_on_a_gpu(machine: Any) -> None:
+    machine(cpu=False, cores=2)
+    config = loaders()
+    options.fit_workers(config)
+    assert config.to_dict() == loaders().to_dict()
