@@ -25,6 +25,11 @@ NEUTRAL = (
     "campaigns/test_mutants.py",
     "checkpoints/",
     "datasets/test_scenes",
+    "datasets/test_splits.py",
+    "evaluation/test_davis_",
+    "evaluation/test_knn_leave_one_out.py",
+    "evaluation/test_probes.py",
+    "evaluation/test_token_statistics.py",
     "models/test_augment.py",
     "models/test_contracts.py",
     "models/test_contrastive.py",
@@ -42,6 +47,7 @@ NEUTRAL = (
     "tools/test_wheelhouse.py",
     "utils/test_bombs.py",
     "visualization/test_curves.py",
+    "visualization/test_pca.py",
     "visualization/test_re",
 )
 """Tests that are the same with either family of OpenMMLab's packages; `make test-openmmlab` leaves them out."""
