@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mmrel.launch.arguments import add_weights, positive, weights_of
+from mmrel.launch.arguments import add_blocks, add_weights, positive, weights_of
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.files import write_text_atomically
 
@@ -55,14 +55,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=positive, help="short side of the images in pixels (default: their own)"
     )
-    parser.add_argument(
-        "--out-indices",
-        type=int,
-        nargs="+",
-        metavar="BLOCK",
-        help="blocks whose tokens are joined, from 0 on or from the end (default: -1)",
-    )
-    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
+    add_blocks(parser)
     parser.add_argument("--per-image", type=positive, help="patches of each training image at most")
     parser.add_argument("--max-train", type=positive, help="training images, spread evenly")
     parser.add_argument("--max-val", type=positive, help="validation images, spread evenly")

@@ -15,7 +15,7 @@ from mmrel.checkpoints.config_text import as_normalization, find_normalization
 from mmrel.checkpoints.conversion import given_normalization
 from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
-from mmrel.models.backbones.intermediate import check_blocks
+from mmrel.models.backbones.dense_vit import check_blocks
 from mmrel.models.backbones.pretrained import load_fitted
 from mmrel.registry import MODELS
 from mmrel.utils.config import load_config

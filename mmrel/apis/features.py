@@ -24,7 +24,8 @@ from mmrel.evaluation.images import (
 )
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
-from mmrel.models.backbones.intermediate import check_blocks, intermediate_tokens
+from mmrel.models.backbones.dense_vit import check_blocks
+from mmrel.models.backbones.intermediate import intermediate_tokens
 from mmrel.registry import TRANSFORMS
 from mmrel.structures import FEATURES, TokenViews
 

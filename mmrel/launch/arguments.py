@@ -90,14 +90,7 @@ def add_readout(parser: argparse.ArgumentParser) -> None:
         choices=["cls", "avg", "cls+avg"],
         help="which tokens (default: cls, or avg for a backbone without class token)",
     )
-    parser.add_argument(
-        "--out-indices",
-        type=int,
-        nargs="+",
-        metavar="BLOCK",
-        help="blocks whose features are joined, from 0 on or from the end, such as -4 -3 -2 -1 (default: -1)",
-    )
-    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
+    add_blocks(parser)
     parser.add_argument(
         "--image-size",
         type=positive,
@@ -109,6 +102,18 @@ def add_readout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize", type=positive, help="short side before the crop (default: 8/7 of the crop's)"
     )
+
+
+def add_blocks(parser: argparse.ArgumentParser) -> None:
+    """Add which blocks' tokens are read, and whether after the final norm."""
+    parser.add_argument(
+        "--out-indices",
+        type=int,
+        nargs="+",
+        metavar="BLOCK",
+        help="blocks whose features are joined, from 0 on or from the end, such as -4 -3 -2 -1 (default: -1)",
+    )
+    parser.add_argument("--no-norm", action="store_true", help="tokens before the final norm")
 
 
 def readout_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mmrel.models.backbones import DenseViT, ViT
+from mmrel.models.backbones.dense_vit import check_blocks
 from mmrel.models.backbones.intermediate import (
     block_attention,
-    check_blocks,
     intermediate_tokens,
 )
 

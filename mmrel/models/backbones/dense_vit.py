@@ -121,7 +121,7 @@ class DenseViT(HostViT):
             init_cfg=clean_init_cfg(init_cfg),
             **kwargs,
         )
-        self.out_indices = _check_indices(out_indices, self.num_layers)
+        self.out_indices = check_blocks(out_indices, self.num_layers)
         self.out_norm = out_norm
         self.out_cls_token = out_cls_token
         self.pos_interpolation = pos_interpolation or "size"
@@ -181,7 +181,7 @@ class DenseViT(HostViT):
             ``(B, heads, E + N, E + N)``, rows summing to 1, E = 1 with a class token; a tuple for
             several blocks.
         """
-        indices = _check_indices(blocks, self.num_layers)
+        indices = check_blocks(blocks, self.num_layers)
         tokens, _ = self._embed(x)
         maps = []
         for index, layer in enumerate(self.layers[: indices[-1] + 1]):
@@ -266,12 +266,17 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def _check_indices(indices: int | Sequence[int], num_layers: int) -> list[int]:
+def check_blocks(indices: int | Sequence[int], num_layers: int) -> list[int]:
+    """Numbers of blocks from 0 on.
+
+    Raises:
+        ValueError: they are not ascending numbers of ``num_layers`` blocks.
+    """
     given = [indices] if isinstance(indices, int) else list(indices)
     found = [index + num_layers if index < 0 else index for index in given]
     if not found or min(found) < 0 or max(found) >= num_layers or found != sorted(set(found)):
         raise ValueError(
-            f"Block indices {given} are not valid for {num_layers} blocks: they must be "
+            f"blocks {given} are not valid for {num_layers} blocks: they must be "
             f"ascending, without repeats, and lie in [0, {num_layers - 1}] (or [-{num_layers}, "
             f"-1] counted from the end). The last block of a ViT with {num_layers} blocks is "
             f"{num_layers - 1}."

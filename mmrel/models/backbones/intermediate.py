@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from mmrel.models.backbones.dense_vit import attention_map
+from mmrel.models.backbones.dense_vit import attention_map, check_blocks
 from mmrel.models.backbones.vit import ViT
 from mmrel.structures import TokenViews
 
@@ -53,18 +53,3 @@ def block_attention(backbone: ViT, images: Tensor, block: int = -1) -> Tensor:
         tokens = layer(tokens)
     last = backbone.layers[wanted]
     return attention_map(last.attn, last.ln1(tokens))
-
-
-def check_blocks(blocks: Sequence[int], count: int) -> list[int]:
-    """Numbers of blocks from 0 on.
-
-    Raises:
-        ValueError: they are not ascending numbers of ``count`` blocks.
-    """
-    found = [block + count if block < 0 else block for block in blocks]
-    if not found or min(found) < 0 or max(found) >= count or found != sorted(set(found)):
-        raise ValueError(
-            f"blocks {list(blocks)} are not valid for {count} blocks: they must be ascending, without repeats, and lie "
-            f"in [0, {count - 1}], or in [-{count}, -1] counted from the end"
-        )
-    return found

@@ -3,7 +3,9 @@
 from mmrel.apis.evaluation.protocol import Measure, Protocol
 
 CLS, AVG = "class token", "mean patch"
-FEATURES = {"cls": CLS, "avg": AVG, "pixels": "pixels"}
+PIXELS = "pixels"
+FEATURES = {"cls": CLS, "avg": AVG, PIXELS: PIXELS}
+"""Features and what to call them; thumbnails have pixels."""
 ALL_IMAGES = {"max_train": None, "max_val": None, "image_size": None}
 SOME_IMAGES = {"max_train": 1000, "max_val": 500, "image_size": None}
 

@@ -1,6 +1,6 @@
 """Features of labelled images, class token and mean patch in one pass, that several protocols share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mmrel.apis.evaluation.data import EvaluationData
-from mmrel.apis.evaluation.protocol import Desk
+from mmrel.apis.evaluation.protocol import Desk, Outcome
+from mmrel.apis.evaluation.protocols import FEATURES, PIXELS
 from mmrel.apis.evaluation.subjects import THUMBNAIL_SIDE
 from mmrel.apis.features import evaluation_transforms
 from mmrel.datasets.class_names import share_classes
@@ -17,15 +18,12 @@ from mmrel.datasets.transforms.load import share_depth
 from mmrel.evaluation.images import normalised
 from mmrel.evaluation.knn import extract_features
 from mmrel.evaluation.loading import build_loader, evaluation_mode
+from mmrel.evaluation.probes import ProbeResult
 from mmrel.models.backbones import ViT
 
 BATCH = 64
 LARGEST = 224
 """Pixels: larger pretraining sizes, such as DINOv2's 518, are evaluated at this one."""
-
-PIXELS = "pixels"
-FEATURES = {"cls": "class token", "avg": "mean patch", PIXELS: PIXELS}
-"""Features and what to call them; thumbnails have pixels."""
 
 Labelled = tuple[Tensor, Tensor]
 
@@ -70,6 +68,36 @@ def describe_counts(features: Mapping[str, Split]) -> dict[str, int]:
         "validation images": len(split.val[1]),
         "classes": len(split.train[1].unique()),
     }
+
+
+def probed(
+    backbone: ViT | None,
+    data: EvaluationData,
+    settings: Mapping[str, Any],
+    desk: Desk,
+    fit: Callable[[Split, int, int], ProbeResult],
+    setting: str,
+) -> Outcome:
+    """Top-1 accuracy in per cent of a classifier on each feature, ``top1_<feature>``, and at all of its settings.
+
+    Args:
+        backbone: the network, or ``None`` for thumbnails.
+        data: with a part for classification.
+        settings: of the protocol.
+        desk: of the stage.
+        fit: trains the classifier; is called with the features, their number in turn and how many there are.
+        setting: what the classifiers differ by, for the heading of their table.
+    """
+    features = labelled_features(backbone, data, settings, desk)
+    figures: dict[str, float | None] = {}
+    tables: dict[str, dict[str, float | None]] = {}
+    for number, (name, split) in enumerate(features.items()):
+        result = fit(split, number, len(features))
+        figures[f"top1_{name}"] = result.best
+        tables[f"Accuracy by {setting}, {FEATURES[name]}"] = {
+            f"{value:g}": accuracy for value, accuracy in result.accuracy.items()
+        }
+    return Outcome(figures, describe_counts(features), tables=tables)
 
 
 def _extract(

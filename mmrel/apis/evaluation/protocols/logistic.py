@@ -5,11 +5,8 @@ from typing import Any
 
 from mmrel.apis.evaluation.data import EvaluationData
 from mmrel.apis.evaluation.protocol import Desk, Outcome
-from mmrel.apis.evaluation.protocols.classification import (
-    FEATURES,
-    describe_counts,
-    labelled_features,
-)
+from mmrel.apis.evaluation.protocols.classification import Split, probed
+from mmrel.evaluation.probes import ProbeResult, fit_logistic
 from mmrel.models.backbones import ViT
 
 
@@ -17,16 +14,9 @@ def run(
     backbone: ViT | None, data: EvaluationData, settings: Mapping[str, Any], desk: Desk
 ) -> Outcome:
     """Top-1 accuracy in per cent at the best penalty, ``top1_<feature>``, and at all of them."""
-    from mmrel.evaluation.probes import fit_logistic
 
-    features = labelled_features(backbone, data, settings, desk)
-    figures: dict[str, float | None] = {}
-    tables: dict[str, dict[str, float | None]] = {}
-    for number, (name, split) in enumerate(features.items()):
-        desk.advance(number, len(features))
-        result = fit_logistic(*split.train, *split.val)
-        figures[f"top1_{name}"] = result.best
-        tables[f"Accuracy by penalty, {FEATURES[name]}"] = {
-            f"{k:g}": v for k, v in result.accuracy.items()
-        }
-    return Outcome(figures, describe_counts(features), tables=tables)
+    def fit(split: Split, number: int, count: int) -> ProbeResult:
+        desk.advance(number, count)
+        return fit_logistic(*split.train, *split.val)
+
+    return probed(backbone, data, settings, desk, fit, "penalty")
