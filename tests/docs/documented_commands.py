@@ -210,7 +210,7 @@ def _arguments(node: dict[str, Any], path: list[str]) -> set[str]:
     from mmengine.runner import Runner
     from torch.utils.data import DataLoader
 
-    from mmrel.registry import HOOKS, MODELS, OPTIM_WRAPPERS
+    from mmrel.registry import DATASETS, HOOKS, METRICS, MODELS, OPTIM_WRAPPERS
     from mmrel.utils import register_all_modules
 
     if path[-1] == "randomness":
@@ -219,8 +219,8 @@ def _arguments(node: dict[str, Any], path: list[str]) -> set[str]:
         return set(inspect.signature(DataLoader.__init__).parameters)
     register_all_modules()
     kind = node.get("type")
-    for registry in (MODELS, HOOKS, OPTIM_WRAPPERS):
-        cls = kind if isinstance(kind, type) else registry.get(str(kind)) if kind else None
+    for registry in (MODELS, HOOKS, OPTIM_WRAPPERS, DATASETS, METRICS):
+        cls = kind if isinstance(kind, type) else _registered(registry, kind)
         if cls is not None:
             return {
                 name
@@ -228,6 +228,13 @@ def _arguments(node: dict[str, Any], path: list[str]) -> set[str]:
                 for name in inspect.signature(base.__init__).parameters
             }
     return set()
+
+
+def _registered(registry: Any, name: str | None) -> type | None:
+    try:
+        return registry.get(str(name))
+    except KeyError:  # of mmrel's own names, which are refused where they are unknown
+        return None
 
 
 @cache

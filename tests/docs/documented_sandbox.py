@@ -22,9 +22,10 @@ from PIL import Image
 from mmrel.checkpoints.export import export_backbone
 from mmrel.registry import MODELS
 
-ARCH = dict(embed_dims=128, num_layers=4, num_heads=2, feedforward_channels=256)
+SINGLE = {"chelsea": "cat", "coffee": "coffee", "rocket": "other_cat"}
+ARCH = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=256)
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "retina")
-SHORTER: dict[str, list[str]] = {}
+SHORTER = {"make_scenes": ["--num-train", "20", "--num-val", "20", "--overwrite"]}
 """What is added to a command of a tool, so that a run of hours takes seconds."""
 
 
@@ -37,13 +38,13 @@ def build(folder: Path) -> None:
     pretraining = folder / "work_dirs" / "my_run" / "epoch_100.pth"
     write_pretraining(pretraining)
     export_backbone(pretraining, folder / "backbone.pth")
-    for name in ("sere.pth", "dino.pth", "work_dirs/quickstart/backbone.pth"):
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(folder / "backbone.pth")
+    export_backbone(pretraining, folder / "sere.pth")
+    (folder / "work_dirs" / "quickstart").mkdir()
+    (folder / "work_dirs" / "quickstart" / "backbone.pth").symlink_to(folder / "backbone.pth")
+    torch.save(official.vit(width=128, depth=4), folder / "dino.pth")
     torch.save(official.vit(width=128, depth=4), folder / "dino_deitsmall16_pretrain.pth")
-    scenes = ["--num-train", "20", "--num-val", "20", "--image-size", "64"]
-    assert run_tool(folder, ["tools/make_scenes.py", "data/scenes", *scenes]) == 0
+    scenes = ["python", "tools/make_scenes.py", "data/scenes", "--image-size", "64"]
+    assert run_command(folder, scenes) == 0
 
 
 def write_photos(folder: Path) -> None:
@@ -53,14 +54,13 @@ def write_photos(folder: Path) -> None:
     photos = folder / "photos"
     for index, name in enumerate(PHOTOS):
         image = Image.fromarray(getattr(data, name)()).convert("RGB")
+        if name in SINGLE:
+            image.save(folder / f"{SINGLE[name]}.jpg")
         image.thumbnail((200 + 20 * index, 160))
         for label, suffix in (("first", "jpg"), ("second", "png")):
             place = photos / label / f"{name}.{suffix}"
             place.parent.mkdir(parents=True, exist_ok=True)
             (image if label == "first" else image.rotate(90, expand=True)).save(place)
-        if name in ("chelsea", "coffee", "rocket"):
-            other = {"chelsea": "cat", "coffee": "coffee", "rocket": "other_cat"}[name]
-            image.save(folder / f"{other}.jpg")
 
 
 def write_pretraining(path: Path) -> None:
