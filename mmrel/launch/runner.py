@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
@@ -103,6 +104,12 @@ class LaunchedRunner(Runner):
             lambda: super(LaunchedRunner, self).wrap_model(model_wrapper_cfg, model), "init_cfg"
         )
 
+    def build_train_loop(self, loop: Any) -> Any:
+        """As MMEngine's; refuses data that fill no batch, of which schedules in epochs would make a riddle."""
+        built = super().build_train_loop(loop)
+        check_batches(built.dataloader)
+        return built
+
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
         """MMEngine's loader, whose workers leave signals to this process."""
@@ -121,6 +128,25 @@ class LaunchedRunner(Runner):
             )
             auto_scale_lr = {**auto_scale_lr, "base_batch_size": base}
         super().scale_lr(optim_wrapper, auto_scale_lr)
+
+
+def check_batches(loader: DataLoader) -> None:
+    """Refuse a loader of training that gives no batch.
+
+    Raises:
+        UsageError: with the number of images, the batch, and what to set.
+    """
+    if len(loader):
+        return
+    count = len(loader.sampler) if loader.sampler is not None else len(loader.dataset)
+    each = " for each process" if get_world_size() > 1 else ""
+    batch = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
+    raise UsageError(
+        f"The training set has {count} images{each}, fewer than a batch of {batch}, and drop_last=True leaves out what "
+        "fills no batch: there would be no step. Give a batch that they fill, --cfg-options "
+        f"train_dataloader.batch_size={max(count, 1)}, or keep smaller ones with train_dataloader.drop_last=False; "
+        "tools/pretrain.py chooses the batch by the folder."
+    )
 
 
 def build_runner(config: Any) -> Any:
