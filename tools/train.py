@@ -119,7 +119,7 @@ def set_loaders(config: Any, args: argparse.Namespace) -> None:
         set_loader_defaults(config, field, defaults)
         if workers:
             loader.setdefault("timeout", LOADER_TIMEOUT)
-        if args.no_pin_memory:
+        if args.no_pin_memory or on_cpu():
             loader.pin_memory = False
         if args.no_persistent_workers:
             loader.persistent_workers = False

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
@@ -10,11 +11,13 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrel.engine.automatic import settle_length
 from mmrel.engine.compilation import compile_model, explain_compile_error, options_for
 from mmrel.engine.fully_sharded import FullySharded
 from mmrel.engine.hooks import AtomicCheckpointHook
 from mmrel.engine.loops.memory import explain_out_of_memory
-from mmrel.launch.processes import prepare_cpu_distributed, shards
+from mmrel.launch.processes import planned_processes, prepare_cpu_distributed, shards
+from mmrel.models.widths import WidthError
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
 from mmrel.utils.device import on_cpu, unwrap_model
@@ -76,8 +79,11 @@ class LaunchedRunner(Runner):
             compile_model(unwrap_model(self), options, self.logger)
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
-        """As MMEngine's; a mistake in ``compile`` is told before the data is looked at."""
-        built = super().build_model(model)
+        """As MMEngine's; a mistake in ``compile`` or in the widths is told before the data is looked at."""
+        try:
+            built = super().build_model(model)
+        except WidthError as error:
+            raise UsageError(str(error)) from error
         options_for(built, self.cfg.get("compile"))
         return built
 
@@ -103,6 +109,12 @@ class LaunchedRunner(Runner):
             lambda: super(LaunchedRunner, self).wrap_model(model_wrapper_cfg, model), "init_cfg"
         )
 
+    def build_train_loop(self, loop: Any) -> Any:
+        """As MMEngine's; refuses data that fill no batch, of which schedules in epochs would make a riddle."""
+        built = super().build_train_loop(loop)
+        check_batches(built.dataloader)
+        return built
+
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
         """MMEngine's loader, whose workers leave signals to this process."""
@@ -123,11 +135,40 @@ class LaunchedRunner(Runner):
         super().scale_lr(optim_wrapper, auto_scale_lr)
 
 
+def check_batches(loader: DataLoader) -> None:
+    """Refuse a loader of training that gives no batch.
+
+    Raises:
+        UsageError: with the number of images, the batch, and what to set.
+    """
+    if len(loader):
+        return
+    count = len(loader.sampler) if loader.sampler is not None else len(loader.dataset)
+    each = " for each process" if get_world_size() > 1 else ""
+    batch = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
+    raise UsageError(
+        f"The training set has {count} images{each}, fewer than a batch of {batch}, and drop_last=True leaves out what "
+        "fills no batch: there would be no step. Give a batch that they fill, --cfg-options "
+        f"train_dataloader.batch_size={max(count, 1)}, or keep smaller ones with train_dataloader.drop_last=False; "
+        "tools/pretrain.py chooses the batch by the folder."
+    )
+
+
 def build_runner(config: Any) -> Any:
-    """Build the runner; a distributed run without a GPU talks through gloo."""
+    """Build the runner; a distributed run without a GPU talks through gloo.
+
+    First the configuration gets the numbers that follow from the length of the run, where it says ``"auto"``.
+    """
     prepare_cpu_distributed(config)
+    dataset, lines, warnings = settle_length(config, planned_processes(config.get("launcher", "none")))
     own = "runner_type" not in config
     runner = LaunchedRunner.from_cfg(config) if own else RUNNERS.build(config)
+    if dataset is not None:
+        # Its images are listed already, which takes a while for millions.
+        runner._train_dataloader = {**runner._train_dataloader, "dataset": dataset}
+        runner.logger.info("\n".join(lines))
+    for text in warnings:
+        runner.logger.warning(text)
     if trusted():
         runner.logger.warning(
             "--trust-checkpoint: the checkpoints of this run may execute code as they are loaded."

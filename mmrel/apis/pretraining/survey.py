@@ -1,0 +1,250 @@
+"""What a folder of photos holds, told from names and from the headers of a sample: nothing is decoded that looks whole."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.datasets.folder_listing import Listing, list_files
+from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES, open_image
+from mmrel.utils.errors import UsageError
+from mmrel.utils.names import leads_down
+from mmrel.utils.text import listed
+
+SAMPLE = 512
+"""Headers that are read; their share of unreadable files is known to a few percent then."""
+
+HEADER = 1 << 17
+MIN_IMAGES = 8
+"""Fewer give no batch to compare photos in."""
+
+VIDEOS = frozenset(
+    ".mp4 .mov .avi .mkv .webm .m4v .wmv .flv .mpg .mpeg .mts .m2ts .3gp .ogv".split()  # noqa: SIM905
+)
+ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+"""Last bytes of whole files of a format."""
+
+WITH_EXIF = ("JPEG", "MPO", "TIFF", "WEBP")
+"""Formats whose orientation is told by the header; to look for it in a PNG file, Pillow decodes the whole."""
+
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
+BANDS = {"1": 1, "L": 1, "LA": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the beginning of an image file tells: its size upright in pixels, channels, and whether they are wide."""
+
+    height: int
+    width: int
+    channels: int
+    wide: bool
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A folder of photos.
+
+    Attributes:
+        root: the folder.
+        num_images: files whose names end as images do.
+        headers: of a sample of at most ``SAMPLE`` of them, spread evenly.
+        unreadable: the files of the sample that cannot be read, with the reason.
+        others: number of other files by ending, in lower case.
+        dead: links that lead nowhere.
+        list_file: a file that names the images, if one was given.
+        images: their paths below the folder.
+    """
+
+    root: str
+    num_images: int
+    headers: tuple[Header, ...]
+    unreadable: dict[str, str] = field(default_factory=dict)
+    others: Counter[str] = field(default_factory=Counter)
+    dead: tuple[str, ...] = ()
+    list_file: str | None = None
+    images: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def sampled(self) -> int:
+        """Files that were looked at."""
+        return len(self.headers) + len(self.unreadable)
+
+    @property
+    def short_side(self) -> int:
+        """Median of the short sides, in pixels."""
+        return round(median(min(header.height, header.width) for header in self.headers))
+
+    @property
+    def unreadable_share(self) -> float:
+        """Share of the sample that cannot be read."""
+        return len(self.unreadable) / self.sampled
+
+    @property
+    def num_readable(self) -> int:
+        """Images that can be read, as far as the sample tells."""
+        return self.num_images - round(self.num_images * self.unreadable_share)
+
+
+def survey_folder(
+    root: str,
+    list_file: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Survey:
+    """List a folder and look at the headers of a sample of its images.
+
+    Args:
+        root: the folder; nested as the user likes.
+        list_file: a text file with one path below ``root`` in each line; ``None``: every image counts.
+        progress: called with the number of files listed so far, now and then.
+
+    Raises:
+        UsageError: it is missing, no folder, not readable, or has fewer than ``MIN_IMAGES`` readable images.
+    """
+    folder = Path(root).expanduser()
+    _check_folder(folder, root)
+    listing = _listing(folder, root, progress or (lambda count: None))
+    images = _read_list(list_file, folder) if list_file else listing.images
+    _check_enough(root, len(images), listing, images)
+    headers, unreadable = look_at(folder, images)
+    survey = Survey(
+        root=str(folder),
+        num_images=len(images),
+        headers=tuple(headers),
+        unreadable=unreadable,
+        others=listing.skipped,
+        dead=tuple(listing.dead),
+        list_file=list_file,
+        images=tuple(images),
+    )
+    if survey.num_readable < MIN_IMAGES:
+        shown = [f"{name} ({reason})" for name, reason in unreadable.items()]
+        raise UsageError(
+            f"{root} has {len(images)} files with endings of images, but {len(unreadable)} of {survey.sampled} that were "
+            f"looked at cannot be read: {listed(shown, 3)}. Pretraining needs at least {MIN_IMAGES} readable images."
+        )
+    return survey
+
+
+def look_at(folder: Path, images: Sequence[str]) -> tuple[list[Header], dict[str, str]]:
+    """Headers of a sample spread evenly over the images, and the files of it that cannot be read."""
+    count = min(SAMPLE, len(images))
+    headers, unreadable = [], {}
+    for name in (images[i * len(images) // count] for i in range(count)):
+        try:
+            headers.append(read_header(folder / name))
+        except Exception as error:  # decoders raise almost anything on malformed bytes
+            unreadable[name] = _reason(error)
+    return headers, unreadable
+
+
+def read_header(path: Path) -> Header:
+    """Size and channels of an image file; one that ends as no whole file does is decoded, to be sure.
+
+    Raises:
+        Exception: whatever a decoder finds wrong with it.
+    """
+    with path.open("rb") as file:
+        start = file.read(HEADER)
+        file.seek(-min(len(start), 16), os.SEEK_END)
+        end = file.read()
+    try:
+        image = open_image(start)
+    except Exception:
+        image = open_image(path.read_bytes())  # a header that is longer than what was read
+    if not end.endswith(ENDS.get(image.format or "", b"")):
+        _decode(path)
+    width, height = image.size
+    if image.format in WITH_EXIF and image.getexif().get(ORIENTATION) in TURNED:
+        width, height = height, width
+    wide = image.mode.startswith(("I", "F"))
+    return Header(height, width, BANDS.get(image.mode, 3), wide)
+
+
+def _reason(error: Exception) -> str:
+    text = error.reason if isinstance(error, UnreadableImageError) else str(error)
+    return text.partition("\n")[0][:120] or type(error).__name__
+
+
+def _decode(path: Path) -> None:
+    from mmrel.datasets.transforms.load import DecodeImage
+
+    DecodeImage().transform({"img_path": str(path)})
+
+
+def _check_folder(folder: Path, root: str) -> None:
+    if folder.is_file():
+        raise UsageError(
+            f"{root} is a file; give the folder that holds the images, nested as you like. A list of some of them goes "
+            f"with it: tools/pretrain.py {folder.parent} --list {root}."
+        )
+    if not folder.is_dir():
+        raise UsageError(
+            f"{root} does not exist (looked for {folder.absolute()}). Give the folder that holds the images, nested as "
+            "you like."
+        )
+
+
+def _listing(folder: Path, root: str, progress: Callable[[int], None]) -> Listing:
+    """The folder's files; the number so far is told from time to time."""
+    seen = 0
+
+    def is_image(name: str) -> bool:
+        nonlocal seen
+        seen += 1
+        if seen % 100_000 == 0:
+            progress(seen)
+        return name.lower().endswith(IMAGE_SUFFIXES)
+
+    try:
+        return list_files(str(folder), is_image)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or root} cannot be read: {error.strerror or error}. Give a folder whose subfolders you may "
+            "all read."
+        ) from error
+
+
+def _read_list(path: str, folder: Path) -> list[str]:
+    """The paths that a list names."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--list {path} cannot be read ({error}). Give a text file with one path below {folder} in each line."
+        ) from error
+    names = [line.strip() for line in lines if line.strip()]
+    wrong = next((name for name in names if not leads_down(name)), None)
+    if wrong is not None:
+        raise UsageError(f"--list {path} names {wrong[:80]!r}; wanted paths below {folder}.")
+    return names
+
+
+def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]) -> None:
+    """Refuse a folder without images, or with a handful, and say what it holds instead."""
+    if count >= MIN_IMAGES:
+        return
+    advice = f"Pretraining needs at least {MIN_IMAGES} images, and learns something from a few hundred on"
+    if count:
+        raise UsageError(
+            f"{root} holds {count} image{'s' if count > 1 else ''} ({listed(images, 3)}). {advice}. For features of a "
+            "few images take released weights: tools/extract_features.py."
+        )
+    others = sum(listing.skipped.values())
+    if not others:
+        raise UsageError(f"{root} is empty: there are no images in it or below it. {advice}.")
+    held = [f"{number} {ending}" for ending, number in listing.skipped.most_common(5)]
+    films = sum(listing.skipped[ending] for ending in VIDEOS)
+    frames = (
+        "These are videos: write their frames as images first, for instance with ffmpeg -i FILM -vf fps=1 "
+        "FOLDER/%06d.jpg. "
+        if films
+        else ""
+    )
+    raise UsageError(
+        f"{root} holds no images: its {others} file{'s are' if others > 1 else ' is'} {listed(held, 5)}. {frames}"
+        f"{advice}; their names end in {listed([s for s in IMAGE_SUFFIXES][:6], 6)} or the like."
+    )
