@@ -4,12 +4,14 @@
     python tools/convert_checkpoint.py vit-s-300ep.pth.tar backbone.pth --network teacher
     python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere_timm.pth --to timm
     python tools/convert_checkpoint.py checkpoint0100.pth pretraining.pth --full
+    python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere-vit-s --to hugging-face
 
 The file holds ``{'state_dict': {'backbone.*': tensor}, 'meta': {...}}`` and loads everywhere with
-``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``. With ``--to`` it holds the backbone alone,
-under the names of DINO or timm. With ``--full`` it holds what pretraining goes on from, for ``load_from``: both
-networks, heads and centres. The layout is told from the keys. A key that is unknown or missing is an error that names
-it. Nothing stored in the file is executed. See docs/checkpoints.md.
+``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``; with a name that ends with ``.safetensors`` it
+is of that format. With ``--to`` it holds the backbone alone, under the names of DINO or timm; with ``--to hugging-face``
+OUT is a folder that transformers opens, and such a folder may be IN. With ``--full`` it holds what pretraining goes on
+from, for ``load_from``: both networks, heads and centres. The layout is told from the keys. A key that is unknown or
+missing is an error that names it. Nothing stored in the file is executed. See docs/checkpoints.md.
 """
 
 import argparse
@@ -23,14 +25,15 @@ from mmrel.launch.arguments import add_normalization
 if TYPE_CHECKING:
     from mmrel.checkpoints import Backbone
 
-TARGETS = ("timm", "dino")
+HUGGING_FACE = "hugging-face"
+TARGETS = ("timm", "dino", HUGGING_FACE)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Convert the checkpoint of a vision transformer.")
-    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint to read")
-    parser.add_argument("output", type=Path, metavar="OUT", help="file to write")
+    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint, or Hugging Face folder, to read")
+    parser.add_argument("output", type=Path, metavar="OUT", help="file to write, or folder")
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
         "--from",
@@ -40,7 +43,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="whose layout the file has (default: told from its keys)",
     )
     direction.add_argument(
-        "--to", choices=TARGETS, help="write the backbone under the names of that project"
+        "--to", choices=TARGETS, help="write the backbone under the names of that project; hugging-face: as a folder"
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -118,7 +121,7 @@ def report(backbone: "Backbone") -> str:
 
 def run(options: argparse.Namespace) -> "Backbone":
     """Convert in the way that the options ask for."""
-    from mmrel.checkpoints import convert, convert_full, convert_to_official
+    from mmrel.checkpoints import convert, convert_full, convert_to_folder, convert_to_official
 
     settings = {
         "layout": options.layout,
@@ -138,6 +141,8 @@ def run(options: argparse.Namespace) -> "Backbone":
             raise ValueError("--mean and --std go with a backbone. Leave them out with --full.")
         return convert_full(options.source, options.output, **settings)
     settings |= {"network": options.network, "mean": options.mean, "std": options.std}
+    if options.to == HUGGING_FACE:
+        return convert_to_folder(options.source, options.output, **settings)
     if options.to:
         return convert_to_official(options.source, options.output, options.to, **settings)
     return convert(options.source, options.output, **settings)

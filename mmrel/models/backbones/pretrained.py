@@ -5,6 +5,7 @@ prefix or a wrong architecture looks like bad pretraining. The check here turns 
 error before anything is loaded.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,14 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmpretrain.models.backbones import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmrel.ops.position import fit_position_embedding
+from mmrel.registry import FUNCTIONS
 from mmrel.utils.checkpoint_content import check_weights, checked_meta
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.text import listed
+from mmrel.utils.weights_folder import SETTINGS
 
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -48,7 +51,7 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
     """Read the tensors below a prefix, and the file's ``meta``. Nothing in the file is executed.
 
     Args:
-        checkpoint: path or URL.
+        checkpoint: path or URL; or a Hugging Face folder, as :func:`mmrel.checkpoints.read_backbone_file` takes it.
         prefix: for instance ``'backbone.'``; ``None`` takes every key.
 
     Returns:
@@ -68,6 +71,9 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or give checkpoint=None to start "
             "from random weights."
         ) from error
+    if SETTINGS in loaded:  # a Hugging Face folder, whose names are its own
+        found = FUNCTIONS.get("mmrel.read_backbone_file")(checkpoint)
+        return found.state, found.meta
     state = loaded.get("state_dict", loaded)
     head = "" if prefix is None else prefix.rstrip(".") + "."
     backbone = {
@@ -193,9 +199,22 @@ def load_fitted(
     fitted = model.fit_state(state, meta)
     check_fit(model, fitted, meta, source, num_heads)
     model.load_state_dict(fitted)
+    _compare_eps(model, meta, source)
     print_log(
         f"{source}: all {len(fitted)} tensors of the backbone fit, none is missing", "current"
     )
+
+
+def _compare_eps(model: nn.Module, meta: Mapping[str, Any], source: str) -> None:
+    own = next((part.eps for part in model.modules() if isinstance(part, nn.LayerNorm)), None)
+    given = meta.get("norm_eps")
+    if None not in (own, given) and own != given:
+        print_log(
+            f"{source} was trained with layer norms of eps {given:g}, the network has {own:g}: its features differ a "
+            f"little. Build it with norm_cfg=dict(type='LN', eps={given:g}) for the same ones.",
+            "current",
+            logging.WARNING,
+        )
 
 
 def fit_tensors(
