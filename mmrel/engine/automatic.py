@@ -198,3 +198,15 @@ def _warnings(run: Run, share: float | None) -> list[str]:
             f"train_cfg.max_epochs={epochs} or more, or released weights to go on from (load_from)."
         )
     return texts
+
+
+def settle_run(config: Any, length: RunLength) -> None:
+    """Put in what follows from a length that is known, without looking at the images.
+
+    Args:
+        config (mmengine.Config): of a pretraining, changed in place.
+        length: of the run.
+    """
+    run = Run(length, config.get("recipe") or {})
+    for part, key, rule in _places(config):
+        part[key] = rule(run)

@@ -11,7 +11,7 @@ from mmrel.utils.errors import UsageError
 CONTRASTIVE = ("mocov3", "sit")
 """Methods whose negatives are the other images of a batch."""
 
-MAX_BATCH_GPU, MAX_BATCH_CPU, MIN_BATCH = 256, 16, 8
+MAX_BATCH_GPU, MAX_BATCH_CPU, MIN_BATCH, LEAST_BATCH = 256, 16, 8, 2
 CROP_CPU, LOCAL_CPU = 96, 4
 """Side of global crops in pixels, and number of local crops, on a CPU."""
 
@@ -120,9 +120,16 @@ def choose_batch(wishes: Wishes, survey: Survey, machine: Machine, fits: int) ->
         survey: of the photos.
         machine: what there is.
         fits: images that the memory holds.
+
+    Raises:
+        UsageError: a batch of one image is asked for.
     """
     images = survey.num_images
     if wishes.batch is not None:
+        if wishes.batch < LEAST_BATCH:
+            raise UsageError(
+                f"--batch is {wishes.batch}; a step compares at least {LEAST_BATCH} images (batch normalisation, contrast)."
+            )
         if wishes.batch > images:
             return Choice("batch", str(images), f"all photos: {wishes.batch} was asked for, there are {images}")
         return Choice("batch", str(wishes.batch), "as asked for")

@@ -37,7 +37,7 @@ def _learning_rate(config: Any, run: RunLength) -> Iterator[Choice]:
         warmup = schedule.get("warmup")
         if schedule.get("param_name") == "lr" and warmup:
             steps = round(warmup * run.steps_per_epoch)
-            yield Choice("warm-up", f"{steps:,} steps", "the recipe's epochs, at most a tenth of the run")
+            yield Choice("warm-up", f"{steps:,} step{'s' if steps != 1 else ''}", "the recipe's epochs, at most a tenth of the run")
 
 
 def _teacher(config: Any, run: RunLength) -> Iterator[Choice]:

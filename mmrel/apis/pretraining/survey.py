@@ -223,6 +223,12 @@ def _read_list(path: str, folder: Path) -> list[str]:
     return names
 
 
+def counted(endings: Counter[str]) -> list[str]:
+    """``2 .txt``, the most first and then by the alphabet."""
+    ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
+    return [f"{number} {ending}" for ending, number in ordered]
+
+
 def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]) -> None:
     """Refuse a folder without images, or with a handful, and say what it holds instead."""
     if count >= MIN_IMAGES:
@@ -236,7 +242,7 @@ def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]
     others = sum(listing.skipped.values())
     if not others:
         raise UsageError(f"{root} is empty: there are no images in it or below it. {advice}.")
-    held = [f"{number} {ending}" for ending, number in listing.skipped.most_common(5)]
+    held = counted(listing.skipped)
     films = sum(listing.skipped[ending] for ending in VIDEOS)
     frames = (
         "These are videos: write their frames as images first, for instance with ffmpeg -i FILM -vf fps=1 "

@@ -4,12 +4,13 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from mmrel.apis.pretraining.survey import VIDEOS, Survey
+from mmrel.apis.pretraining.survey import VIDEOS, Survey, counted
 from mmrel.apis.pretraining.wishes import Choice
 from mmrel.datasets.folder_listing import OTHER_IMAGES
 from mmrel.utils.text import listed
 
 WIDEST = 118
+MOST_ENDINGS = 5
 VALUE = 38
 """Columns of a value before its reason moves to the next line."""
 
@@ -46,7 +47,9 @@ def _channels(survey: Survey) -> Choice:
 
 
 def _left_out(survey: Survey) -> Choice:
-    parts = [f"{count} {ending}" for ending, count in survey.others.most_common(5)]
+    parts = counted(survey.others)
+    if len(parts) > MOST_ENDINGS:
+        parts = [*parts[:MOST_ENDINGS], f"{len(parts) - MOST_ENDINGS} other endings"]
     if survey.dead:
         parts.append(f"{len(survey.dead)} dead links")
     advice = []
