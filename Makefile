@@ -3,6 +3,7 @@
 # make test                     run the tests; TESTS="tests/ops -m slow" for others than the default
 # make test-openmmlab           run those that touch OpenMMLab's packages beside its own; TESTS= too
 # make lint                     ruff and mypy
+# make docs                     build the documentation site, docs/_build/html; ARGS=-E builds all pages anew
 # make benchmark                time a training step of the recipes; ARGS="--recipes sere-base --gpus 1 8" for others
 # make wheelhouse PYTHON=3.12   collect wheels for a node without internet that has torch; SKIP=
 #
@@ -10,7 +11,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: install quickstart test test-openmmlab lint benchmark wheelhouse clean
+.PHONY: install quickstart test test-openmmlab lint docs benchmark wheelhouse clean
 
 PYTHON ?= python3
 # A bare number means that version's interpreter, or for want of it any Python 3.
@@ -69,6 +70,17 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Warnings are errors: a link that leads nowhere, a docstring that is no reStructuredText, a notebook that fails.
+DOCS_STAMP := $(VENV)/.installed-docs
+
+$(DOCS_STAMP): $(STAMP)
+	$(PIP) install --quiet -e '.[docs]' -c constraints.txt
+	@touch $@
+
+docs: $(DOCS_STAMP)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going $(ARGS) docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 benchmark: $(STAMP)
 	$(BIN)/python benchmarks/step.py $(ARGS)

@@ -41,6 +41,8 @@ NEUTRAL = {
     "logging": ["tensorboard"],
 }
 TEST = ["pytest>=8"]
+# The documentation site: `make docs`.
+DOCS = ["furo>=2024.8", "myst-nb>=1.2", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 
 
 def extras() -> dict[str, list[str]]:
@@ -49,6 +51,7 @@ def extras() -> dict[str, list[str]]:
         **NEUTRAL,
         "all": sorted({need for needs in NEUTRAL.values() for need in needs}),
         "test": TEST,
+        "docs": DOCS,
         "dev": [*TEST, "mypy>=1.10", "ruff>=0.6", "setuptools>=69,<81", "wheel"],
     }
     for family, parts in FAMILIES.items():

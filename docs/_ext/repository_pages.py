@@ -73,6 +73,7 @@ def write_pages(app: Sphinx) -> None:
         page: relinked(source.read_text(encoding="utf-8"), source, page)
         for source, page in pages().items()
     }
+    wanted[GENERATED / "recipes.md"] += contents("recipes/*")
     wanted[GENERATED / "model-zoo.md"] = model_zoo()
     for old in GENERATED.rglob("*.md"):
         if old not in wanted:
@@ -81,6 +82,11 @@ def write_pages(app: Sphinx) -> None:
         if not page.is_file() or page.read_text(encoding="utf-8") != text:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(text, encoding="utf-8")
+
+
+def contents(pattern: str) -> str:
+    """A hidden table of contents, which puts pages into the side bar."""
+    return f"\n```{{toctree}}\n:hidden:\n:glob:\n\n{pattern}\n```\n"
 
 
 def model_zoo() -> str:
