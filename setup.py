@@ -4,6 +4,7 @@ The neutral requirements name no OpenMMLab distribution: the same import names c
 families of distributions, and a user keeps the family that is installed. The extras choose one.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+REPOSITORY = "https://github.com/mmrel/mmrel"
 PACKAGED = ("configs", "tools", "model-index.yml")
 
 # The two families, each library by library. mmcv has no wheel on PyPI: mmcv-lite is its Python part.
@@ -111,9 +113,11 @@ def version() -> str:
 
 
 def readme() -> str:
-    """Read the README; a bare export of the sources may lack it."""
+    """Read the README, with addresses in place of its links into the repository: PyPI shows it by itself."""
     path = ROOT / "README.md"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""  # a bare export of the sources lacks it
+    text = re.sub(r"(!\[[^\]]*\]\()(?!https?:)", rf"\g<1>{REPOSITORY}/raw/main/", text)
+    return re.sub(r"(?<!!)(\[[^\]]*\]\()(?!https?:|#)", rf"\g<1>{REPOSITORY}/blob/main/", text)
 
 
 setup(

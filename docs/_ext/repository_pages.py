@@ -17,7 +17,8 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 GENERATED = DOCS / "generated"
-SOURCE = "https://github.com/mmrel/mmrel"
+SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
+SOURCE = re.findall(r'^REPOSITORY = "(.*)"$', SETUP, re.MULTILINE)[0]
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 
