@@ -19,7 +19,7 @@ import mmrel  # noqa: F401
 from mmrel.models.heads.grid import build_grid_heads
 from mmrel.registry import MODELS
 from mmrel.utils import register_all_modules
-from mmrel.utils.config import set_data_root
+from mmrel.utils.data_roots import set_data_root
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FOLDER = CONFIGS / "relvit"

@@ -3,7 +3,7 @@
 The papers' numbers are for 100 to 800 epochs of 1.28 million images in batches of 512 to 4096, some 10^5 steps. On a
 folder of photos a run has 10^2 to 10^4. Each function gives one number of such a run and states its rule; all are pure
 functions of the run's length, so that a resumed run finds the same numbers again. In a configuration the number is
-written ``"auto"`` (see :mod:`mmrel.launch.automatic`).
+written ``"auto"`` (see :mod:`mmrel.engine.automatic`).
 """
 
 import math
@@ -17,6 +17,10 @@ LEAST_MOMENTUM = 0.9
 
 MOST_MOMENTUM = 0.9995
 """DINO's advice for small batches (README of the official code of arXiv 2104.14294)."""
+
+
+SMALL_SET = 200_000
+"""Images up to which SiT's paper would call a set small."""
 
 
 @dataclass(frozen=True)
@@ -170,3 +174,32 @@ def choose_lr(length: RunLength, recipe: float, recipe_batch: int) -> float:
         recipe_batch: images per step that it is for.
     """
     return float(f"{recipe * length.images_per_step / recipe_batch:.4g}")
+
+
+def choose_reconstruction_weight(length: RunLength) -> float:
+    """SiT's alpha: 5 for small sets, of which STL-10's 100,000 images are the largest, 1 for those of ImageNet's size.
+
+    Args:
+        length: of the run.
+    """
+    return 5.0 if length.num_images <= SMALL_SET else 1.0
+
+
+def choose_log_interval(length: RunLength) -> int:
+    """Iterations from one line of the log to the next: 50, or one line per epoch where that is sooner.
+
+    MMEngine's logger says nothing at all in epochs that are shorter than its interval.
+
+    Args:
+        length: of the run.
+    """
+    return min(50, length.steps_per_epoch)
+
+
+def choose_checkpoint_interval(length: RunLength) -> int:
+    """Epochs from one checkpoint to the next: some twenty in a run.
+
+    Args:
+        length: of the run.
+    """
+    return max(1, length.epochs // 20)

@@ -10,11 +10,12 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrel.engine.automatic import settle_length
 from mmrel.engine.compilation import compile_model, explain_compile_error, options_for
 from mmrel.engine.fully_sharded import FullySharded
 from mmrel.engine.hooks import AtomicCheckpointHook
 from mmrel.engine.loops.memory import explain_out_of_memory
-from mmrel.launch.processes import prepare_cpu_distributed, shards
+from mmrel.launch.processes import planned_processes, prepare_cpu_distributed, shards
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
 from mmrel.utils.device import on_cpu, unwrap_model
@@ -124,10 +125,18 @@ class LaunchedRunner(Runner):
 
 
 def build_runner(config: Any) -> Any:
-    """Build the runner; a distributed run without a GPU talks through gloo."""
+    """Build the runner; a distributed run without a GPU talks through gloo.
+
+    First the configuration gets the numbers that follow from the length of the run, where it says ``"auto"``.
+    """
     prepare_cpu_distributed(config)
+    dataset, lines = settle_length(config, planned_processes(config.get("launcher", "none")))
     own = "runner_type" not in config
     runner = LaunchedRunner.from_cfg(config) if own else RUNNERS.build(config)
+    if dataset is not None:
+        # Its images are listed already, which takes a while for millions.
+        runner._train_dataloader = {**runner._train_dataloader, "dataset": dataset}
+        runner.logger.info("\n".join(lines))
     if trusted():
         runner.logger.warning(
             "--trust-checkpoint: the checkpoints of this run may execute code as they are loaded."
