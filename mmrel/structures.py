@@ -160,10 +160,12 @@ class NetworkTokens:
     Attributes:
         global_crops: tokens of the V*B global crops.
         local_crops: tokens of the L*B local crops, or ``None`` if there are none or this network skips them.
+        early: with the teacher's, tokens of the global crops from an early state of it, where a head needs them.
     """
 
     global_crops: TokenViews
     local_crops: TokenViews | None = None
+    early: TokenViews | None = None
 
 
 def cross_pairs(num_views: int) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ from mmrel.models.backbones import ViT
 from mmrel.models.backbones.dense_vit import check_blocks
 from mmrel.models.backbones.pretrained import load_fitted
 from mmrel.registry import MODELS
+from mmrel.utils.algorithm import algorithm_of
 from mmrel.utils.config import load_config
 from mmrel.utils.normalization import Normalization
 from mmrel.utils.text import listed
@@ -91,7 +92,7 @@ def _build(source: str | Path | Config, network: str | None, options: dict[str, 
 
 def _random_backbone(config: Config, network: str | None, given: Normalization | None) -> ViT:
     model = config.get("model") or {}
-    settings = model.get("base", model).get("backbone")
+    settings = algorithm_of(model).get("backbone")
     backbone = None if settings is None else MODELS.build(dict(settings))
     if not isinstance(backbone, ViT):
         found = "none" if settings is None else settings.get("type")

@@ -16,6 +16,7 @@ from mmengine.registry import DefaultScope
 
 from mmrel.registry import MODELS
 from mmrel.utils import register_all_modules
+from mmrel.utils.algorithm import algorithm_of
 from mmrel.utils.errors import UsageError
 from mmrel.utils.files import write_atomically
 
@@ -232,7 +233,7 @@ def _data(recipe: Path, papers: Entry) -> str:
 
 def _parameters(model: Entry) -> int | None:
     """Numbers in the backbone, without a mask token; ``None`` where the model has no backbone of its own."""
-    backbone = (model.get("base") or model).get("backbone")
+    backbone = algorithm_of(model).get("backbone")
     if not isinstance(backbone, dict):
         return None
     settings = {k: v for k, v in backbone.items() if k not in ("mask_token", "init_cfg")}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from mmrel.utils.algorithm import with_bases
 from mmrel.utils.normalization import IMAGENET, Normalization
 
 OUR_PREPROCESSORS = (
@@ -29,9 +30,9 @@ def normalization(text: str) -> Normalization | None:
 
 def find_normalization(model: Mapping[str, Any], beside: Any) -> Normalization | None:
     """The same from the settings of the model, and of the data preprocessor that stand beside them."""
-    base = model.get("base")
-    places = [model, base if isinstance(base, Mapping) else {}]
-    found = next((p["data_preprocessor"] for p in places if p.get("data_preprocessor")), beside)
+    found = next(
+        (p["data_preprocessor"] for p in with_bases(model) if p.get("data_preprocessor")), beside
+    )
     if not found and str(model.get("type")).startswith("mmrel."):
         return IMAGENET  # what its models have without further words
     return read_normalization(found)

@@ -20,7 +20,7 @@ from mmrel.checkpoints.offer import BACKBONE, Offer, offer
 from mmrel.checkpoints.rules import State
 from mmrel.models.backbones.pretrained import check_fit, fit_tensors, trained_grid
 
-TEACHER = "teacher."
+TEACHER, EARLY = "teacher.", "early_teacher."
 NOT_LEARNT = ("data_preprocessor",)
 """Parts that a config decides, not a file."""
 
@@ -43,7 +43,8 @@ class Continuation:
 def continue_from(model: Any, loaded: Any, source: str) -> Continuation:
     """The weights that a model begins with, from a checkpoint.
 
-    A network that the file does not hold gets the other one's weights: an exported teacher goes into both.
+    A network that the file does not hold gets the other one's weights: an exported teacher goes into both. So does the
+    early teacher, if the model has one: what it is to hold is what the run begins with.
 
     Args:
         model: the one to train, initialised.
@@ -79,10 +80,10 @@ def continue_from(model: Any, loaded: Any, source: str) -> Continuation:
 
 
 def _parts(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, list[str]]:
-    """Keys by part: ``backbone``, ``neck.projection``, ``head``, ...; a teacher's stand with the student's."""
+    """Keys by part: ``backbone``, ``neck.projection``, ``head``, ...; the teachers' stand with the student's."""
     groups: dict[str, list[str]] = {}
     for key in state:
-        first, *rest = key.removeprefix(TEACHER).split(".")
+        first, *rest = key.removeprefix(EARLY).removeprefix(TEACHER).split(".")
         several = isinstance(getattr(model, first, None), nn.ModuleDict)
         groups.setdefault(f"{first}.{rest[0]}" if several else first, []).append(key)
     return groups
@@ -98,6 +99,8 @@ def _backbones(model: Any, given: Offer, source: str) -> State:
     networks = {f"{BACKBONE}.": (model.backbone, student or teacher)}
     if hasattr(model, "teacher"):
         networks[f"{TEACHER}{BACKBONE}."] = (model.teacher.backbone, teacher or student)
+    if getattr(model, "early_teacher", None) is not None:
+        networks[f"{EARLY}{BACKBONE}."] = (model.early_teacher.backbone, teacher or student)
     state: State = {}
     for prefix, (backbone, tensors) in networks.items():
         fitted = _fit(backbone, tensors, given, source)

@@ -11,6 +11,11 @@ from typing import Any
 
 from mmengine.registry import DATASETS, init_default_scope
 
+from mmrel.engine.going_on import (
+    choose_frozen_epochs,
+    choose_frozen_momentum,
+    choose_kept_momentum,
+)
 from mmrel.engine.run_length import (
     RunLength,
     choose_checkpoint_interval,
@@ -56,8 +61,15 @@ class Run:
         epochs = steps / self.length.steps_per_epoch
         return int(epochs) if epochs.is_integer() else round(epochs, 6)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it begins with weights that are to be kept (``configs/_base_/going_on.py``)."""
+        return bool(self.recipe.get("going_on"))
+
     def momentum(self) -> float:
         """The teacher's first momentum."""
+        if self.goes_on:
+            return choose_kept_momentum(self.length)
         recipe = {
             "recipe": self.recipe.get("momentum", 0.996),
             "recipe_batch": self.recipe.get("batch_size", 1024),
@@ -67,6 +79,8 @@ class Run:
 
 RULES: dict[tuple[str, str], Rule] = {
     ("TeacherUpdateHook", "momentum"): Run.momentum,
+    ("TeacherUpdateHook", "frozen_momentum"): lambda run: choose_frozen_momentum(run.length),
+    ("FreezeBackboneHook", "epochs"): lambda run: choose_frozen_epochs(run.length),
     ("CosineSchedule", "warmup"): Run.warmup_epochs,
     ("", "warmup_epochs"): lambda run: choose_teacher_temp_warmup(
         run.length, run.recipe.get("temperature_epochs", 30)
@@ -176,9 +190,9 @@ def _chosen(places: list[tuple[dict[str, Any], str, Rule]]) -> list[str]:
 
 
 def _share_left(config: Any, run: Run) -> float | None:
-    """The share of its random start that is left in the teacher, where there is one."""
+    """The share of its random start that is left in the teacher, where there is one that begins at random."""
     hook = (config.get("default_hooks") or {}).get("teacher_update")
-    if not hook:
+    if not hook or run.goes_on:
         return None
     return initial_share(hook["momentum"], hook.get("end_momentum", 1.0), run.length.steps)
 
@@ -191,7 +205,7 @@ def _warnings(run: Run, share: float | None) -> list[str]:
             f"{100 * share:.0f} % of the teacher, which is what gets exported, would be its random start. Train longer "
             "(train_cfg.max_epochs), or in smaller batches."
         )
-    if length.steps < FEW_STEPS:
+    if length.steps < FEW_STEPS and not run.goes_on:
         epochs = -(-FEW_STEPS // length.steps_per_epoch)
         texts.append(
             f"{length.steps} steps are too few to learn much from random weights. Give more images, "

@@ -24,8 +24,11 @@ BATCH_NEEDS = {
 }
 """What a head may need of a batch, by field of :class:`ViewBatch`, and where it comes from."""
 
-KNOWN_NEEDS = frozenset(BATCH_NEEDS) | {"teacher_local"}
-"""What a head may name in ``needs``: a field of the batch, or the teacher's tokens of the local crops."""
+TEACHER_NEEDS = frozenset({"teacher_local", "early_teacher"})
+"""What a head may need of a model with a teacher: its tokens of the local crops, and those of an early state of it."""
+
+KNOWN_NEEDS = frozenset(BATCH_NEEDS) | TEACHER_NEEDS
+"""What a head may name in ``needs``."""
 
 
 class Backbone(Protocol):

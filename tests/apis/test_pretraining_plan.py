@@ -20,7 +20,8 @@ from mmrel.apis.pretraining.choices import (
 from mmrel.apis.pretraining.intervals import choose_intervals
 from mmrel.apis.pretraining.length import choose_length, warnings_for
 from mmrel.apis.pretraining.machine import GIB, Machine
-from mmrel.apis.pretraining.planning import Plan, merged
+from mmrel.apis.pretraining.planning import Plan
+from mmrel.apis.pretraining.settings import merged
 from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.wishes import METHODS, Wishes
 from mmrel.engine.run_length import RunLength

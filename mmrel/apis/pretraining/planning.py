@@ -28,10 +28,11 @@ from mmrel.apis.pretraining.intervals import choose_intervals
 from mmrel.apis.pretraining.length import Length, choose_length, warnings_for
 from mmrel.apis.pretraining.machine import GIB, Machine
 from mmrel.apis.pretraining.schedule_rows import initial_share_of, schedule_rows
+from mmrel.apis.pretraining.settings import merged
 from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.table import describe_photos, format_table
 from mmrel.apis.pretraining.trial import Pace, Trial
-from mmrel.apis.pretraining.weights import Weights
+from mmrel.apis.pretraining.weights import Weights, going_on_rows, settings_for
 from mmrel.apis.pretraining.wishes import METHODS, TITLES, Choice, Wishes
 from mmrel.apis.pretraining.written_config import COMMAND, PHOTOS, STEPS, config_text, write_config
 from mmrel.engine.automatic import settle_run
@@ -43,7 +44,6 @@ DRAFT = "draft.py"
 PROVISIONAL = RunLength(1_000, 10, 100)
 """Any length: what follows from it changes neither the memory nor the time of a step."""
 
-Extra = Callable[[Weights, Any], tuple[dict[str, Any], list[Choice]]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,6 @@ class Planner:
         configs: the folder ``configs/``.
         command: the command line in one line, for the configuration.
         weights: to go on from.
-        going_on: settings and rows for these weights, from the configuration without them.
     """
 
     wishes: Wishes
@@ -92,7 +91,6 @@ class Planner:
     configs: Path
     command: str
     weights: Weights | None = None
-    going_on: Extra | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     statements: list[str] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
@@ -114,6 +112,8 @@ class Planner:
         self.choices = describe_photos(self.survey)
         self._shape()
         self._load()
+        if self.weights:
+            self.settings = merged(self.settings, settings_for(self.weights, self.draft()))
         config = self.draft()
         settle_run(config, PROVISIONAL)
         crops = Crops.of(config)
@@ -194,9 +194,7 @@ class Planner:
         batch = int(chosen.value)
         need = fixed + batch * each
         check_memory(need, batch, self.wishes, self.machine, fits)
-        self.settings["train_dataloader"] = dict(
-            batch_size=batch, **self.settings["train_dataloader"]
-        )
+        self.settings["train_dataloader"] = dict(batch_size=batch) | self.settings["train_dataloader"]
         memory = Choice(
             "memory",
             f"{need / GIB:.1f} of {self.machine.free / GIB:.1f} GiB",
@@ -215,18 +213,13 @@ class Planner:
             photos = self.survey.images[:: length.every]
             self.settings["train_dataloader"]["dataset"]["ann_file"] = str(self.work_dir / PHOTOS)
         self.settings["train_cfg"] = dict(max_epochs=length.run.epochs)
-        self.settings["default_hooks"] = choose_intervals(
-            length.run.steps_per_epoch, length.run.epochs, seconds
-        )
+        hooks = choose_intervals(length.run.steps_per_epoch, length.run.epochs, seconds)
+        self.settings = merged(self.settings, dict(default_hooks=hooks))
         self.choices.append(length.choice)
         settled = self.draft()
-        rows: list[Choice] = []
-        if self.weights and self.going_on:
-            extra, rows = self.going_on(self.weights, settled)
-            self.settings = merged(self.settings, extra)
-            settled = self.draft()
         settle_run(settled, length.run)
-        self.choices += [*schedule_rows(settled, length.run), *rows, _time(length, seconds, cpu)]
+        rows = going_on_rows(self.weights, settled) if self.weights else []
+        self.choices += [*rows, *schedule_rows(settled, length.run), _time(length, seconds, cpu)]
         share = initial_share_of(settled, length.run)
         warnings = warnings_for(length, self.survey, share, self.weights is not None, seconds)
         self.settings |= {COMMAND: self.wishes.given(), STEPS: length.run.steps}
@@ -243,12 +236,3 @@ def _time(length: Length, seconds: float, cpu: bool) -> Choice:
         f"about {format_seconds(length.seconds)}",
         f"{each} a step, {how}; the log's eta corrects it as it runs",
     )
-
-
-def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Nested settings, the new ones over the old."""
-    both = {key: old[key] for key in old}
-    for key, value in new.items():
-        nested = isinstance(value, dict) and isinstance(both.get(key), dict)
-        both[key] = merged(both[key], value) if nested else value
-    return both

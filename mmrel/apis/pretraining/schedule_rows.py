@@ -46,8 +46,9 @@ def _teacher(config: Any, run: RunLength) -> Iterator[Choice]:
         yield Choice("teacher", "none", "this method has no teacher: the network itself is exported")
         return
     share = initial_share_of(config, run)
+    start = "released weights" if config.get("load_from") else "random start"
     value = f"momentum {hook['momentum']:g} to {hook.get('end_momentum', 1.0):g}"
-    yield Choice("teacher", value, f"{share:.2%} of its start is left in the exported weights")
+    yield Choice("teacher", value, f"{share:.2%} of its {start} is left in the exported weights")
 
 
 def _temperature(config: Any) -> Iterator[Choice]:

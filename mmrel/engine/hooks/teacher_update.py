@@ -26,19 +26,30 @@ class TeacherUpdateHook(Hook):
     Args:
         momentum: share of the old teacher at the first iteration, in [0, 1].
         end_momentum: the same at the end of the run.
+        frozen_momentum: the same while ``mmrel.FreezeBackboneHook`` lets the backbone rest, when necks alone move:
+            fresh ones should be followed faster than a backbone that is to be kept. ``None``: as at any other time.
     """
 
     priority = "ABOVE_NORMAL"
 
-    def __init__(self, momentum: float = 0.996, end_momentum: float = 1.0) -> None:
-        for name, value in (("momentum", momentum), ("end_momentum", end_momentum)):
-            if not 0 <= value <= 1:
+    def __init__(
+        self,
+        momentum: float = 0.996,
+        end_momentum: float = 1.0,
+        frozen_momentum: float | None = None,
+    ) -> None:
+        given = dict(
+            momentum=momentum, end_momentum=end_momentum, frozen_momentum=frozen_momentum
+        )
+        for name, value in given.items():
+            if value is not None and not 0 <= value <= 1:
                 raise ValueError(
                     f"{name} is the share of the old teacher and must be in [0, 1], but is {value}; "
                     "note that MMEngine's averaged models use 1 - momentum."
                 )
         self.momentum = momentum
         self.end_momentum = end_momentum
+        self.frozen_momentum = frozen_momentum
 
     def before_train(self, runner: Runner) -> None:
         """Check that model and optimizer wrapper fit."""
@@ -91,8 +102,11 @@ class TeacherUpdateHook(Hook):
         """Commit the step: teacher and centres, unless the device skipped it."""
         if not runner.optim_wrapper.stepped:
             return
+        model = unwrap_model(runner)
         momentum = cosine_schedule(runner.iter, runner.max_iters, self.momentum, self.end_momentum)
-        unwrap_model(runner).commit(momentum, ok=runner.optim_wrapper.step_ok)
+        if self.frozen_momentum is not None and getattr(model, "backbone_frozen", False):
+            momentum = self.frozen_momentum
+        model.commit(momentum, ok=runner.optim_wrapper.step_ok)
         runner.message_hub.update_scalar("train/teacher_momentum", momentum)
 
     def after_train(self, runner: Runner) -> None:

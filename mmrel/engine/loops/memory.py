@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mmrel.engine.loops.memory_groups import memory_groups, recompute_of
+from mmrel.utils.algorithm import algorithm_path
 from mmrel.utils.device import unwrap_model
 from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
@@ -89,5 +90,5 @@ def _keep_fewer(runner: Any) -> str:
     if now == "block":
         return ""
     model = runner.cfg.get("model") or {}
-    path = "model.base.backbone" if isinstance(model.get("base"), dict) else "model.backbone"
+    path = f"{algorithm_path(model)}.backbone"
     return f"keep fewer activations: --cfg-options {path}.recompute=block (it is {now!r})"

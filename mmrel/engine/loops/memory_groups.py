@@ -46,11 +46,14 @@ def memory_groups(runner: Any, batch: Any = None) -> list[MemoryGroup]:
     model = unwrap_model(runner)
     own = _bytes(p for p in model.parameters() if p.requires_grad)
     teacher = _bytes(model.teacher.parameters()) if hasattr(model, "teacher") else 0
-    frozen = _bytes(p for p in model.parameters() if not p.requires_grad) - teacher
+    early = getattr(model, "early_teacher", None)
+    anchor = 0 if early is None else _bytes(early.parameters())
+    frozen = _bytes(p for p in model.parameters() if not p.requires_grad) - teacher - anchor
     groups = [
         MemoryGroup("parameters", own, False),
         MemoryGroup("their gradients", own, False),
         MemoryGroup("the teacher", teacher, False),
+        MemoryGroup("the early teacher", anchor, False),
         MemoryGroup("frozen parameters", frozen, False),
         *_moments(runner.optim_wrapper, own),
         *_activations(runner, model, batch),

@@ -1,6 +1,6 @@
 """Parameter groups of DINO, iBOT, SERE and MoCo v3.
 
-Two groups: the first follows the weight-decay schedule, the second has no weight decay and is left out if it is empty.
+Two groups, or four if the backbone has a learning rate of its own: the first follows the weight-decay schedule, the second has no weight decay and is left out if it is empty.
 
 - rule ``"dino"`` (DINO, arXiv 2104.14294, and iBOT): names ending in ``.bias`` and one-dimensional
   parameters are not decayed.
@@ -51,7 +51,8 @@ class SelfSupOptimWrapperConstructor:
     Args:
         optim_wrapper_cfg: the wrapper's configuration with its ``optimizer``.
         paramwise_cfg: ``dict(decay_rule="dino" | "sere" | "all")``; without it, ``"dino"``. With
-            ``with_frozen=True``, parameters that are not trained are in the groups too.
+            ``with_frozen=True``, parameters that are not trained are in the groups too. ``backbone_lr_mult`` (1.0), in
+            (0, 1]: factor of the backbone's learning rate, for going on from weights that are to be kept.
     """
 
     def __init__(
@@ -62,10 +63,16 @@ class SelfSupOptimWrapperConstructor:
         options = dict(paramwise_cfg or {})
         self.rule = options.pop("decay_rule", "dino")
         self.with_frozen = bool(options.pop("with_frozen", False))
+        self.backbone_lr_mult = float(options.pop("backbone_lr_mult", 1.0))
+        if not 0 < self.backbone_lr_mult <= 1:
+            raise ValueError(
+                f"paramwise_cfg.backbone_lr_mult is {self.backbone_lr_mult}; it must lie in (0, 1]. To keep parts of "
+                "the backbone as they are, set its frozen_stages."
+            )
         if self.rule not in DECAY_RULES or options:
             raise ValueError(
                 f"paramwise_cfg must be dict(decay_rule=...) with one of {DECAY_RULES} and perhaps "
-                f"with_frozen=True, but is {dict(paramwise_cfg or {})!r}; other multipliers belong to MMEngine's "
+                f"with_frozen=True and backbone_lr_mult, but is {dict(paramwise_cfg or {})!r}; other multipliers belong to MMEngine's "
                 "DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
             )
 
@@ -85,6 +92,8 @@ class SelfSupOptimWrapperConstructor:
             )
         optimizer_cfg = dict(self.optimizer_cfg)
         groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+        if self.backbone_lr_mult != 1:
+            groups = self._with_own_backbone(groups, inner)
         optimizer_cfg["params"] = [group for group in groups if group["params"]]
         open_choice = not {"fused", "foreach"} & set(optimizer_cfg)
         fusable = optimizer_cfg["type"] in FUSED_OPTIMIZERS
@@ -93,3 +102,18 @@ class SelfSupOptimWrapperConstructor:
         wrapper_cfg = {"type": "mmrel.SelfSupOptimWrapper", **self.wrapper_cfg}
         optimizer = OPTIMIZERS.build(optimizer_cfg)
         return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
+
+    def _with_own_backbone(
+        self, groups: list[dict[str, Any]], model: Any
+    ) -> list[dict[str, Any]]:
+        """The groups, each split into the backbone's parameters, with a learning rate of their own, and the others.
+
+        The others come last: theirs is the learning rate that is logged.
+        """
+        own = {id(parameter) for parameter in model.backbone.parameters()}
+        lr = self.optimizer_cfg["lr"] * self.backbone_lr_mult
+        inside, outside = (
+            [{**g, "params": [p for p in g["params"] if (id(p) in own) == is_own]} for g in groups]
+            for is_own in (True, False)
+        )
+        return [*({**group, "lr": lr} for group in inside), *outside]

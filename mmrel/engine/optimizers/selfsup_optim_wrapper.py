@@ -57,6 +57,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         step_ok: 0-dim bool tensor: that update changed the weights; false after an fp16 overflow or a
             non-finite loss.
         frozen_parameters: parameters whose gradients are dropped before the step.
+        idle_parameters: others of which the same is true (``mmrel.FreezeBackboneHook``).
         skipped: 0-dim int tensor: updates that fp16 skipped since the start of the run; logged as
             ``train/skipped_steps``.
     """
@@ -87,6 +88,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         self.guard = NonFiniteGuard(deferred, self._describe_state)
         self.loss_scaler, self._fixed_scale = self._build_scaler(loss_scale)
         self.frozen_parameters: list[nn.Parameter] = []
+        self.idle_parameters: list[nn.Parameter] = []
         self.stepped = False
         self.step_ok: Tensor = torch.ones((), dtype=torch.bool, device=parameter.device)
         self.skipped = torch.zeros((), dtype=torch.int64, device=parameter.device)
@@ -172,7 +174,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         if self.loss_scaler is not None:
             self.loss_scaler.unscale_(self.optimizer)
         self._clip_and_observe()
-        for parameter in self.frozen_parameters:
+        for parameter in (*self.frozen_parameters, *self.idle_parameters):
             parameter.grad = None
         if self.loss_scaler is not None:
             self._scaled_step(self.loss_scaler, **kwargs)

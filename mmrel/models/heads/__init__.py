@@ -2,6 +2,7 @@
 
 from mmrel.models.heads.contrastive import ContrastiveHead
 from mmrel.models.heads.distillation import DistillationHead
+from mmrel.models.heads.gram import GramAnchoringHead
 from mmrel.models.heads.masked_distillation import MaskedDistillationHead
 from mmrel.models.heads.patch_distillation import PatchDistillationHead
 from mmrel.models.heads.patch_relation import (
@@ -17,6 +18,7 @@ __all__ = [
     "ChannelRelationHead",
     "ContrastiveHead",
     "DistillationHead",
+    "GramAnchoringHead",
     "MaskedDistillationHead",
     "PatchDistillationHead",
     "PatchPairRegressionHead",

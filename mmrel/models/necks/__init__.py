@@ -1,6 +1,7 @@
 """Small networks between a backbone and the heads."""
 
 from mmrel.models.necks.contrastive import ContrastiveProjection
+from mmrel.models.necks.early_patches import EarlyPatches
 from mmrel.models.necks.first_projection_layer import FirstProjectionLayer
 from mmrel.models.necks.neighbour_aggregation import NeighbourAggregation
 from mmrel.models.necks.patch_tokens import PatchTokens
@@ -12,6 +13,7 @@ from mmrel.models.necks.vit_pyramid import ViTPyramid
 
 __all__ = [
     "ContrastiveProjection",
+    "EarlyPatches",
     "FirstProjectionLayer",
     "NeighbourAggregation",
     "PatchTokens",

@@ -1,6 +1,7 @@
 """Self-supervised algorithms: the skeletons and the methods on them."""
 
 from mmrel.models.selfsup.dino import DINO
+from mmrel.models.selfsup.gram_anchoring import GramAnchoring
 from mmrel.models.selfsup.ibot import IBOT
 from mmrel.models.selfsup.mocov3 import MoCoV3
 from mmrel.models.selfsup.relvit import RelViT
@@ -14,6 +15,7 @@ __all__ = [
     "DINO",
     "IBOT",
     "SERE",
+    "GramAnchoring",
     "MoCoV3",
     "RelViT",
     "SelfPatch",

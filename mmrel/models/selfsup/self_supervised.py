@@ -7,6 +7,7 @@ that most methods compare with; RelViT uses the flow as it is here.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from mmrel.models.contracts import (
     BATCH_NEEDS,
-    KNOWN_NEEDS,
     Accumulating,
     Backbone,
     EpochAware,
@@ -57,6 +57,9 @@ class SelfSupervised(BaseModel):
     compiled_methods: ClassVar[tuple[str, ...]] = ("compare",)
     """What ``compile=True`` hands to torch.compile here, see :mod:`mmrel.engine.compilation`."""
 
+    known_needs: ClassVar[frozenset[str]] = frozenset(BATCH_NEEDS)
+    """What a head may need here."""
+
     backbone: Backbone
     neck: Parts[Neck]
     head: Parts[LossHead]
@@ -75,6 +78,8 @@ class SelfSupervised(BaseModel):
         self.head = ModuleDict(build_parts(head, LossHead))
         self._check_heads()
         check_widths(self.backbone, self.neck.items(), self.head.items())
+        self.backbone_frozen = False
+        """Whether the backbone rests while necks and heads are trained, see ``mmrel.FreezeBackboneHook``."""
         self.last_losses: dict[str, Tensor] = {}
         self.last_samples: tuple[int, ...] = ()
 
@@ -188,10 +193,11 @@ class SelfSupervised(BaseModel):
 
     def _student_tokens(self, views: ViewBatch) -> NetworkTokens:
         masks = views.masks if self._needs("masks") else None
-        global_tokens = self.backbone(views.student_crops, masks)
-        if views.local_crops is None:
-            return NetworkTokens(global_tokens)
-        return NetworkTokens(global_tokens, self.backbone(views.local_crops))
+        with torch.no_grad() if self.backbone_frozen else nullcontext():
+            global_tokens = self.backbone(views.student_crops, masks)
+            if views.local_crops is None:
+                return NetworkTokens(global_tokens)
+            return NetworkTokens(global_tokens, self.backbone(views.local_crops))
 
     def _head_losses(
         self,
@@ -220,9 +226,10 @@ class SelfSupervised(BaseModel):
                 raise ValueError(
                     f"head {name!r} reads neck {head.neck!r}, but the necks are {sorted(self.neck)}; name one of them"
                 )
-            if unknown := head.needs - KNOWN_NEEDS:
+            if unknown := head.needs - self.known_needs:
                 raise ValueError(
-                    f"head {name!r} needs {sorted(unknown)}; known needs: {sorted(KNOWN_NEEDS)}"
+                    f"head {name!r} needs {sorted(unknown)}; known needs of a {type(self).__name__}: "
+                    f"{sorted(self.known_needs)}"
                 )
         terms = [term for head in self.head.values() for term in head.terms]
         if len(terms) != len(set(terms)):

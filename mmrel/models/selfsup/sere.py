@@ -15,12 +15,10 @@ One step::
     teacher and centers follow                                  # models/selfsup/student_teacher.py
 """
 
-import copy
 from typing import Any
 
-from torch import nn
-
 from mmrel.models.contracts import PartOrConfig, ViTBackbone, build_part
+from mmrel.models.selfsup.add_on import AddOn, build_base
 from mmrel.models.selfsup.student_teacher import StudentTeacher
 from mmrel.ops.relation import check_heads
 from mmrel.registry import MODELS
@@ -29,7 +27,7 @@ SPATIAL, CHANNEL = "spatial_relation", "channel_relation"
 
 
 @MODELS.register_module()
-class SERE(StudentTeacher):
+class SERE(AddOn):
     """A base algorithm with self-relation.
 
     Args:
@@ -63,11 +61,11 @@ class SERE(StudentTeacher):
         data_preprocessor: PartOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        base = copy.deepcopy(base) if isinstance(base, nn.Module) else MODELS.build(base)
-        if not isinstance(base, StudentTeacher):
-            raise TypeError(
-                f"base is {type(base).__name__}; SERE is carried by a student-teacher algorithm "
-                "such as mmrel.IBOT or mmrel.DINO"
+        base = build_base(base, "SERE")
+        if base.early_teacher is not None:
+            raise ValueError(
+                f"base is {type(base).__name__}, whose early teacher is no part of what SERE weighs anew; put "
+                "mmrel.GramAnchoring around mmrel.SERE"
             )
         weights = {SPATIAL: alpha, CHANNEL: beta}
         if min(weights.values()) < 0:
@@ -96,16 +94,14 @@ class SERE(StudentTeacher):
         used = [name for name, weight in weights.items() if weight > 0]
         reweight_base(base, alpha, beta)
         super().__init__(
-            backbone=backbone,
-            neck={**dict(base.neck.items()), **{name: neck for name in used}},
+            base=base,
+            neck={name: neck for name in used},
             head={
-                **dict(base.head.items()),
-                **{name: dict(heads[name], neck=name, loss_weight=weights[name]) for name in used},
+                name: dict(heads[name], neck=name, loss_weight=weights[name]) for name in used
             },
-            data_preprocessor=data_preprocessor or base.data_preprocessor,
-            init_cfg=init_cfg or base.init_cfg,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
         )
-        self.local_crops = base.local_crops  # type: ignore[misc]  # the base decides, not this class
 
 
 def reweight_base(base: StudentTeacher, alpha: float, beta: float) -> None:

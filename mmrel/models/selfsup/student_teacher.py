@@ -8,12 +8,14 @@ The teacher is an exponential moving average of the student (Mean Teacher, arXiv
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmrel.models.backbones import ViT
 from mmrel.models.contracts import (
+    KNOWN_NEEDS,
     Committing,
     Network,
     PartOrConfig,
@@ -54,12 +56,27 @@ class TeacherNetwork(nn.ModuleDict):
         self.requires_grad_(False)
 
 
+class EarlyTeacher(nn.Module):
+    """A snapshot of the teacher's backbone, ``early_teacher.backbone.*`` in checkpoints; nothing ever trains it.
+
+    Args:
+        backbone: of the student.
+    """
+
+    backbone: TeachableBackbone
+
+    def __init__(self, backbone: TeachableBackbone) -> None:
+        super().__init__()
+        self.add_module("backbone", backbone.teacher_copy())
+        self.requires_grad_(False)
+
+
 @MODELS.register_module()
 class StudentTeacher(SelfSupervised):
     """A student, its EMA teacher, and the heads that compare them.
 
     State-dict layout: student ``backbone.*``, ``neck.<name>.*``, ``head.<name>.*``; teacher ``teacher.backbone.*``,
-    ``teacher.neck.<name>.*``.
+    ``teacher.neck.<name>.*``; ``early_teacher.backbone.*``, an early state of the teacher, if a head needs one.
 
     Args:
         backbone: a :class:`~mmrel.models.contracts.TeachableBackbone`, for instance ``mmrel.ViT``.
@@ -68,6 +85,8 @@ class StudentTeacher(SelfSupervised):
         data_preprocessor: ``mmrel.ViewPreprocessor`` by default.
         init_cfg: MMEngine's initialisation config.
     """
+
+    known_needs: ClassVar[frozenset[str]] = KNOWN_NEEDS
 
     backbone: TeachableBackbone
     neck: Parts[TeachableNeck]
@@ -85,6 +104,10 @@ class StudentTeacher(SelfSupervised):
         for part in self.neck.values():
             check_part(part, TeachableNeck)
         self.teacher = TeacherNetwork(self.backbone, self.neck)
+        needed = self._needs("early_teacher")
+        self.early_teacher = EarlyTeacher(self.backbone) if needed else None
+        self.uses_early_teacher = needed
+        """Whether the early teacher takes part, see ``mmrel.EarlyTeacherHook``."""
         self._check_teacher()
         self.max_uncommitted = MAX_UNCOMMITTED
         self._since_commit = 0
@@ -103,9 +126,27 @@ class StudentTeacher(SelfSupervised):
 
     @torch.no_grad()
     def synchronize_teacher(self) -> None:
-        """Make the teacher an exact copy of the student."""
+        """Make the teacher an exact copy of the student, and the early teacher one of the teacher."""
         for teacher, student in self._teacher_pairs():
             teacher.copy_(student)
+        if self.early_teacher is not None:
+            self.renew_early_teacher()
+
+    @torch.no_grad()
+    def renew_early_teacher(self) -> None:
+        """Take a new snapshot of the teacher's backbone.
+
+        Raises:
+            ValueError: no head needs an early teacher, so there is none.
+        """
+        if self.early_teacher is None:
+            raise ValueError(
+                f"this {type(self).__name__} has no early teacher, since no head needs one; put mmrel.GramAnchoring "
+                "around it"
+            )
+        given = self.teacher.state_dict()
+        for name, tensor in self.early_teacher.state_dict().items():
+            tensor.copy_(given[name])
 
     def begin_forward(self, views: ViewBatch) -> None:
         """As the parent's; counts the iterations that the teacher has not followed.
@@ -144,7 +185,11 @@ class StudentTeacher(SelfSupervised):
                 infinities. It is read on the device only.
         """
         self._count_commit(ok)
-        teachers, students = map(local_parts, zip(*self._teacher_pairs(), strict=True))
+        # While the student's backbone rests, the teacher's does too: it would else drift towards the student's, where
+        # a file gave each its own, and change in its last bits where they are equal.
+        resting = self.backbone_frozen
+        pairs = self._teacher_pairs("neck." if resting else "")
+        teachers, students = map(local_parts, zip(*pairs, strict=True))
         _check_precision(teachers[0].dtype)
         move_towards(teachers, students, momentum, ok)
         for head in self.head.values():
@@ -168,11 +213,16 @@ class StudentTeacher(SelfSupervised):
         local: TokenViews | None = None
         if views.local_crops is not None and self._needs("teacher_local"):
             local = self.teacher.backbone(views.local_crops)
-        return NetworkTokens(self.teacher.backbone(views.global_crops), local)
+        early: TokenViews | None = None
+        if self.early_teacher is not None and self.uses_early_teacher:
+            early = self.early_teacher.backbone(views.global_crops)
+        return NetworkTokens(self.teacher.backbone(views.global_crops), local, early)
 
-    def _teacher_pairs(self) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
+    def _teacher_pairs(self, start: str = "") -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
+        """Parameters of the teacher, those whose names start so, and the student's."""
         for name, teacher in self.teacher.named_parameters():
-            yield teacher, self.get_parameter(name)
+            if name.startswith(start):
+                yield teacher, self.get_parameter(name)
 
     def _check_teacher(self) -> None:
         shared = {p.data_ptr() for p in self.teacher.parameters()} & {
