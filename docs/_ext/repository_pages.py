@@ -112,7 +112,8 @@ def zoo_table(metafile: Path) -> Iterator[str]:
     for model in yaml.safe_load(metafile.read_text(encoding="utf-8"))["Models"]:
         facts = model["Metadata"]
         length = next(
-            (f"{facts[key]:,} {key.lower()}" for key in ("Epochs", "Iterations") if key in facts), "-"
+            (f"{facts[key]:,} {key.lower()}" for key in ("Epochs", "Iterations") if key in facts),
+            "-",
         )
         parameters = f"{facts['Parameters'] / 1e6:.1f} M" if facts.get("Parameters") else "-"
         address = f"{SOURCE}/blob/main/{model['Config']}"

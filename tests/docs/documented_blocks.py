@@ -95,7 +95,5 @@ def all_blocks() -> list[Block]:
     return [
         block
         for path in pages()
-        for block in blocks_of(
-            path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix()
-        )
+        for block in blocks_of(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
     ]

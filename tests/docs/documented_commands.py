@@ -23,7 +23,20 @@ from documented_blocks import ROOT
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 PLACEHOLDER = re.compile(r"[A-Z][A-Z_]+")
 """``CONFIG`` and ``CHECKPOINT``: what the reader fills in."""
-HARMLESS = {"cd", "cp", "export", "git", "huggingface-cli", "ls", "mkdir", "mim", "sbatch", "scontrol", "source", "unzip"}
+HARMLESS = {
+    "cd",
+    "cp",
+    "export",
+    "git",
+    "huggingface-cli",
+    "ls",
+    "mkdir",
+    "mim",
+    "sbatch",
+    "scontrol",
+    "source",
+    "unzip",
+}
 OPERATORS = {"&&", "||", "|", ";", ">", ">>", "<"}
 RUNNER_KEYS = {"compile"}
 """Top-level settings that mmrel reads and MMEngine's Runner does not."""

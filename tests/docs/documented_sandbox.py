@@ -25,7 +25,10 @@ from mmrel.registry import MODELS
 SINGLE = {"chelsea": "cat", "coffee": "coffee", "rocket": "other_cat"}
 ARCH = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=256)
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket", "retina")
-SHORTER = {"make_scenes": ["--num-train", "20", "--num-val", "20", "--overwrite"]}
+SHORTER = {
+    "make_scenes": ["--num-train", "20", "--num-val", "20", "--overwrite"],
+    "train": ["train_cfg.max_epochs=1"],  # behind --cfg-options
+}
 """What is added to a command of a tool, so that a run of hours takes seconds."""
 
 
