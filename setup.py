@@ -41,8 +41,11 @@ NEUTRAL = {
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
     "fast": ["simplejpeg>=1.8"],
     "logging": ["tensorboard"],
+    "safetensors": ["safetensors>=0.4"],
+    "export": ["onnx>=1.15", "onnxruntime>=1.17"],
 }
-TEST = ["pytest>=8"]
+# transformers is what Hugging Face folders are compared with; nothing else of mmrel needs it.
+TEST = ["pytest>=8", 'transformers>=5; python_version >= "3.11"']
 # The documentation site: `make docs`.
 DOCS = ["furo>=2024.8", "myst-nb>=1.2", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmrel.ops.position import DINO_OFFSET
+from mmrel.ops.precision import upcast
 
 SHARP, SMOOTH = -0.75, -0.5
 """The parameter a of the cubic kernel (Keys, 1981) that torch has without and with antialiasing."""
@@ -30,8 +31,8 @@ def resized_positions(
     Returns:
         ``(1, rows * cols, C)``.
     """
-    device = position.device
-    places = [torch.arange(n, dtype=torch.float32, device=device) for n in (rows, cols)]
+    options = {"dtype": upcast(position[:, :0]).dtype, "device": position.device}
+    places = [torch.arange(n, **options) for n in (rows, cols)]
     counts = [torch.ones_like(place).sum() for place in places]
     if method == "dino":
         same = (counts[0] == source[0]) & (counts[1] == source[1])
@@ -60,7 +61,7 @@ def axis_matrix(place: Tensor, given: int, scale: Tensor, antialias: bool) -> Te
         float ``(wanted, given)``, rows summing to 1.
     """
     center = ((place + 0.5) * scale - 0.5)[:, None]
-    values = torch.arange(given, dtype=torch.float32, device=place.device)
+    values = torch.arange(given, dtype=place.dtype, device=place.device)
     if antialias:
         weights = _cubic((values - center) / scale.clamp(min=1), SMOOTH)
         return weights / weights.sum(1, keepdim=True)

@@ -199,8 +199,8 @@ def check_key(config: Any, key: str) -> None:
     for depth, name in enumerate(path):
         if depth == 0 and name in RUNNER_KEYS:
             return
-        known = isinstance(node, list | tuple) and name.isdigit() or name in node
-        assert known or depth == 0 and name in _runner_arguments(), f"{key}: there is no {name}"
+        known = (isinstance(node, list | tuple) and name.isdigit()) or name in node
+        assert known or (depth == 0 and name in _runner_arguments()), f"{key}: there is no {name}"
         node = node[int(name)] if isinstance(node, list | tuple) else node.get(name, {})
         node = {} if node is None else node
     if last in node:
