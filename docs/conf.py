@@ -28,7 +28,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120
+nb_execution_timeout = 600  # seconds of a cell; a busy machine is slow
 nb_merge_streams = True
 
 add_module_names = False

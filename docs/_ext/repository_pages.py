@@ -95,9 +95,9 @@ def model_zoo() -> str:
     lines = [
         "# Model zoo",
         "",
-        "Every recipe of the repository, from the files that OpenMMLab's tools read (`configs/*/metafile.yml`). The name is",
-        "what `mmpretrain.get_model`, `mmengine.hub` and MIM take. No weights are published yet. Figures are those that the",
-        "named source publishes for its own code, none of them measured here.",
+        "Every recipe of the repository, from the files that OpenMMLab's tools read (`configs/*/metafile.yml`). The",
+        "name is what `mmpretrain.get_model`, `mmengine.hub` and MIM take. No weights are published yet. Figures are what",
+        "the named source publishes for its own code, none of them measured here.",
         "",
     ]
     for metafile in sorted((ROOT / "configs").glob("*/metafile.yml")):
