@@ -96,8 +96,8 @@ def model_zoo() -> str:
         "# Model zoo",
         "",
         "Every recipe of the repository, from the files that OpenMMLab's tools read (`configs/*/metafile.yml`). The",
-        "name is what `mmpretrain.get_model`, `mmengine.hub` and MIM take. No weights are published yet. Figures are what",
-        "the named source publishes for its own code, none of them measured here.",
+        "name is what `mmpretrain.get_model`, `mmengine.hub` and MIM take. No weights are published yet. Figures are",
+        "what the named source publishes for its own code, none of them measured here.",
         "",
     ]
     for metafile in sorted((ROOT / "configs").glob("*/metafile.yml")):
