@@ -208,9 +208,9 @@ def test_unreadable_files__are_allowed_for_up_to_a_fifth() -> None:
 @pytest.mark.parametrize(
     ("steps", "epochs", "seconds", "line", "checkpoint"),
     [
-        (18, 500, 0.5, 10, dict(interval=50, max_keep_ckpts=2)),  # 450 s
-        (18, 1, 3.0, 2, dict(interval=1, max_keep_ckpts=2)),
-        (11_718, 42, 0.5, 10, dict(by_epoch=False, interval=1800, max_keep_ckpts=2)),
+        (18, 500, 0.5, 6, dict(interval=50, max_keep_ckpts=2)),  # 450 s
+        (18, 1, 3.0, 1, dict(interval=1, max_keep_ckpts=2)),
+        (11_718, 42, 0.5, 6, dict(by_epoch=False, interval=1800, max_keep_ckpts=2)),
         (100, 100, 0.01, 50, dict(interval=20, max_keep_ckpts=2)),  # 20 s
     ],
 )

@@ -26,7 +26,8 @@ def work_dir(tmp_path: Path) -> Path:
 
 def save(path: Path) -> None:
     state = tiny.build(tiny.dino()).state_dict()
-    torch.save(dict(meta=dict(epoch=1, iter=3), state_dict=state, optimizer={}, message_hub={}), path)
+    meta = dict(epoch=1, iter=3, num_heads=tiny.HEADS)
+    torch.save(dict(meta=meta, state_dict=state, optimizer={}, message_hub={}), path)
 
 
 def state(work_dir: Path, **changes: object) -> RunState:

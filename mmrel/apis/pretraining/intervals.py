@@ -2,7 +2,7 @@
 
 from typing import Any
 
-LINE = 5.0
+LINE = 3.0
 """Seconds between two lines of the log, about; the first one comes so soon."""
 
 LEAST_SAVE, MOST_SAVE = 20.0, 900.0
@@ -17,7 +17,7 @@ MOST_LINES_APART = 50
 def choose_intervals(steps_per_epoch: int, epochs: int, seconds_per_step: float) -> dict[str, Any]:
     """Entries of ``default_hooks``.
 
-    A line of the log about every 5 seconds, at most 50 steps and one epoch apart; a checkpoint after a tenth of the
+    A line of the log about every 3 seconds, at most 50 steps and one epoch apart; a checkpoint after a tenth of the
     run, 20 seconds at least and 15 minutes at most, at the end of an epoch, or within epochs of over half an hour.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.wishes import Choice, Wishes
 from mmrel.engine.run_length import RunLength
-from mmrel.utils.text import format_seconds
+from mmrel.utils.text import counted, format_seconds
 
 LEAST_STEPS = 1_000
 """Below it what is learnt is little better than random weights: quickstart-sized networks need some hundred steps for
@@ -87,7 +87,7 @@ def _length(
     images: int, batch: int, epochs: int, every: int, seconds: float, reason: str
 ) -> Length:
     run = RunLength(images, min(batch, images), epochs)
-    value = f"{epochs:,} epoch{'s' if epochs > 1 else ''} = {run.steps:,} steps"
+    value = f"{counted(epochs, 'epoch')} = {counted(run.steps, 'step')}"
     total = run.steps * seconds + START
     return Length(run, every, total, Choice("length", value, reason))
 
@@ -130,10 +130,10 @@ def _too_short(run: RunLength, images: int, going_on: bool, seconds_per_step: fl
         else "what comes out will be little better than random weights"
     )
     return (
-        f"{run.steps:,} step{'s are' if run.steps > 1 else ' is'} too few to learn anything: {means}. It takes some "
+        f"{counted(run.steps, 'step')} {'are' if run.steps > 1 else 'is'} too few to learn anything: {means}. It takes some "
         f"{LEAST_STEPS:,} at least, which are {epochs:,} epochs of these photos "
-        f"({format_seconds(LEAST_STEPS * seconds_per_step)}) or {photos:,} photos in {run.epochs:,} "
-        f"epoch{'s' if run.epochs > 1 else ''}; {GOOD_STEPS:,} ({good:,} epochs, "
+        f"({format_seconds(LEAST_STEPS * seconds_per_step)}) or {photos:,} photos in "
+        f"{counted(run.epochs, 'epoch')}; {GOOD_STEPS:,} ({good:,} epochs, "
         f"{format_seconds(GOOD_STEPS * seconds_per_step)}) are a good start."
     )
 

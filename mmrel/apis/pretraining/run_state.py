@@ -100,9 +100,13 @@ class RunState:
             UsageError: there is none.
         """
         for checkpoint in self.checkpoints():
-            if unreadable_reason(checkpoint) is None:
+            if unreadable_reason(checkpoint) is not None:
+                continue
+            try:
                 export_backbone(checkpoint, self.work_dir / BACKBONE, self.network)
-                return self.work_dir / BACKBONE
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{checkpoint} cannot be exported: {error}") from error
+            return self.work_dir / BACKBONE
         raise UsageError(f"{self.work_dir} has no checkpoint that can be read, so nothing to export.")
 
     def _differences(self, earlier: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from mmrel.apis.pretraining.wishes import Choice
 from mmrel.engine.run_length import RunLength, initial_share
 from mmrel.utils.config import dicts_in
+from mmrel.utils.text import counted
 
 
 def schedule_rows(config: Any, run: RunLength) -> list[Choice]:
@@ -37,7 +38,7 @@ def _learning_rate(config: Any, run: RunLength) -> Iterator[Choice]:
         warmup = schedule.get("warmup")
         if schedule.get("param_name") == "lr" and warmup:
             steps = round(warmup * run.steps_per_epoch)
-            yield Choice("warm-up", f"{steps:,} step{'s' if steps != 1 else ''}", "the recipe's epochs, at most a tenth of the run")
+            yield Choice("warm-up", counted(steps, "step"), "the recipe's epochs, at most a tenth of the run")
 
 
 def _teacher(config: Any, run: RunLength) -> Iterator[Choice]:
@@ -56,7 +57,7 @@ def _temperature(config: Any) -> Iterator[Choice]:
         value = part.get("teacher_temperature")
         if isinstance(value, dict):
             epochs = value.get("warmup_epochs", 0)
-            text = f"{value['start']:g} to {value['end']:g} in {epochs} epoch{'s' if epochs != 1 else ''}"
+            text = f"{value['start']:g} to {value['end']:g} in {counted(epochs, 'epoch')}"
             yield Choice("temperature", text, "the teacher's, which begins low lest everything collapse")
             return
         if value is not None:
@@ -69,6 +70,6 @@ def _prototypes(config: Any) -> Iterator[Choice]:
     for part in dicts_in(config.model):
         if "teacher_temperature" in part and isinstance(part.get("out_channels"), int):
             epochs = hook.get("epochs", 0)
-            still = f"still for {epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "trained from the start"
+            still = f"still for {counted(epochs, 'epoch')}" if epochs else "trained from the start"
             yield Choice("prototypes", f"{part['out_channels']:,}", still)
             return

@@ -12,7 +12,7 @@ from mmrel.datasets.folder_listing import Listing, list_files
 from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES, open_image
 from mmrel.utils.errors import UsageError
 from mmrel.utils.names import leads_down
-from mmrel.utils.text import listed
+from mmrel.utils.text import counted, listed
 
 SAMPLE = 512
 """Headers that are read; their share of unreadable files is known to a few percent then."""
@@ -223,7 +223,7 @@ def _read_list(path: str, folder: Path) -> list[str]:
     return names
 
 
-def counted(endings: Counter[str]) -> list[str]:
+def by_ending(endings: Counter[str]) -> list[str]:
     """``2 .txt``, the most first and then by the alphabet."""
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     return [f"{number} {ending}" for ending, number in ordered]
@@ -236,13 +236,13 @@ def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]
     advice = f"Pretraining needs at least {MIN_IMAGES} images, and learns something from a few hundred on"
     if count:
         raise UsageError(
-            f"{root} holds {count} image{'s' if count > 1 else ''} ({listed(images, 3)}). {advice}. For features of a "
+            f"{root} holds {counted(count, 'image')} ({listed(images, 3)}). {advice}. For features of a "
             "few images take released weights: tools/extract_features.py."
         )
     others = sum(listing.skipped.values())
     if not others:
         raise UsageError(f"{root} is empty: there are no images in it or below it. {advice}.")
-    held = counted(listing.skipped)
+    held = by_ending(listing.skipped)
     films = sum(listing.skipped[ending] for ending in VIDEOS)
     frames = (
         "These are videos: write their frames as images first, for instance with ffmpeg -i FILM -vf fps=1 "
@@ -251,6 +251,6 @@ def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]
         else ""
     )
     raise UsageError(
-        f"{root} holds no images: its {others} file{'s are' if others > 1 else ' is'} {listed(held, 5)}. {frames}"
+        f"{root} holds no images: its {counted(others, 'file')} {'are' if others > 1 else 'is'} {listed(held, 5)}. {frames}"
         f"{advice}; their names end in {listed([s for s in IMAGE_SUFFIXES][:6], 6)} or the like."
     )
