@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmrel.apis.pretraining.headers import Header
 from mmrel.apis.pretraining.machine import GIB, Machine
 from mmrel.apis.pretraining.planning import Planner
-from mmrel.apis.pretraining.survey import Header, Survey
+from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.trial import Pace
 from mmrel.apis.pretraining.wishes import Wishes
 

@@ -101,7 +101,7 @@ def test_pretrain__says_what_is_wrong(
     if "{tiny}" in arguments:
         names["tiny"] = weights(tmp_path)
     given = [text.format(**names) for text in arguments]
-    code, out, err = run(*given, "--work-dir", tmp_path / "work")
+    code, _, err = run(*given, "--work-dir", tmp_path / "work")
     assert code == 2 and words in err and err.startswith("error: ")
     assert "Traceback" not in err
 
@@ -121,9 +121,7 @@ def test_pretrain__a_gpu_that_runs_out_of_memory_gets_advice(
         raise StepOutOfMemoryError("Out of memory in iteration 0: CUDA out of memory. More text")
 
     monkeypatch.setattr(LaunchedRunner, "train", train)
-    code, _, err = run(
-        photos, "--method", "relvit", "--epochs", 1, "--work-dir", tmp_path / "work"
-    )
+    code, _, err = run(photos, "--method", "relvit", "--epochs", 1, "--work-dir", tmp_path / "work")
     assert code == 2
     assert "does not hold a step of 8 images. Start again with --batch 4" in err
 

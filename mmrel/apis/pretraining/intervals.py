@@ -30,5 +30,7 @@ def choose_intervals(steps_per_epoch: int, epochs: int, seconds_per_step: float)
     save = min(max(epochs * epoch / 10, LEAST_SAVE), MOST_SAVE)
     checkpoint: dict[str, Any] = dict(interval=max(1, round(save / epoch)), max_keep_ckpts=2)
     if epoch > LONG_EPOCH:
-        checkpoint = dict(by_epoch=False, interval=max(1, round(save / seconds_per_step)), max_keep_ckpts=2)
+        checkpoint = dict(
+            by_epoch=False, interval=max(1, round(save / seconds_per_step)), max_keep_ckpts=2
+        )
     return dict(logger=dict(interval=line), checkpoint=checkpoint)
