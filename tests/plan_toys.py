@@ -13,7 +13,7 @@ from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.trial import Pace
 from mmrel.apis.pretraining.wishes import Wishes
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = Machine(None, 0, 0, False, cores=2, memory=16 * GIB, cpu="Toy CPU")
 GPU = Machine("Toy GPU", 1, 24 * GIB, True, cores=8, memory=64 * GIB)
 
