@@ -48,7 +48,10 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help="go on from released weights: DINO's, iBOT's, DINOv2's, MAE's, timm's, or a backbone of mmrel's",
     )
     parser.add_argument(
-        "--list", dest="list_file", metavar="FILE", help="take the images of this list, one path below DATA in a line"
+        "--list",
+        dest="list_file",
+        metavar="FILE",
+        help="take the images of this list, one path below DATA in a line",
     )
     parser.add_argument(
         "--work-dir", type=Path, help="for all files (default: work_dirs/METHOD_FOLDER)"
@@ -58,13 +61,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     length.add_argument("--epochs", type=positive, help="passes over the photos")
     parser.add_argument("--batch", type=positive, help="images per step")
     parser.add_argument(
-        "--preset", choices=["auto", "cpu", "gpu"], default="auto", help="device (default: a GPU if any)"
+        "--preset",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="device (default: a GPU if any)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the plan and write the configuration only"
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in the work dir, which must be there"
+        "--resume",
+        action="store_true",
+        help="go on with the run in the work dir, which must be there",
     )
     return parser.parse_args(arguments)
 
@@ -80,7 +88,17 @@ def wishes_of(args: argparse.Namespace) -> "Wishes":
     """The command line as the library takes it."""
     from mmrel.apis.pretraining.wishes import Wishes
 
-    names = ("data", "method", "network", "weights", "hours", "epochs", "batch", "list_file", "preset")
+    names = (
+        "data",
+        "method",
+        "network",
+        "weights",
+        "hours",
+        "epochs",
+        "batch",
+        "list_file",
+        "preset",
+    )
     return Wishes(**{name: getattr(args, name) for name in names})
 
 
@@ -107,7 +125,9 @@ def configs_folder() -> Path:
 
     root = index_folder()
     if root is None:
-        raise UsageError("The configurations of mmrel are not installed; install it again with pip.")
+        raise UsageError(
+            "The configurations of mmrel are not installed; install it again with pip."
+        )
     return root / "configs"
 
 
@@ -193,7 +213,9 @@ def main() -> None:
     state = RunState(args.work_dir or default_work_dir(wishes), wishes)
     resume = state.can_resume(args.resume)
     if resume:
-        say(f"Going on with the run in {state.work_dir}: {state.config}, latest {state.checkpoints()[0].name}")
+        say(
+            f"Going on with the run in {state.work_dir}: {state.config}, latest {state.checkpoints()[0].name}"
+        )
     else:
         write_plan(make_plan(wishes, state), state)
     if args.dry_run:

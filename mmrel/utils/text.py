@@ -9,6 +9,11 @@ def listed(names: Sequence[str], limit: int = 8) -> str:
     return ", ".join(names[:limit]) + more
 
 
+def counted(number: int, name: str) -> str:
+    """``1 step``, ``12,000 steps``."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def format_seconds(seconds: float) -> str:
     """``m:ss``, or ``h:mm:ss`` from an hour on."""
     minutes, rest = divmod(round(seconds), 60)

@@ -43,7 +43,13 @@ def row(made: Plan, name: str) -> str:
     ("count", "batch", "length", "teacher", "warnings"),
     [
         (30, "8", "800 epochs = 2,400 steps", "0.99616", ["30 photos are too few to learn from"]),
-        (300, "16", "556 epochs = 10,008 steps", "0.99908", ["300 photos show little of the world"]),
+        (
+            300,
+            "16",
+            "556 epochs = 10,008 steps",
+            "0.99908",
+            ["300 photos show little of the world"],
+        ),
         (3_000, "128", "435 epochs = 10,005 steps", "0.99907", []),
         (3_000_000, "256", "42 epochs = 492,156 steps", "0.99899", []),
     ],
@@ -176,7 +182,9 @@ def test_memory__what_does_not_fit_is_refused_with_advice() -> None:
     small = Machine("Toy GPU", 1, 2 * GIB, True, 4, GIB20)
     fits = images_that_fit(GIB, 100 * 2**20, small)
     assert fits == 7  # 0.85 of 2 GiB less 1 GiB
-    with pytest.raises(UsageError, match=r"64 images needs some 7\.2 GiB .* has 2\.0 GiB free\. Give --batch 4, or"):
+    with pytest.raises(
+        UsageError, match=r"64 images needs some 7\.2 GiB .* has 2\.0 GiB free\. Give --batch 4, or"
+    ):
         check_memory(int(7.2 * GIB), 64, Wishes("d"), small, fits)
     with pytest.raises(UsageError, match=r"Give a smaller --network \(vit-tiny\), or --preset cpu"):
         check_memory(3 * GIB, 2, Wishes("d"), small, 0)
@@ -201,16 +209,18 @@ def test_unreadable_files__are_allowed_for_up_to_a_fifth() -> None:
 
     assert allowed_bad(of(0)) == (0.001, 1)
     assert allowed_bad(of(1)) == (0.2222, 2)
-    with pytest.raises(UsageError, match=r"3 of 11 images of photos .* for instance 0\.jpg \(torn\)"):
+    with pytest.raises(
+        UsageError, match=r"3 of 11 images of photos .* for instance 0\.jpg \(torn\)"
+    ):
         allowed_bad(of(3))
 
 
 @pytest.mark.parametrize(
     ("steps", "epochs", "seconds", "line", "checkpoint"),
     [
-        (18, 500, 0.5, 10, dict(interval=50, max_keep_ckpts=2)),  # 450 s
-        (18, 1, 3.0, 2, dict(interval=1, max_keep_ckpts=2)),
-        (11_718, 42, 0.5, 10, dict(by_epoch=False, interval=1800, max_keep_ckpts=2)),
+        (18, 500, 0.5, 6, dict(interval=50, max_keep_ckpts=2)),  # 450 s
+        (18, 1, 3.0, 1, dict(interval=1, max_keep_ckpts=2)),
+        (11_718, 42, 0.5, 6, dict(by_epoch=False, interval=1800, max_keep_ckpts=2)),
         (100, 100, 0.01, 50, dict(interval=20, max_keep_ckpts=2)),  # 20 s
     ],
 )

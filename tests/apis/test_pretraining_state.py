@@ -26,11 +26,14 @@ def work_dir(tmp_path: Path) -> Path:
 
 def save(path: Path) -> None:
     state = tiny.build(tiny.dino()).state_dict()
-    torch.save(dict(meta=dict(epoch=1, iter=3), state_dict=state, optimizer={}, message_hub={}), path)
+    meta = dict(epoch=1, iter=3, num_heads=tiny.HEADS)
+    torch.save(dict(meta=meta, state_dict=state, optimizer={}, message_hub={}), path)
 
 
 def state(work_dir: Path, **changes: object) -> RunState:
-    return RunState(work_dir, Wishes(**{"data": "photos", "method": "dino", "epochs": 2, **changes}))
+    return RunState(
+        work_dir, Wishes(**{"data": "photos", "method": "dino", "epochs": 2, **changes})
+    )
 
 
 def test_state__the_same_command_goes_on(work_dir: Path) -> None:
@@ -99,9 +102,7 @@ def test_trial__measures_and_models_a_step(tmp_path: Path) -> None:
         constructor="mmrel.SelfSupOptimWrapperConstructor",
         optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.04),
     )
-    config = dict(
-        model=tiny.dino(), train_dataloader=dict(dataset=dataset), optim_wrapper=wrapper
-    )
+    config = dict(model=tiny.dino(), train_dataloader=dict(dataset=dataset), optim_wrapper=wrapper)
     trial = Trial(Config(config))
     trained = sum(p.numel() for p in trial.model.parameters() if p.requires_grad)
     assert trial.parameters == trained

@@ -8,8 +8,10 @@ import plan_toys
 import pytest
 from PIL import Image
 
+from mmrel.apis.pretraining import headers
 from mmrel.apis.pretraining import survey as module
-from mmrel.apis.pretraining.survey import Header, read_header, survey_folder
+from mmrel.apis.pretraining.headers import Header, read_header
+from mmrel.apis.pretraining.survey import survey_folder
 from mmrel.utils import UsageError
 
 
@@ -47,8 +49,8 @@ def test_survey__samples_headers_and_decodes_nothing_that_looks_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan_toys.write_photos(tmp_path, 20)
-    monkeypatch.setattr(module, "SAMPLE", 5)
-    monkeypatch.setattr(module, "_decode", lambda path: pytest.fail(f"decoded {path}"))
+    monkeypatch.setattr(headers, "SAMPLE", 5)
+    monkeypatch.setattr(headers, "_decode", lambda path: pytest.fail(f"decoded {path}"))
     found = survey_folder(str(tmp_path))
     assert (found.num_images, found.sampled) == (20, 5)
 
@@ -102,11 +104,26 @@ def bad_folder(kind: str, tmp: Path) -> str:
     [
         ("missing", r"none does not exist \(looked for .*none\)\. Give the folder"),
         ("file", r"photo\.jpg is a file; give the folder that holds the images"),
-        ("empty", r"is empty: there are no images in it or below it\. Pretraining needs at least 8"),
-        ("videos", r"holds no images: its 2 files are 1 \.mov, 1 \.mp4\. These are videos: write their frames"),
-        ("text", r"holds no images: its 2 files are 1 \.md, 1 \.txt\. Pretraining needs at least 8 images"),
-        ("three", r"holds 3 images \(a/001\.jpg, b/c/000\.jpg, b/c/002\.jpg\)\. Pretraining needs at least 8"),
-        ("broken", r"has 9 files with endings of images, but 9 of 9 .* cannot be read: 0\.jpg \(cannot identify"),
+        (
+            "empty",
+            r"is empty: there are no images in it or below it\. Pretraining needs at least 8",
+        ),
+        (
+            "videos",
+            r"holds no images: its 2 files are 1 \.mov, 1 \.mp4\. These are videos: write their frames",
+        ),
+        (
+            "text",
+            r"holds no images: its 2 files are 1 \.md, 1 \.txt\. Pretraining needs at least 8 images",
+        ),
+        (
+            "three",
+            r"holds 3 images \(a/001\.jpg, b/c/000\.jpg, b/c/002\.jpg\)\. Pretraining needs at least 8",
+        ),
+        (
+            "broken",
+            r"has 9 files with endings of images, but 9 of 9 .* cannot be read: 0\.jpg \(cannot identify",
+        ),
     ],
 )
 def test_survey__says_what_is_wrong_with_a_folder(kind: str, words: str, tmp_path: Path) -> None:

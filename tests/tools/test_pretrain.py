@@ -1,6 +1,5 @@
 """tools/pretrain.py: a whole run, its plan alone, and what it says of what cannot work."""
 
-import contextlib
 import runpy
 import signal
 import subprocess
@@ -27,12 +26,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
         code = 0
-        with contextlib.ExitStack() as stack:
-            stack.callback(lambda: None)
-            try:
-                runpy.run_path(str(TOOL), run_name="__main__")
-            except SystemExit as end:
-                code = int(end.code or 0)
+        try:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        except SystemExit as end:
+            code = int(end.code or 0)
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
@@ -74,7 +71,7 @@ def test_pretrain__dry_run_writes_the_configuration_only(
 
 
 def weights(tmp_path: Path, **sizes: Any) -> Path:
-    state = official.vit(**{"width": 96, "depth": 12, "hidden": 384, "grid": (2, 2), **sizes})
+    state = official.vit(**{"width": 192, "depth": 12, "hidden": 768, "grid": (2, 2), **sizes})
     return official.save(state, tmp_path / "weights.pth")
 
 
@@ -86,7 +83,7 @@ def weights(tmp_path: Path, **sizes: Any) -> Path:
         (["{photos}", "--batch", "1"], "--batch is 1; a step compares at least 2 images"),
         (["{photos}", "--resume"], "--resume was given, but"),
         (["{photos}", "--from", "{none}"], "--from"),
-        (["{photos}", "--from", "{odd}"], "12 blocks, 96 wide, with patches of 16 pixels"),
+        (["{photos}", "--from", "{odd}"], "4 blocks, 192 wide, with patches of 16 pixels"),
         (
             ["{photos}", "--from", "{tiny}", "--network", "vit-small"],
             "that is vit-tiny, but --network is vit-small. Leave --network out",
@@ -100,11 +97,11 @@ def test_pretrain__says_what_is_wrong(
         pytest.skip("there is a GPU")
     names = dict(photos=photos, none=tmp_path / "none", odd="", tiny="")
     if "{odd}" in arguments:
-        names["odd"] = weights(tmp_path)
+        names["odd"] = weights(tmp_path, depth=4)
     if "{tiny}" in arguments:
-        names["tiny"] = weights(tmp_path, width=192, hidden=768)
+        names["tiny"] = weights(tmp_path)
     given = [text.format(**names) for text in arguments]
-    code, out, err = run(*given, "--work-dir", tmp_path / "work")
+    code, _, err = run(*given, "--work-dir", tmp_path / "work")
     assert code == 2 and words in err and err.startswith("error: ")
     assert "Traceback" not in err
 
@@ -124,9 +121,7 @@ def test_pretrain__a_gpu_that_runs_out_of_memory_gets_advice(
         raise StepOutOfMemoryError("Out of memory in iteration 0: CUDA out of memory. More text")
 
     monkeypatch.setattr(LaunchedRunner, "train", train)
-    code, _, err = run(
-        photos, "--method", "relvit", "--epochs", 1, "--work-dir", tmp_path / "work"
-    )
+    code, _, err = run(photos, "--method", "relvit", "--epochs", 1, "--work-dir", tmp_path / "work")
     assert code == 2
     assert "does not hold a step of 8 images. Start again with --batch 4" in err
 

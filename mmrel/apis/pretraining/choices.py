@@ -61,8 +61,8 @@ def multi_crop(config: Any) -> tuple[int, Any]:
 def choose_network(wishes: Wishes, machine: Machine, of_weights: str | None) -> Choice:
     """The network: the one asked for, that of the weights, or ViT-S on a GPU and ViT-Ti on a CPU.
 
-    A forward pass of ViT-S has 4.3 times the operations of ViT-Ti's, which on a CPU is the difference between an evening
-    and days.
+    A forward pass of ViT-S has 4.3 times the operations of ViT-Ti's, which on a CPU is the difference between an
+    evening and days.
 
     Args:
         wishes: the command line.
@@ -128,10 +128,15 @@ def choose_batch(wishes: Wishes, survey: Survey, machine: Machine, fits: int) ->
     if wishes.batch is not None:
         if wishes.batch < LEAST_BATCH:
             raise UsageError(
-                f"--batch is {wishes.batch}; a step compares at least {LEAST_BATCH} images (batch normalisation, contrast)."
+                f"--batch is {wishes.batch}; a step compares at least {LEAST_BATCH} images (batch normalisation, "
+                "contrast)."
             )
         if wishes.batch > images:
-            return Choice("batch", str(images), f"all photos: {wishes.batch} was asked for, there are {images}")
+            return Choice(
+                "batch",
+                str(images),
+                f"all photos: {wishes.batch} was asked for, there are {images}",
+            )
         return Choice("batch", str(wishes.batch), "as asked for")
     most = MAX_BATCH_CPU if machine.gpu is None else MAX_BATCH_GPU
     by_photos = max(power_of_two(images // STEPS_PER_EPOCH), MIN_BATCH)
@@ -143,7 +148,9 @@ def choose_batch(wishes: Wishes, survey: Survey, machine: Machine, fits: int) ->
     elif by_photos < most:
         reason = f"{max(images // batch, 1)} steps from {images} photos in each epoch"
     else:
-        reason = "the usual one on a GPU" if machine.gpu else "on a CPU: more steps in the same time"
+        reason = (
+            "the usual one on a GPU" if machine.gpu else "on a CPU: more steps in the same time"
+        )
     if wishes.method in CONTRASTIVE and batch < 64:
         reason += "; few for a method that contrasts the images of a batch (sere or ibot does not)"
     return Choice("batch", str(batch), reason)
@@ -173,8 +180,8 @@ def check_memory(need: int, batch: int, wishes: Wishes, machine: Machine, fits: 
     where = machine.gpu or "this machine"
     other = ", or --preset cpu" if machine.gpu else ""
     raise UsageError(
-        f"A step of {batch} images needs some {need / GIB:.1f} GiB (modelled), but {where} has {machine.free / GIB:.1f} "
-        f"GiB free. {smaller}{other}, or end what else uses the memory."
+        f"A step of {batch} images needs some {need / GIB:.1f} GiB (modelled), but {where} has "
+        f"{machine.free / GIB:.1f} GiB free. {smaller}{other}, or end what else uses the memory."
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-LINE = 5.0
+LINE = 3.0
 """Seconds between two lines of the log, about; the first one comes so soon."""
 
 LEAST_SAVE, MOST_SAVE = 20.0, 900.0
@@ -17,7 +17,7 @@ MOST_LINES_APART = 50
 def choose_intervals(steps_per_epoch: int, epochs: int, seconds_per_step: float) -> dict[str, Any]:
     """Entries of ``default_hooks``.
 
-    A line of the log about every 5 seconds, at most 50 steps and one epoch apart; a checkpoint after a tenth of the
+    A line of the log about every 3 seconds, at most 50 steps and one epoch apart; a checkpoint after a tenth of the
     run, 20 seconds at least and 15 minutes at most, at the end of an epoch, or within epochs of over half an hour.
 
     Args:
@@ -30,5 +30,7 @@ def choose_intervals(steps_per_epoch: int, epochs: int, seconds_per_step: float)
     save = min(max(epochs * epoch / 10, LEAST_SAVE), MOST_SAVE)
     checkpoint: dict[str, Any] = dict(interval=max(1, round(save / epoch)), max_keep_ckpts=2)
     if epoch > LONG_EPOCH:
-        checkpoint = dict(by_epoch=False, interval=max(1, round(save / seconds_per_step)), max_keep_ckpts=2)
+        checkpoint = dict(
+            by_epoch=False, interval=max(1, round(save / seconds_per_step)), max_keep_ckpts=2
+        )
     return dict(logger=dict(interval=line), checkpoint=checkpoint)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.wishes import Choice, Wishes
 from mmrel.engine.run_length import RunLength
-from mmrel.utils.text import format_seconds
+from mmrel.utils.text import counted, format_seconds
 
 LEAST_STEPS = 1_000
 """Below it what is learnt is little better than random weights: quickstart-sized networks need some hundred steps for
@@ -74,20 +74,25 @@ def choose_length(wishes: Wishes, survey: Survey, batch: int, seconds_per_step: 
 def _by_rule(images: int, steps_per_epoch: int) -> tuple[int, str]:
     shown = MOST_SHOWN // images
     if shown < USUAL_EPOCHS:
-        return max(shown, 1), f"{MOST_SHOWN // 10**6} million photos shown, as in 100 epochs of ImageNet"
+        return max(
+            shown, 1
+        ), f"{MOST_SHOWN // 10**6} million photos shown, as in 100 epochs of ImageNet"
     needed = -(-GOOD_STEPS // steps_per_epoch)
     if needed <= USUAL_EPOCHS:
         return USUAL_EPOCHS, "as in the papers; --hours or --epochs sets another length"
     if needed <= MOST_EPOCHS:
         return needed, f"for {GOOD_STEPS:,} steps; --hours or --epochs sets another length"
-    return MOST_EPOCHS, f"the most that a rule sets; {GOOD_STEPS:,} steps would be {needed:,} epochs"
+    return (
+        MOST_EPOCHS,
+        f"the most that a rule sets; {GOOD_STEPS:,} steps would be {needed:,} epochs",
+    )
 
 
 def _length(
     images: int, batch: int, epochs: int, every: int, seconds: float, reason: str
 ) -> Length:
     run = RunLength(images, min(batch, images), epochs)
-    value = f"{epochs:,} epoch{'s' if epochs > 1 else ''} = {run.steps:,} steps"
+    value = f"{counted(epochs, 'epoch')} = {counted(run.steps, 'step')}"
     total = run.steps * seconds + START
     return Length(run, every, total, Choice("length", value, reason))
 
@@ -110,8 +115,8 @@ def warnings_for(
         texts.append(_too_short(run, survey.num_images, going_on, seconds_per_step))
     if share > MOST_SHARE and not going_on:
         texts.append(
-            f"{share:.0%} of the random start will be left in the exported teacher: it averages the weights of the last "
-            f"steps, and {run.steps:,} steps are too few to forget the first."
+            f"{share:.0%} of the random start will be left in the exported teacher: it averages the weights of the "
+            f"last steps, and {run.steps:,} steps are too few to forget the first."
         )
     photos = survey.num_readable
     if photos < SOME_PHOTOS:
@@ -130,10 +135,10 @@ def _too_short(run: RunLength, images: int, going_on: bool, seconds_per_step: fl
         else "what comes out will be little better than random weights"
     )
     return (
-        f"{run.steps:,} step{'s are' if run.steps > 1 else ' is'} too few to learn anything: {means}. It takes some "
-        f"{LEAST_STEPS:,} at least, which are {epochs:,} epochs of these photos "
-        f"({format_seconds(LEAST_STEPS * seconds_per_step)}) or {photos:,} photos in {run.epochs:,} "
-        f"epoch{'s' if run.epochs > 1 else ''}; {GOOD_STEPS:,} ({good:,} epochs, "
+        f"{counted(run.steps, 'step')} {'are' if run.steps > 1 else 'is'} too few to learn anything: {means}. "
+        f"It takes some {LEAST_STEPS:,} at least, which are {epochs:,} epochs of these photos "
+        f"({format_seconds(LEAST_STEPS * seconds_per_step)}) or {photos:,} photos in "
+        f"{counted(run.epochs, 'epoch')}; {GOOD_STEPS:,} ({good:,} epochs, "
         f"{format_seconds(GOOD_STEPS * seconds_per_step)}) are a good start."
     )
 
@@ -150,6 +155,6 @@ def _few_photos(photos: int, going_on: bool) -> str:
             f"epochs. It takes some {SOME_PHOTOS:,}. {advice}"
         )
     return (
-        f"{photos} photos show little of the world: from random weights features of use come with some thousand photos. "
-        f"{advice}"
+        f"{photos} photos show little of the world: from random weights features of use come with some thousand "
+        f"photos. {advice}"
     )

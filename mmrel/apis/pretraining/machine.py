@@ -8,6 +8,7 @@ from pathlib import Path
 from mmrel.utils.device import usable_cores
 from mmrel.utils.errors import UsageError
 from mmrel.utils.machine import processor
+from mmrel.utils.text import counted
 
 GIB = 2**30
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -40,7 +41,7 @@ class Machine:
     def name(self) -> str:
         """For the table."""
         if self.gpu is None:
-            return f"{self.cpu}, {self.cores} core{'s' if self.cores > 1 else ''}"
+            return f"{self.cpu}, {counted(self.cores, 'core')}"
         more = f" (1 of {self.num_gpus})" if self.num_gpus > 1 else ""
         return f"{self.gpu}{more}, {self.gpu_memory / GIB:.0f} GiB free, {self.cores} cores"
 

@@ -1,8 +1,8 @@
 """From a folder, a machine and some wishes to a configuration that can be trained.
 
-    folder -> survey --+-> network, crops, precision, workers -> draft -> trial -> batch, seconds per step
-    machine -----------+                                                             |
-    wishes ------------------------------------------------------------------------- +-> length -> configuration, table
+folder -> survey --+-> network, crops, precision, workers -> draft -> trial -> batch, seconds per step
+machine -----------+                                                             |
+wishes ------------------------------------------------------------------------- +-> length -> configuration, table
 """
 
 import tempfile
@@ -43,7 +43,6 @@ from mmrel.utils.text import format_seconds
 DRAFT = "draft.py"
 PROVISIONAL = RunLength(1_000, 10, 100)
 """Any length: what follows from it changes neither the memory nor the time of a step."""
-
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ class Planner:
         self.choices.append(
             Choice("device", self.machine.name, "" if self.machine.gpu else self._why_cpu())
         )
-        network = choose_network(
-            self.wishes, self.machine, self.weights and self.weights.network
-        )
+        network = choose_network(self.wishes, self.machine, self.weights and self.weights.network)
         recipe = load_config(str(self.base))
         patch = self.weights.patch if self.weights else recipe.patch_size
         size, self._why_crops = choose_crop_size(recipe.crop_size, self.survey, self.machine, patch)
@@ -194,7 +191,9 @@ class Planner:
         batch = int(chosen.value)
         need = fixed + batch * each
         check_memory(need, batch, self.wishes, self.machine, fits)
-        self.settings["train_dataloader"] = dict(batch_size=batch) | self.settings["train_dataloader"]
+        self.settings["train_dataloader"] = (
+            dict(batch_size=batch) | self.settings["train_dataloader"]
+        )
         memory = Choice(
             "memory",
             f"{need / GIB:.1f} of {self.machine.free / GIB:.1f} GiB",

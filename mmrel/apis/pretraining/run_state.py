@@ -66,8 +66,8 @@ class RunState:
         found = bool(self.checkpoints())
         if required and not (found and self.written is not None):
             raise UsageError(
-                f"--resume was given, but {self.work_dir} holds no run of tools/pretrain.py with a checkpoint. Give its "
-                "--work-dir, or leave --resume out to begin."
+                f"--resume was given, but {self.work_dir} holds no run of tools/pretrain.py with a checkpoint. Give "
+                "its --work-dir, or leave --resume out to begin."
             )
         if not found:
             return False
@@ -78,8 +78,8 @@ class RunState:
             )
         if differences := self._differences(dict(self.written[COMMAND])):
             raise UsageError(
-                f"{self.work_dir} holds a run of another command: {'; '.join(differences)}. Give another --work-dir, or "
-                "the same command to go on with that run, or remove the folder."
+                f"{self.work_dir} holds a run of another command: {'; '.join(differences)}. Give another --work-dir, "
+                "or the same command to go on with that run, or remove the folder."
             )
         return True
 
@@ -100,10 +100,16 @@ class RunState:
             UsageError: there is none.
         """
         for checkpoint in self.checkpoints():
-            if unreadable_reason(checkpoint) is None:
+            if unreadable_reason(checkpoint) is not None:
+                continue
+            try:
                 export_backbone(checkpoint, self.work_dir / BACKBONE, self.network)
-                return self.work_dir / BACKBONE
-        raise UsageError(f"{self.work_dir} has no checkpoint that can be read, so nothing to export.")
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{checkpoint} cannot be exported: {error}") from error
+            return self.work_dir / BACKBONE
+        raise UsageError(
+            f"{self.work_dir} has no checkpoint that can be read, so nothing to export."
+        )
 
     def _differences(self, earlier: dict[str, Any]) -> list[str]:
         now = self.wishes.given()

@@ -6,6 +6,7 @@ from typing import Any
 from mmrel.apis.pretraining.wishes import Choice
 from mmrel.engine.run_length import RunLength, initial_share
 from mmrel.utils.config import dicts_in
+from mmrel.utils.text import counted
 
 
 def schedule_rows(config: Any, run: RunLength) -> list[Choice]:
@@ -15,7 +16,12 @@ def schedule_rows(config: Any, run: RunLength) -> list[Choice]:
         config: with numbers in the place of ``"auto"``.
         run: its length.
     """
-    return [*_learning_rate(config, run), *_teacher(config, run), *_temperature(config), *_prototypes(config)]
+    return [
+        *_learning_rate(config, run),
+        *_teacher(config, run),
+        *_temperature(config),
+        *_prototypes(config),
+    ]
 
 
 def initial_share_of(config: Any, run: RunLength) -> float:
@@ -32,18 +38,26 @@ def _teacher_hook(config: Any) -> Any:
 
 def _learning_rate(config: Any, run: RunLength) -> Iterator[Choice]:
     lr = config.optim_wrapper.optimizer.lr
-    yield Choice("learning rate", f"{lr:.3g}", f"the recipe's, in proportion to {run.images_per_step} images a step")
+    yield Choice(
+        "learning rate",
+        f"{lr:.3g}",
+        f"the recipe's, in proportion to {run.images_per_step} images a step",
+    )
     for schedule in config.get("param_scheduler") or ():
         warmup = schedule.get("warmup")
         if schedule.get("param_name") == "lr" and warmup:
             steps = round(warmup * run.steps_per_epoch)
-            yield Choice("warm-up", f"{steps:,} step{'s' if steps != 1 else ''}", "the recipe's epochs, at most a tenth of the run")
+            yield Choice(
+                "warm-up", counted(steps, "step"), "the recipe's epochs, at most a tenth of the run"
+            )
 
 
 def _teacher(config: Any, run: RunLength) -> Iterator[Choice]:
     hook = _teacher_hook(config)
     if not hook:
-        yield Choice("teacher", "none", "this method has no teacher: the network itself is exported")
+        yield Choice(
+            "teacher", "none", "this method has no teacher: the network itself is exported"
+        )
         return
     share = initial_share_of(config, run)
     start = "released weights" if config.get("load_from") else "random start"
@@ -56,8 +70,10 @@ def _temperature(config: Any) -> Iterator[Choice]:
         value = part.get("teacher_temperature")
         if isinstance(value, dict):
             epochs = value.get("warmup_epochs", 0)
-            text = f"{value['start']:g} to {value['end']:g} in {epochs} epoch{'s' if epochs != 1 else ''}"
-            yield Choice("temperature", text, "the teacher's, which begins low lest everything collapse")
+            text = f"{value['start']:g} to {value['end']:g} in {counted(epochs, 'epoch')}"
+            yield Choice(
+                "temperature", text, "the teacher's, which begins low lest everything collapse"
+            )
             return
         if value is not None:
             yield Choice("temperature", f"{value:g}", "the teacher's, low lest everything collapse")
@@ -69,6 +85,6 @@ def _prototypes(config: Any) -> Iterator[Choice]:
     for part in dicts_in(config.model):
         if "teacher_temperature" in part and isinstance(part.get("out_channels"), int):
             epochs = hook.get("epochs", 0)
-            still = f"still for {epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "trained from the start"
+            still = f"still for {counted(epochs, 'epoch')}" if epochs else "trained from the start"
             yield Choice("prototypes", f"{part['out_channels']:,}", still)
             return

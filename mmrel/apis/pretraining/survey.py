@@ -1,47 +1,24 @@
-"""What a folder of photos holds, told from names and from the headers of a sample: nothing is decoded that looks whole."""
+"""What a folder of photos holds, told from names and from the headers of a sample."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.apis.pretraining.headers import Header, look_at
 from mmrel.datasets.folder_listing import Listing, list_files
-from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES, open_image
+from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.utils.errors import UsageError
 from mmrel.utils.names import leads_down
-from mmrel.utils.text import listed
+from mmrel.utils.text import counted, listed
 
-SAMPLE = 512
-"""Headers that are read; their share of unreadable files is known to a few percent then."""
-
-HEADER = 1 << 17
 MIN_IMAGES = 8
 """Fewer give no batch to compare photos in."""
 
 VIDEOS = frozenset(
     ".mp4 .mov .avi .mkv .webm .m4v .wmv .flv .mpg .mpeg .mts .m2ts .3gp .ogv".split()  # noqa: SIM905
 )
-ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
-"""Last bytes of whole files of a format."""
-
-WITH_EXIF = ("JPEG", "MPO", "TIFF", "WEBP")
-"""Formats whose orientation is told by the header; to look for it in a PNG file, Pillow decodes the whole."""
-
-ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
-BANDS = {"1": 1, "L": 1, "LA": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1}
-
-
-@dataclass(frozen=True)
-class Header:
-    """What the beginning of an image file tells: its size upright in pixels, channels, and whether they are wide."""
-
-    height: int
-    width: int
-    channels: int
-    wide: bool
 
 
 @dataclass(frozen=True)
@@ -123,56 +100,11 @@ def survey_folder(
     if survey.num_readable < MIN_IMAGES:
         shown = [f"{name} ({reason})" for name, reason in unreadable.items()]
         raise UsageError(
-            f"{root} has {len(images)} files with endings of images, but {len(unreadable)} of {survey.sampled} that were "
-            f"looked at cannot be read: {listed(shown, 3)}. Pretraining needs at least {MIN_IMAGES} readable images."
+            f"{root} has {len(images)} files with endings of images, but {len(unreadable)} of {survey.sampled} that "
+            f"were looked at cannot be read: {listed(shown, 3)}. Pretraining needs at least {MIN_IMAGES} readable "
+            "images."
         )
     return survey
-
-
-def look_at(folder: Path, images: Sequence[str]) -> tuple[list[Header], dict[str, str]]:
-    """Headers of a sample spread evenly over the images, and the files of it that cannot be read."""
-    count = min(SAMPLE, len(images))
-    headers, unreadable = [], {}
-    for name in (images[i * len(images) // count] for i in range(count)):
-        try:
-            headers.append(read_header(folder / name))
-        except Exception as error:  # decoders raise almost anything on malformed bytes
-            unreadable[name] = _reason(error)
-    return headers, unreadable
-
-
-def read_header(path: Path) -> Header:
-    """Size and channels of an image file; one that ends as no whole file does is decoded, to be sure.
-
-    Raises:
-        Exception: whatever a decoder finds wrong with it.
-    """
-    with path.open("rb") as file:
-        start = file.read(HEADER)
-        file.seek(-min(len(start), 16), os.SEEK_END)
-        end = file.read()
-    try:
-        image = open_image(start)
-    except Exception:
-        image = open_image(path.read_bytes())  # a header that is longer than what was read
-    if not end.endswith(ENDS.get(image.format or "", b"")):
-        _decode(path)
-    width, height = image.size
-    if image.format in WITH_EXIF and image.getexif().get(ORIENTATION) in TURNED:
-        width, height = height, width
-    wide = image.mode.startswith(("I", "F"))
-    return Header(height, width, BANDS.get(image.mode, 3), wide)
-
-
-def _reason(error: Exception) -> str:
-    text = error.reason if isinstance(error, UnreadableImageError) else str(error)
-    return text.partition("\n")[0][:120] or type(error).__name__
-
-
-def _decode(path: Path) -> None:
-    from mmrel.datasets.transforms.load import DecodeImage
-
-    DecodeImage().transform({"img_path": str(path)})
 
 
 def _check_folder(folder: Path, root: str) -> None:
@@ -203,8 +135,8 @@ def _listing(folder: Path, root: str, progress: Callable[[int], None]) -> Listin
         return list_files(str(folder), is_image)
     except OSError as error:
         raise UsageError(
-            f"{error.filename or root} cannot be read: {error.strerror or error}. Give a folder whose subfolders you may "
-            "all read."
+            f"{error.filename or root} cannot be read: {error.strerror or error}. Give a folder whose subfolders you "
+            "may all read."
         ) from error
 
 
@@ -223,7 +155,7 @@ def _read_list(path: str, folder: Path) -> list[str]:
     return names
 
 
-def counted(endings: Counter[str]) -> list[str]:
+def by_ending(endings: Counter[str]) -> list[str]:
     """``2 .txt``, the most first and then by the alphabet."""
     ordered = sorted(endings.items(), key=lambda item: (-item[1], item[0]))
     return [f"{number} {ending}" for ending, number in ordered]
@@ -236,13 +168,13 @@ def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]
     advice = f"Pretraining needs at least {MIN_IMAGES} images, and learns something from a few hundred on"
     if count:
         raise UsageError(
-            f"{root} holds {count} image{'s' if count > 1 else ''} ({listed(images, 3)}). {advice}. For features of a "
+            f"{root} holds {counted(count, 'image')} ({listed(images, 3)}). {advice}. For features of a "
             "few images take released weights: tools/extract_features.py."
         )
     others = sum(listing.skipped.values())
     if not others:
         raise UsageError(f"{root} is empty: there are no images in it or below it. {advice}.")
-    held = counted(listing.skipped)
+    held = by_ending(listing.skipped)
     films = sum(listing.skipped[ending] for ending in VIDEOS)
     frames = (
         "These are videos: write their frames as images first, for instance with ffmpeg -i FILM -vf fps=1 "
@@ -251,6 +183,7 @@ def _check_enough(root: str, count: int, listing: Listing, images: Sequence[str]
         else ""
     )
     raise UsageError(
-        f"{root} holds no images: its {others} file{'s are' if others > 1 else ' is'} {listed(held, 5)}. {frames}"
+        f"{root} holds no images: its {counted(others, 'file')} {'are' if others > 1 else 'is'} "
+        f"{listed(held, 5)}. {frames}"
         f"{advice}; their names end in {listed([s for s in IMAGE_SUFFIXES][:6], 6)} or the like."
     )

@@ -4,7 +4,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from mmrel.apis.pretraining.survey import VIDEOS, Survey, counted
+from mmrel.apis.pretraining.survey import VIDEOS, Survey, by_ending
 from mmrel.apis.pretraining.wishes import Choice
 from mmrel.datasets.folder_listing import OTHER_IMAGES
 from mmrel.utils.text import listed
@@ -47,7 +47,7 @@ def _channels(survey: Survey) -> Choice:
 
 
 def _left_out(survey: Survey) -> Choice:
-    parts = counted(survey.others)
+    parts = by_ending(survey.others)
     if len(parts) > MOST_ENDINGS:
         parts = [*parts[:MOST_ENDINGS], f"{len(parts) - MOST_ENDINGS} other endings"]
     if survey.dead:

@@ -144,6 +144,6 @@ def _count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def _prototypes(model: nn.Module) -> int:
+def _prototypes(model: Any) -> int:
     """Logits per crop: the widest of the heads' outputs."""
-    return max((int(getattr(head, "out_channels", 0)) for head in model.modules()), default=0)
+    return max((int(getattr(head, "out_channels", 0)) for head in model.head.values()), default=0)

@@ -10,6 +10,7 @@ from mmrel.apis.pretraining.wishes import NETWORKS, Choice, Wishes
 from mmrel.checkpoints import read_backbone_file
 from mmrel.utils.algorithm import with_bases
 from mmrel.utils.errors import UsageError
+from mmrel.utils.text import counted
 
 USUAL_BLOCKS, CHANNELS_PER_HEAD = 12, 64
 
@@ -101,7 +102,10 @@ def settings_for(weights: Weights, config: Any) -> dict[str, Any]:
 
 def _backbone_settings(meta: Mapping[str, Any], backbone: Mapping[str, Any]) -> dict[str, Any]:
     """Heads and layer scales, where they are not the method's own."""
-    arch, names = backbone["arch"], ("embed_dims", "num_layers", "num_heads", "feedforward_channels")
+    arch, names = (
+        backbone["arch"],
+        ("embed_dims", "num_layers", "num_heads", "feedforward_channels"),
+    )
     usual = meta["embed_dims"] // CHANNELS_PER_HEAD
     own = arch["num_heads"] if isinstance(arch, Mapping) else usual
     settings: dict[str, Any] = {}
@@ -115,8 +119,14 @@ def _backbone_settings(meta: Mapping[str, Any], backbone: Mapping[str, Any]) -> 
 def going_on_rows(weights: Weights, config: Any) -> list[Choice]:
     """What the table says of them, from the settled configuration."""
     epochs = config.default_hooks.freeze_backbone.epochs
-    rest = f"{epochs} epoch{'s' if epochs != 1 else ''}"
+    rest = counted(epochs, "epoch")
     return [
-        Choice("weights", f"{weights.network}, patch {weights.patch}, {weights.origin}", weights.path),
-        Choice("backbone rests", rest, "while fresh necks and heads learn to read it; then at a tenth of the rate"),
+        Choice(
+            "weights", f"{weights.network}, patch {weights.patch}, {weights.origin}", weights.path
+        ),
+        Choice(
+            "backbone rests",
+            rest,
+            "while fresh necks and heads learn to read it; then at a tenth of the rate",
+        ),
     ]

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmrel.apis.pretraining.headers import Header
 from mmrel.apis.pretraining.machine import GIB, Machine
 from mmrel.apis.pretraining.planning import Planner
-from mmrel.apis.pretraining.survey import Header, Survey
+from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.trial import Pace
 from mmrel.apis.pretraining.wishes import Wishes
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 CPU = Machine(None, 0, 0, False, cores=2, memory=16 * GIB, cpu="Toy CPU")
 GPU = Machine("Toy GPU", 1, 24 * GIB, True, cores=8, memory=64 * GIB)
 
