@@ -32,6 +32,9 @@ from mmrel.utils.config import dicts_in
 from mmrel.utils.errors import UsageError
 from mmrel.utils.network_keys import AUTO
 
+IMAGENET = 1_281_167
+"""Images of ImageNet-1k."""
+
 FEW_STEPS = 1000
 """Below so many steps a network from random weights has learnt next to nothing (about 1 epoch of ImageNet)."""
 
@@ -98,7 +101,7 @@ RULES: dict[tuple[str, str], Rule] = {
 """What an ``"auto"`` becomes, by the class that is configured, or none, and the key."""
 
 
-def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str]]:
+def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str], list[str]]:
     """Put in what follows from the length of the run.
 
     Args:
@@ -106,7 +109,8 @@ def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str]]:
         processes: of the run.
 
     Returns:
-        The data set that was built to count its images, or ``None`` if nothing was to be counted; and what to log.
+        The data set that was built to count its images, or ``None`` if nothing was to be counted; what to log; and
+        what to warn of.
 
     Raises:
         UsageError: the configuration has no loader or no length to count.
@@ -114,7 +118,7 @@ def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str]]:
     loader = config.get("train_dataloader")
     places = [place for place in _places(config) if place[1] != "drop_last"]
     if loader is None or not (places or loader.get("drop_last") == AUTO):
-        return None, []
+        return None, [], []
     dataset = _build(config)
     run = Run(_length(config, len(dataset), processes), config.get("recipe") or {}, processes)
     lines = [_headline(run)]
@@ -125,7 +129,25 @@ def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str]]:
         part[key] = rule(run)
     if any(key == "lr" for _, key, _ in places):
         config["auto_scale_lr"] = dict(base_batch_size=run.length.batch_size)
-    return dataset, lines + _chosen(places) + _warnings(config, run)
+    share = _share_left(config, run)
+    lines += _chosen(places)
+    if share is not None:
+        lines.append(
+            f"  of the teacher's random start, {100 * share:.2g} % is left in what is exported"
+        )
+    return dataset, lines, _warnings(run, share)
+
+
+def settle_without_data(config: Any) -> None:
+    """Put in the paper's own numbers, for who reads a configuration and does not train.
+
+    Args:
+        config (mmengine.Config): changed in place.
+    """
+    recipe = config.get("recipe") or {}
+    paper = RunLength(IMAGENET, recipe.get("batch_size", 1024), 100)
+    for part, key, rule in _places(config):
+        part[key] = rule(Run(paper, recipe))
 
 
 def _places(config: Any) -> list[tuple[dict[str, Any], str, Rule]]:
@@ -162,7 +184,7 @@ def _length(config: Any, num_images: int, processes: int) -> RunLength:
 def _headline(run: Run) -> str:
     length = run.length
     return (
-        f"This run: {length.num_images} images, {length.batch_size} per step, {length.epochs} epochs: {length.steps} "
+        f"This run: {length.num_images} images, {length.batch_size} per step, {length.epochs} epoch(s): {length.steps} "
         f"steps ({length.steps_per_epoch} per epoch). What follows from that:"
     )
 
@@ -182,23 +204,26 @@ def _chosen(places: list[tuple[dict[str, Any], str, Rule]]) -> list[str]:
     return [f"  {name} = {value}" for name, value in values.items()]
 
 
-def _warnings(config: Any, run: Run) -> list[str]:
+def _share_left(config: Any, run: Run) -> float | None:
+    """The share of its random start that is left in the teacher, where there is one that begins at random."""
     hook = (config.get("default_hooks") or {}).get("teacher_update")
-    lines, length = [], run.length
-    if hook and not run.goes_on:
-        share = initial_share(hook["momentum"], hook.get("end_momentum", 1.0), length.steps)
-        lines.append(
-            f"  of the teacher's random start, {100 * share:.2g} % is left in what is exported"
+    if not hook or run.goes_on:
+        return None
+    return initial_share(hook["momentum"], hook.get("end_momentum", 1.0), run.length.steps)
+
+
+def _warnings(run: Run, share: float | None) -> list[str]:
+    length = run.length
+    texts = []
+    if share is not None and share > MOST_SHARE:
+        texts.append(
+            f"{100 * share:.0f} % of the teacher, which is what gets exported, would be its random start. Train longer "
+            "(train_cfg.max_epochs), or in smaller batches."
         )
-        if share > MOST_SHARE:
-            lines.append(
-                f"WARNING: more than {100 * MOST_SHARE:.0f} % of the exported teacher would be its random start. "
-                f"Train longer (train_cfg.max_epochs), or lower default_hooks.teacher_update.momentum."
-            )
     if length.steps < FEW_STEPS and not run.goes_on:
         epochs = -(-FEW_STEPS // length.steps_per_epoch)
-        lines.append(
-            f"WARNING: {length.steps} steps are too few to learn much from random weights. Give more images, "
+        texts.append(
+            f"{length.steps} steps are too few to learn much from random weights. Give more images, "
             f"train_cfg.max_epochs={epochs} or more, or released weights to go on from (load_from)."
         )
-    return lines
+    return texts
