@@ -7,8 +7,8 @@
     python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere-vit-s --to hugging-face
 
 The file holds ``{'state_dict': {'backbone.*': tensor}, 'meta': {...}}`` and loads everywhere with
-``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``; with a name that ends with ``.safetensors`` it
-is of that format. With ``--to`` it holds the backbone alone, under the names of DINO or timm; with ``--to hugging-face``
+``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``; if its name ends with ``.safetensors``, it is
+of that format. With ``--to`` it holds the backbone alone, under the names of DINO or timm; with ``--to hugging-face``,
 OUT is a folder that transformers opens, and such a folder may be IN. With ``--full`` it holds what pretraining goes on
 from, for ``load_from``: both networks, heads and centres. The layout is told from the keys. A key that is unknown or
 missing is an error that names it. Nothing stored in the file is executed. See docs/checkpoints.md.
@@ -32,7 +32,9 @@ TARGETS = ("timm", "dino", HUGGING_FACE)
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Convert the checkpoint of a vision transformer.")
-    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint, or Hugging Face folder, to read")
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help="checkpoint, or Hugging Face folder, to read"
+    )
     parser.add_argument("output", type=Path, metavar="OUT", help="file to write, or folder")
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
@@ -43,7 +45,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="whose layout the file has (default: told from its keys)",
     )
     direction.add_argument(
-        "--to", choices=TARGETS, help="write the backbone under the names of that project; hugging-face: as a folder"
+        "--to",
+        choices=TARGETS,
+        help="write the backbone under the names of that project; hugging-face: as a folder",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(

@@ -32,6 +32,9 @@ class FeatureExtractor(nn.Module):
         patch_size: of which the sides of an image must be multiples.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         backbone: ViT,
@@ -48,7 +51,7 @@ class FeatureExtractor(nn.Module):
         self.normalise = normalise
         self.patch_size = int(backbone.patch_size)
         for name, values in zip(("mean", "std"), backbone.normalization or IMAGENET, strict=True):
-            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+            self.register_buffer(name, torch.tensor(values)[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Features of images.
@@ -97,8 +100,10 @@ class FeatureExtractor(nn.Module):
     def _embedded(self, maps: Tensor, rows: int, cols: int) -> tuple[Tensor, int]:
         """What the first block gets, as ``ViT.embed`` computes it, and the number of tokens before the patches."""
         network = self.backbone
-        tokens, cls, extra = maps.flatten(2).transpose(1, 2), network.cls_token, int(
-            network.num_extra_tokens
+        tokens, cls, extra = (
+            maps.flatten(2).transpose(1, 2),
+            network.cls_token,
+            int(network.num_extra_tokens),
         )
         if network.use_pos_embed:
             tokens = tokens + resized_positions(
@@ -126,8 +131,8 @@ class FeatureExtractor(nn.Module):
         sides = images.shape[-2:]
         if images.ndim != 4 or any(side % self.patch_size or not side for side in sides):
             raise ValueError(
-                f"images have the shape {tuple(images.shape)}; wanted (B, channels, H, W) with H and W multiples of the "
-                f"patch size {self.patch_size}. Resize them before, or use mmrel.apis.extract_features, which does."
+                f"images have the shape {tuple(images.shape)}; wanted (B, channels, H, W) with H and W multiples of "
+                f"the patch size {self.patch_size}. Resize them before, or use mmrel.apis.extract_features, which does."
             )
 
 

@@ -1,7 +1,7 @@
 """A feature extractor as an ONNX file, compared with torch before it gets its name.
 
-Written by torch's exporter of traced graphs (``torch.onnx.export(..., dynamo=False)``), which torch 2.1 to 2.14 have and
-which needs the package onnx alone.
+Written by torch's exporter of traced graphs (``torch.onnx.export(..., dynamo=False)``), which torch 2.1 to 2.14 have
+and which needs the package onnx alone.
 """
 
 import inspect
@@ -83,12 +83,15 @@ def write_onnx(
         unfinished = Path(folder) / output.name
         _export(extractor, unfinished, _images(extractor, 2, size, inputs), dynamic, opset)
         _describe(extractor, unfinished, size, dynamic, inputs)
-        found = [_compared(extractor, unfinished, i) for i in _cases(extractor, size, dynamic, inputs)]
+        found = [
+            _compared(extractor, unfinished, i) for i in _cases(extractor, size, dynamic, inputs)
+        ]
         if wrong := [c for c in found if not c.difference <= tolerance * max(1.0, c.largest)]:
             raise UsageError(
                 f"{output} was not written: onnxruntime's results differ from torch's by up to "
-                f"{max(c.difference for c in wrong):.2g} (numbers up to {max(c.largest for c in wrong):.3g}; allowed is a "
-                f"share of {tolerance:g}). Give another --opset, or a larger --tolerance if that is enough for your use."
+                f"{max(c.difference for c in wrong):.2g} (numbers up to {max(c.largest for c in wrong):.3g}; allowed is "
+                f"a share of {tolerance:g}). Give another --opset, or a larger --tolerance if that is enough for your "
+                "use."
             )
         publish(unfinished, output)
     return found
@@ -112,8 +115,8 @@ def output_names(extractor: FeatureExtractor) -> list[str]:
 def _check(extractor: FeatureExtractor, size: tuple[int, int], inputs: str) -> None:
     if extractor.normalise is (inputs == "normalised"):
         raise UsageError(
-            f"inputs is {inputs!r}, but the extractor has normalise={extractor.normalise}; images come normalised where "
-            "it is False, and only there."
+            f"inputs is {inputs!r}, but the extractor has normalise={extractor.normalise}; images come normalised "
+            "where it is False, and only there."
         )
     if any(side < 1 or side % extractor.patch_size for side in size):
         near = max(1, round(min(size) / extractor.patch_size)) * extractor.patch_size
@@ -133,12 +136,16 @@ def _export(
     extractor: FeatureExtractor, path: Path, images: Tensor, dynamic: str, opset: int
 ) -> None:
     names = output_names(extractor)
-    free = {"none": {}, "batch": {0: "batch"}, "all": {0: "batch", 2: "height", 3: "width"}}[dynamic]
+    free = {"none": {}, "batch": {0: "batch"}, "all": {0: "batch", 2: "height", 3: "width"}}[
+        dynamic
+    ]
     axes = {name: {k: v for k, v in free.items() if k == 0} for name in names} | {INPUT: free}
     if dynamic == "all" and MAP in names:
         axes[MAP] = {0: "batch", 2: "rows", 3: "cols"}
     # Before torch 2.5 there was no choice.
-    options = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    options: dict[str, Any] = (
+        {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what will replace this exporter, and of its tracing
         torch.onnx.export(
@@ -193,9 +200,7 @@ def _cases(
         yield _images(extractor, 2, (size[0] + patch, size[1] + 3 * patch), inputs)
 
 
-def _images(
-    extractor: FeatureExtractor, batch: int, size: tuple[int, int], inputs: str
-) -> Tensor:
+def _images(extractor: FeatureExtractor, batch: int, size: tuple[int, int], inputs: str) -> Tensor:
     channels = extractor.backbone.patch_embed.projection.in_channels
     drawn = torch.rand(batch, channels, *size, generator=torch.Generator().manual_seed(batch))
     if inputs == "uint8":

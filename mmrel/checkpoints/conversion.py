@@ -207,7 +207,9 @@ def to_official(state: State, layout: str) -> tuple[State, list[str]]:
 
 def choose_layout(contents: Contents, name: str, source: str) -> Layout:
     """The layout of that name; for ``'auto'``, the one that the keys tell."""
-    read_settings(contents.beside)  # refuses what is no plain ViT by its name, before its keys are looked at
+    read_settings(
+        contents.beside
+    )  # refuses what is no plain ViT by its name, before its keys are looked at
     if name in LAYOUTS:
         return LAYOUTS[name]
     if name != "auto":

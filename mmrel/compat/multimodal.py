@@ -23,4 +23,4 @@ def leave_out_multimodal(module: ModuleType) -> None:
     except (PackageNotFoundError, ValueError):
         return
     if major >= FIRST_WITHOUT:
-        module.WITH_MULTIMODAL = False
+        vars(module)["WITH_MULTIMODAL"] = False

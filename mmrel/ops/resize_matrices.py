@@ -31,8 +31,8 @@ def resized_positions(
     Returns:
         ``(1, rows * cols, C)``.
     """
-    options = {"dtype": upcast(position[:, :0]).dtype, "device": position.device}
-    places = [torch.arange(n, **options) for n in (rows, cols)]
+    dtype, device = upcast(position[:, :0]).dtype, position.device
+    places = [torch.arange(n, dtype=dtype, device=device) for n in (rows, cols)]
     counts = [torch.ones_like(place).sum() for place in places]
     if method == "dino":
         same = (counts[0] == source[0]) & (counts[1] == source[1])

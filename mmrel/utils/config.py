@@ -185,8 +185,10 @@ def check_pretrained(config: Any) -> None:
 
 
 def _missing(path: Any) -> bool:
-    return isinstance(path, str) and "://" not in path and not (
-        Path(path).is_file() or is_weights_folder(path)
+    return (
+        isinstance(path, str)
+        and "://" not in path
+        and not (Path(path).is_file() or is_weights_folder(path))
     )
 
 

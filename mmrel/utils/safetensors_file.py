@@ -68,9 +68,7 @@ def write_safetensors(
     write_atomically(path, write)
 
 
-def save_weights(
-    state: dict[str, Tensor], path: Path, meta: dict[str, Any] | None = None
-) -> None:
+def save_weights(state: dict[str, Tensor], path: Path, meta: dict[str, Any] | None = None) -> None:
     """Write tensors, with their meta where there is one, in the format that the name of the file asks for."""
     if path.suffix == SUFFIX:
         write_safetensors(state, path, meta)

@@ -1,9 +1,9 @@
 """Folders of weights as Hugging Face's hub has them: tensors in one file or several, and settings in JSON beside them.
 
-    config.json                     what the network is built with: transformers' or timm's
-    preprocessor_config.json        how its images are prepared (transformers' alone)
-    model.safetensors               the weights, or
-    model.safetensors.index.json    which of several files, of this folder, holds which tensor
+- ``config.json``: what the network is built with, transformers' or timm's
+- ``preprocessor_config.json``: how its images are prepared, transformers' alone
+- ``model.safetensors``: the weights, or
+- ``model.safetensors.index.json``: which of several files, all in the same folder, holds which tensor
 """
 
 from collections.abc import Callable, Mapping

@@ -38,9 +38,7 @@ def test_torch_export__any_batch_and_size() -> None:
     ("rule", "inputs", "dynamic"),
     [("dino", "float", "all"), ("size", "uint8", "batch"), ("size", "normalised", "none")],
 )
-def test_onnx__gives_torch_s_numbers(
-    rule: str, inputs: str, dynamic: str, tmp_path: Path
-) -> None:
+def test_onnx__gives_torch_s_numbers(rule: str, inputs: str, dynamic: str, tmp_path: Path) -> None:
     features = ("cls+avg", "map") if dynamic == "all" else ("avg",)
     extractor = feature_extractor(
         built(pos_interpolation=rule), features, normalise=inputs != "normalised"

@@ -25,7 +25,10 @@ def test_positions__equal_torch_s_with_gradients(
     method: str, grid: tuple[int, int], dtype: torch.dtype, bound: float
 ) -> None:
     position = torch.randn(1, 196, 8, dtype=dtype, requires_grad=True)
-    found, expected = resized_positions(position, SOURCE, *grid, method), wanted(position, grid, method)
+    found, expected = (
+        resized_positions(position, SOURCE, *grid, method),
+        wanted(position, grid, method),
+    )
     assert found.dtype == dtype and found.shape == expected.shape
     weights = torch.randn_like(found)
     (own,) = torch.autograd.grad((found * weights).sum(), position)

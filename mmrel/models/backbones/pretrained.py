@@ -13,8 +13,9 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.model import PretrainedInit
 from mmpretrain.models.backbones import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
+from mmrel.models.backbones.norm_eps import eps_remark
 from mmrel.ops.position import fit_position_embedding
 from mmrel.registry import FUNCTIONS
 from mmrel.utils.checkpoint_content import check_weights, checked_meta
@@ -199,22 +200,11 @@ def load_fitted(
     fitted = model.fit_state(state, meta)
     check_fit(model, fitted, meta, source, num_heads)
     model.load_state_dict(fitted)
-    _compare_eps(model, meta, source)
+    for remark in eps_remark(model, meta):
+        print_log(f"{source}: {remark}", "current", logging.WARNING)
     print_log(
         f"{source}: all {len(fitted)} tensors of the backbone fit, none is missing", "current"
     )
-
-
-def _compare_eps(model: nn.Module, meta: Mapping[str, Any], source: str) -> None:
-    own = next((part.eps for part in model.modules() if isinstance(part, nn.LayerNorm)), None)
-    given = meta.get("norm_eps")
-    if None not in (own, given) and own != given:
-        print_log(
-            f"{source} was trained with layer norms of eps {given:g}, the network has {own:g}: its features differ a "
-            f"little. Build it with norm_cfg=dict(type='LN', eps={given:g}) for the same ones.",
-            "current",
-            logging.WARNING,
-        )
 
 
 def fit_tensors(
