@@ -77,9 +77,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("LastLayerFreezeHook", "epochs"): lambda run: choose_freeze_last_layer(
         run.length, run.recipe.get("frozen_epochs", 1)
     ),
-    ("AdamW", "lr"): lambda run: choose_lr(
-        run.length, run.recipe["lr"], run.recipe["batch_size"]
-    ),
+    ("AdamW", "lr"): lambda run: choose_lr(run.length, run.recipe["lr"], run.recipe["batch_size"]),
     ("SiT", "alpha"): lambda run: choose_reconstruction_weight(run.length),
     ("LoggerHook", "interval"): lambda run: choose_log_interval(run.length),
     ("AtomicCheckpointHook", "interval"): lambda run: choose_checkpoint_interval(run.length),
