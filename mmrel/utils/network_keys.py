@@ -1,7 +1,7 @@
 """The keys ``network``, ``crop_size``, ``patch_size`` and ``precision`` of a configuration, and what follows from them.
 
 A configuration that has these keys at its top level says ``"auto"`` wherever a number follows from them, so that one
-of them can be changed alone: ``--cfg-options network=vit-tiny crop_size=96``. :func:`settle_network` puts in the numbers.
+of them can be changed alone: ``--cfg-options network=vit-tiny crop_size=96``. :func:`settle_network` fills them in.
 """
 
 from collections.abc import Callable, Iterator
