@@ -156,7 +156,7 @@ def _length(config: Any, num_images: int, processes: int) -> RunLength:
     if not isinstance(epochs, int) or not isinstance(loader.get("batch_size"), int):
         raise UsageError(
             f"{config.filename} has values 'auto', which need train_cfg.max_epochs and train_dataloader.batch_size, "
-            f"but these are {epochs!r} and {loader.get('batch_size')!r}; set both, or give numbers in the place of 'auto'."
+            f"but these are {epochs!r} and {loader.get('batch_size')!r}; set both, or give numbers instead of 'auto'."
         )
     parts = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
     batch, drop_last = loader.batch_size * processes, loader.get("drop_last", False)
