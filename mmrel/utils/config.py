@@ -7,11 +7,12 @@ built, and told as a :class:`~mmrel.utils.errors.UsageError`.
 import difflib
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mmrel.utils.data_roots import check_data_root
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
 from mmrel.utils.plain_files import plain_files
@@ -60,7 +61,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
         if find_spec(module) is None:
             raise UsageError(f"{path} cannot be used. {missing_host(module)}")
     if options and "data_root" in options:
-        set_data_root(config, str(options["data_root"]))
+        set_data_root(config, options["data_root"])
     return config
 
 
@@ -91,7 +92,7 @@ def hosts_named_in(config: Any) -> set[str]:
     return found & optional
 
 
-def set_data_root(config: Any, root: str) -> None:
+def set_data_root(config: Any, root: str | Sequence[str]) -> None:
     """Replace the top-level ``data_root`` wherever its value went.
 
     A configuration file that says ``data_root = 'data/x'`` and ``ann_file = data_root + '/a.json'``
@@ -100,10 +101,11 @@ def set_data_root(config: Any, root: str) -> None:
 
     Args:
         config (mmengine.Config): The configuration, changed in place.
-        root (str): The new value; a folder with files in it.
+        root (str or list of str): The new value; a folder with files in it, a list file, an archive, an address, or
+            several of these.
 
     Raises:
-        UsageError: If the configuration has no ``data_root``, or the folder is missing or empty.
+        UsageError: If the configuration has no ``data_root``, or what was given is missing or empty.
     """
     old = config.get("data_root")
     if not isinstance(old, str) or not old.rstrip("/"):
@@ -112,22 +114,17 @@ def set_data_root(config: Any, root: str) -> None:
             "it could replace. Set the datasets' own keys instead, for instance "
             f"--cfg-options train_dataloader.dataset.data_root={root}."
         )
-    if "://" not in root and not Path(root).is_dir():
-        raise UsageError(
-            f"data_root={root} is not a folder (looked for {Path(root).absolute()}). "
-            "Give a folder that holds the images, nested as you like."
-        )
-    if "://" not in root and not any(path.is_file() for path in Path(root).rglob("*")):
-        raise UsageError(
-            f"data_root={root} holds no files (looked in {Path(root).absolute()} and below). "
-            "Give a folder that holds the images, nested as you like."
-        )
+    several = isinstance(root, (list, tuple))
+    roots = [str(one) for one in root] if several else [str(root)]
+    for one in roots:
+        check_data_root(one)
     slashed = old.rstrip("/") + "/"
 
-    def replaced(value: str) -> str:
+    def replaced(value: str) -> Any:
         if not f"{value}/".startswith(slashed):
             return value
-        return root.rstrip("/") + value[len(slashed) - 1 :]
+        found = [one.rstrip("/") + value[len(slashed) - 1 :] for one in roots]
+        return found if several else found[0]
 
     for name in list(config):
         config[name] = _map_strings(config[name], replaced)
@@ -250,7 +247,7 @@ def dicts_in(node: Any) -> Iterator[dict[str, Any]]:
             yield from dicts_in(child)
 
 
-def _map_strings(node: Any, change: Callable[[str], str]) -> Any:
+def _map_strings(node: Any, change: Callable[[str], Any]) -> Any:
     if isinstance(node, str):
         return change(node)
     if isinstance(node, dict):

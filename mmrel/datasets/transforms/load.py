@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from mmrel.datasets.bad_samples import UnreadableImageError
@@ -33,6 +34,9 @@ from mmrel.datasets.transforms.pixel_values import (
     wide_values,
 )
 from mmrel.registry import TRANSFORMS
+
+if TYPE_CHECKING:
+    from mmrel.datasets.sources import ImageSource
 
 MODES = ("exact", "fast")
 END_OF_IMAGE = b"\xff\xd9"
@@ -65,6 +69,8 @@ PROBED_HEADERS, PROBED_IMAGES = 64, 16
 @TRANSFORMS.register_module()
 class DecodeImage(BaseTransform):
     """Read ``results['img_path']`` into ``results['img']``: uint8 ``(H, W, 3)``, RGB.
+
+    Where the path is no file of its own, as in an archive, ``results['img_reader']`` gives its content.
 
     The rules, alike in both modes: EXIF orientation is applied, so that the image stands upright
     (the papers' codes ignore it); alpha is dropped; palette, grey, CMYK and 1-bit images are
@@ -115,15 +121,16 @@ class DecodeImage(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape`` (height, width)."""
         path = results["img_path"]
+        read = results.pop("img_reader", partial(get, path))
         try:
-            image = self._decode(get(path))
+            image = self._decode(read())
         except Exception as error:  # decoders raise almost anything on malformed bytes
             raise UnreadableImageError(path, f"{type(error).__name__}: {error}") from error
         results["img"] = image
         results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results
 
-    def resolve(self, paths: Sequence[str]) -> None:
+    def resolve(self, images: "ImageSource") -> None:
         """Find from a sample of the files what is not given: bits and range of values of more than 8 bits.
 
         It looks at the headers of up to 64 files that may have such values, spread evenly, and decodes up to 16 of
@@ -131,29 +138,28 @@ class DecodeImage(BaseTransform):
         logged here as well.
 
         Args:
-            paths: the data set's files, in their order.
+            images: the data set's.
         """
         announce_decoder()
-        if None not in (self.depth.bits, self.depth.value_range):
+        if None not in (self.depth.bits, self.depth.value_range) or not len(images):
             return
-        candidates = [path for path in paths if path.lower().endswith(WIDE_SUFFIXES)]
-        chosen = _spread(candidates, PROBED_HEADERS)
-        wide = [path for path in chosen if self._wide_values(path, header_only=True) is not None]
-        arrays = [self._wide_values(path) for path in _spread(wide, PROBED_IMAGES)]
+        chosen = _spread(images.with_ending(WIDE_SUFFIXES), PROBED_HEADERS)
+        wide = [i for i in chosen if self._wide_values(images, i, header_only=True) is not None]
+        arrays = [self._wide_values(images, i) for i in _spread(wide, PROBED_IMAGES)]
         found = common_depth([array for array in arrays if array is not None], self.depth)
         if found != self.depth:
             self.depth = found
             print_log(
-                f"images of more than 8 bits, such as {wide[0]}: {self._describe_depth()}, found from "
+                f"images of more than 8 bits, such as {images.path(wide[0])}: {self._describe_depth()}, found from "
                 f"{len(arrays)} of them; mmrel.DecodeImage takes bit_depth and value_range to say otherwise",
                 "current",
                 logging.WARNING,
             )
 
-    def _wide_values(self, path: str, header_only: bool = False) -> Any:
+    def _wide_values(self, images: "ImageSource", index: int, header_only: bool = False) -> Any:
         """Values of more than 8 bits in a file, or ``None``; one that cannot be read is met again when training."""
         try:
-            data = get(path)
+            data = images.read(index)
             image = open_image(data, self.max_pixels)
             return (True if is_wide(image) else None) if header_only else wide_values(image, data)
         except Exception:
@@ -241,11 +247,11 @@ def check_mode(mode: str) -> None:
         )
 
 
-def _spread(items: Sequence[str], count: int) -> list[str]:
+def _spread(items: Sequence[int] | NDArray[np.int64], count: int) -> list[int]:
     """At most ``count`` items, evenly spread, in their order."""
     if len(items) <= count:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+        return [int(item) for item in items]
+    return [int(items[i]) for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> ByteImage:
