@@ -1,5 +1,6 @@
 """Images from wherever they are, labelled or not, nested, of mixed sizes and formats."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -209,6 +210,15 @@ class ImageFolder(CustomDataset):
         self.labels = moved[self.labels]
         self._metainfo["classes"] = tuple(names)
         self.folder_to_idx = dict(position)
+
+    def _join_prefix(self) -> None:
+        """As ``BaseDataset``, but without asking a storage for how it joins paths."""
+        root = self.data_root or ""
+        if self.ann_file and "://" not in self.ann_file:
+            self.ann_file = os.path.join(root, self.ann_file)  # noqa: PTH118
+        prefix = self.data_prefix["img_path"]
+        joined = prefix if "://" in prefix else os.path.join(root, prefix)  # noqa: PTH118
+        self.data_prefix["img_path"] = joined
 
     def _open_source(self) -> ImageSource:
         roots = self.roots if len(self.roots) > 1 else [self.img_prefix.rstrip("/") or "/"]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from mmrel.datasets.folder_listing import Listing, announce
 
 NO_CLASS = -1
+NO_FOLDERS = ("", ".", "..")
+"""What an absolute path begins with, or one that leads out of where a list is."""
 
 
 class Classes(NamedTuple):
@@ -101,7 +103,7 @@ def first_folders(names: Iterable[str], count: int, known: Iterable[str] = ()) -
     ids = np.full(count, NO_CLASS, np.int32)
     for position, name in enumerate(names):
         folder, slash, _ = name.partition("/")
-        if slash:
+        if slash and folder not in NO_FOLDERS and not folder.endswith(":"):
             ids[position] = found.setdefault(folder, len(found))
     return sorted_classes({**found, **{name: NO_CLASS for name in known if name not in found}}, ids)
 

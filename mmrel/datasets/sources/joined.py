@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
@@ -12,6 +13,7 @@ from mmrel.utils.errors import UsageError
 
 Weights = Sequence[float] | Mapping[str, float]
 GOLDEN_SHARE = 0.6180339887498949
+SEARCHED = 200
 
 
 class JoinedSource(ImageSource):
@@ -137,12 +139,26 @@ def _turn(turn: int, count: int, places: int) -> int:
     return turn * _step(count) % count
 
 
+@lru_cache(maxsize=64)
 def _step(count: int) -> int:
-    """A number near the golden share of ``count`` without a common divisor, so that steps of it meet everything."""
-    step = max(1, round(count * GOLDEN_SHARE))
-    while gcd(step, count) != 1:
-        step += 1
-    return step
+    """A step that meets everything before it comes back, and spreads any few of its places evenly.
+
+    It has no common divisor with ``count``, and among such near the golden share of it the continued fraction of the
+    share has the smallest numbers, on which the evenness depends (Niederreiter 1992, theorem 3.4).
+    """
+    golden = max(1, round(count * GOLDEN_SHARE))
+    near = range(max(1, golden - SEARCHED), min(count, golden + SEARCHED) + 1)
+    steps = [step for step in near if gcd(step, count) == 1] or [1]
+    return min(steps, key=lambda step: max(_continued_fraction(count, step)))
+
+
+def _continued_fraction(a: int, b: int) -> list[int]:
+    """Of ``a / b``: the whole numbers that Euclid's algorithm gives."""
+    found = []
+    while b:
+        found.append(a // b)
+        a, b = b, a % b
+    return found
 
 
 def weights_of(weights: Weights, roots: Sequence[str]) -> list[float]:

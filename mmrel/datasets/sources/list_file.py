@@ -155,8 +155,8 @@ Row = tuple[str, str] | None
 def _lines(lines: Iterable[str], is_image: IsImage) -> Iterator[tuple[int, Row]]:
     """Number of each line, and its path and class, or ``None`` if it says nothing."""
     for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
+        text = line.strip(" \r\n")
+        if not text.strip() or text.startswith("#"):
             yield number, None
             continue
         name, tab, label = text.partition("\t")
