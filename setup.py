@@ -38,6 +38,8 @@ NEUTRAL = {
     "segmentation": [],
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
     "fast": ["simplejpeg>=1.8"],
+    "parquet": ["pyarrow>=14"],
+    "tiff": ["tifffile"],
     "logging": ["tensorboard"],
 }
 TEST = ["pytest>=8"]

@@ -69,7 +69,7 @@ class FolderFeatures:
 
 def extract_folder(
     backbone: ViT,
-    folder: Path,
+    folder: Path | str,
     unreadable_list: Path,
     feature: str | None = None,
     out_indices: Sequence[int] | None = None,
@@ -90,7 +90,7 @@ def extract_folder(
 
     Args:
         backbone: as ``get_backbone`` gives it.
-        folder: of images.
+        folder: of images, or whatever else ``mmrel.ImageFolder`` takes as ``data_root``.
         unreadable_list: file for the unreadable files, a JSON line each; written only if there are any.
         feature: as for ``extract_features``, also the next three, ``resize`` and ``crop``.
         out_indices: numbers of the blocks whose features are joined.
@@ -107,11 +107,11 @@ def extract_folder(
 
     Raises:
         FileNotFoundError: the folder is missing or holds no image.
+        UsageError: a list, archive or table cannot be read.
         ValueError: there are images of a class that ``classes`` does not have, or options that do not fit.
         TooManyBadSamplesError: more unreadable files than tolerated.
     """
     readout = choose_readout(backbone, feature, out_indices, out_norm)
-    folder = folder.expanduser()
     dataset = dict(
         type="mmrel.ImageFolder",
         data_root=str(folder),
@@ -162,7 +162,9 @@ def _relative_paths(dataset: Any) -> list[str]:
     return [dataset.source.name(index) for index in range(len(dataset))]
 
 
-def _listed_classes(folder: Path, found: Classes, given: Sequence[str] | None) -> tuple[str, ...]:
+def _listed_classes(
+    folder: Path | str, found: Classes, given: Sequence[str] | None
+) -> tuple[str, ...]:
     """The given classes or, without, those that the source has."""
     if given is None:
         return found.names

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.datasets.transforms.channel_decoder import ChannelDecoder
+from mmrel.datasets.transforms.channel_scale import Ranges, is_per_channel
 from mmrel.datasets.transforms.image_file import MAX_PIXELS, SUFFIXES, open_image
 from mmrel.datasets.transforms.jpeg_check import Scans, check_length, check_structure
 from mmrel.datasets.transforms.jpeg_decoder import (
@@ -27,7 +29,6 @@ from mmrel.datasets.transforms.pixel_values import (
     ORIENTATION_TAG,
     ByteImage,
     PixelDepth,
-    Range,
     common_depth,
     is_wide,
     to_rgb,
@@ -88,13 +89,18 @@ class DecodeImage(BaseTransform):
         shorter side stays at least ``min_side``; others as in ``'exact'``, or by OpenCV where its pixels
         differ. Boxes refer to the decoded image.
 
+    Other channels than R, G and B (``in_channels``) come out as uint8 ``(H, W, C)``, see :func:`channel_values`: grey
+    for one; the planes or bands of a TIFF file, or the four bands of an RGBA file, for more. Their values become bytes
+    by ``value_range`` or ``bit_depth`` alone; nothing is found from the files.
+
     Args:
         mode: ``'exact'`` or ``'fast'``.
         min_side: see above, in pixels. The default keeps DINO's and iBOT's crops from being
             magnified by it.
         max_pixels: larger images are refused before they are decoded, whatever Pillow's own limit is.
         bit_depth: 8, 10, 12, 14, 16 or ``'auto'``: significant bits of 16-bit values.
-        value_range: (low, high), or ``None`` to find it.
+        value_range: (low, high), or ``None`` to find it; or such a pair for each channel.
+        in_channels: 3 for RGB, or the number of channels of the files.
 
     Raises:
         UnreadableImageError: from ``transform``, for every file that gives no image.
@@ -106,16 +112,22 @@ class DecodeImage(BaseTransform):
         min_side: int = 480,
         max_pixels: int = MAX_PIXELS,
         bit_depth: int | str = "auto",
-        value_range: Range | None = None,
+        value_range: Ranges | None = None,
+        in_channels: int = 3,
     ) -> None:
         check_mode(mode)
+        self.channels = None
+        if in_channels != 3 or is_per_channel(value_range):
+            self.channels = ChannelDecoder(in_channels, bit_depth, value_range, max_pixels)
+            bit_depth, value_range = "auto", None
         self.mode = mode
         self.min_side = min_side
         self.max_pixels = max_pixels
         # A text other than 'auto' is refused there, with the values allowed.
         bits: Any = None if bit_depth == "auto" else bit_depth
         self.depth = PixelDepth(
-            bits, None if value_range is None else (value_range[0], value_range[1])
+            bits,
+            None if value_range is None else (value_range[0], value_range[1]),  # type: ignore[arg-type]
         )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +135,7 @@ class DecodeImage(BaseTransform):
         path = results["img_path"]
         read = results.pop("img_reader", partial(get, path))
         try:
-            image = self._decode(read())
+            image = self.decode(read())
         except Exception as error:  # decoders raise almost anything on malformed bytes
             raise UnreadableImageError(path, f"{type(error).__name__}: {error}") from error
         results["img"] = image
@@ -140,6 +152,9 @@ class DecodeImage(BaseTransform):
         Args:
             images: the data set's.
         """
+        if self.channels is not None:
+            self.channels.check(images)
+            return
         announce_decoder()
         if None not in (self.depth.bits, self.depth.value_range) or not len(images):
             return
@@ -174,7 +189,10 @@ class DecodeImage(BaseTransform):
             )
         return " and ".join(parts)
 
-    def _decode(self, data: bytes) -> ByteImage:
+    def decode(self, data: bytes) -> ByteImage:
+        """The image in a file's content, uint8 ``(H, W, C)``."""
+        if self.channels is not None:
+            return self.channels.decode(data)
         with open_image(data, self.max_pixels) as image:
             if image.format not in ("JPEG", "MPO"):
                 return np.array(to_rgb(image, self.depth, data))
