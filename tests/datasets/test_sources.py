@@ -22,7 +22,7 @@ from log_lines import log_lines
 
 from mmrel.datasets import ImageFolder
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
-from mmrel.datasets.sources import ImageSource, members, open_source
+from mmrel.datasets.sources import ImageSource, member_cache, members, open_source
 from mmrel.datasets.sources.names import PackedNames
 from mmrel.structures import SampleKey
 from mmrel.utils import UsageError
@@ -235,6 +235,30 @@ def test_zip__bombs_and_what_cannot_be_read(
     path.write_bytes(lying)
     with pytest.raises(ValueError, match="damaged in the archive: 11 bytes instead of 10"):
         open_source(str(path), is_image, lambda n: 0).read(2)
+
+
+def test_archives__members_are_kept_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(member_cache, "MIN_MEMBERS", 3)
+    path = write_tar(tmp_path / "x.tar", {f"{i}.png": bytes([i] * i) for i in range(4)})
+
+    def contents() -> list[bytes]:
+        source = open_source(str(path), is_image, lambda n: 0)
+        return [source.read(i) for i in range(len(source))]
+
+    first = contents()
+    [kept] = (tmp_path / "cache" / "mmrel" / "archives").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(member_cache, "members", None)  # not called again
+        assert contents() == first == [b"", b"\1", b"\2" * 2, b"\3" * 3]
+    kept.write_bytes(b"PK no such thing")
+    assert contents() == first
+    write_tar(path, {"9.png": b"nine"}, mode="a")
+    assert contents() == [*first, b"nine"]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert contents() == [*first, b"nine"]
 
 
 def test_archive__changed_since(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from mmrel.datasets.sources.base import (
     sorted_classes,
 )
 from mmrel.datasets.sources.files import IsImage
-from mmrel.datasets.sources.members import DEFLATED, REASONS, SMALL, Member, inflate, members
+from mmrel.datasets.sources.member_cache import listed_members
+from mmrel.datasets.sources.members import DEFLATED, REASONS, SMALL, Member, inflate
 from mmrel.datasets.sources.names import PackedNames, joined
 from mmrel.datasets.sources.shards import Shards
 
@@ -128,7 +129,7 @@ class ArchiveSource(ImageSource):
         rows: list[array[int]] = [array("q") for _ in RECORD.names or ()]
         labels: dict[str, str] = {}
         prefix = f"{inside.strip('/')}/" if inside else ""
-        for member in members(self.shards.paths[shard]):
+        for member in listed_members(self.shards.paths[shard]):
             name = member.name.removeprefix(prefix)
             if (prefix and name == member.name) or _is_hidden(name):
                 continue

@@ -39,8 +39,8 @@ class ChannelScale:
             )
         if value_range is None:
             return cls(bits)
-        pairs = value_range if is_per_channel(value_range) else [value_range] * channels
-        ranges = tuple((float(low), float(high)) for low, high in pairs)  # type: ignore[misc]
+        pairs: Any = value_range if is_per_channel(value_range) else [value_range] * channels
+        ranges = tuple((float(low), float(high)) for low, high in pairs)
         if len(ranges) != channels or not all(low < high for low, high in ranges):
             raise ValueError(
                 f"value_range is {value_range}; give (low, high) with low < high, or one such pair for each of the "
