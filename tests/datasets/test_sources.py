@@ -121,6 +121,8 @@ def test_names__packed() -> None:
     assert packed.ending_in([".png", ".tiff"]).tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert PackedNames.pack(["a.jpg", "b.png", "c.jpeg"]).ending_in([".png"]).tolist() == [1]
     assert PackedNames.pack([]).ending_in([".png"]).tolist() == []
+    encoded = packed.encoded(np.array([3, 0, 1]))
+    assert encoded == [b"b.tiff", "ä/x.PNG".encode(), b""]
     with pytest.raises(IndexError):
         packed[7]
 

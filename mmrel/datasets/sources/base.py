@@ -1,5 +1,6 @@
 """What every source of images can do."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -78,6 +79,10 @@ class ImageSource(ABC):
     def with_ending(self, endings: Sequence[str]) -> NDArray[np.int64]:
         """Positions of images whose names have one of these endings, or none."""
         return np.arange(len(self))
+
+    def encoded_names(self, positions: NDArray[np.int64]) -> list[bytes]:
+        """The names of some images, as bytes."""
+        return [os.fsencode(self.name(int(position))) for position in positions]
 
     def announce(self, lying_loose: int = 0) -> None:
         """Log what was found beside the images.

@@ -72,6 +72,10 @@ class FileSource(ImageSource):
         except OSError:
             return b"gone"
 
+    def encoded_names(self, positions: NDArray[np.int64]) -> list[bytes]:
+        """See :class:`ImageSource`."""
+        return self.names.encoded(positions)
+
     def with_ending(self, endings: Sequence[str]) -> NDArray[np.int64]:
         """See :class:`ImageSource`."""
         return self.names.ending_in(endings)

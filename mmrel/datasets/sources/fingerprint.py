@@ -25,7 +25,7 @@ def image_hash(source: ImageSource, positions: NDArray[np.int64], settings: str 
     Returns:
         16 hexadecimal digits.
     """
-    names = [_normal(os.fsencode(source.name(int(i)))) for i in positions]
+    names = list(map(_normal, source.encoded_names(positions)))
     order = sorted(range(len(names)), key=names.__getitem__)
     step = max(1, -(-len(names) // MAX_SIZES))
     digest = hashlib.sha256()

@@ -67,6 +67,14 @@ class PackedNames(Sequence[str]):
         """Some of the names, in the order of their positions."""
         return PackedNames.pack(self[int(position)] for position in positions)
 
+    def encoded(self, positions: NDArray[np.integer]) -> list[bytes]:
+        """Some of the names as bytes, all at once."""
+        blob = self.data.tobytes()
+        ends = self.ends[positions]
+        starts = ends - self.lengths[positions]
+        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [blob[start:end] for start, end in pairs]
+
     def ending_in(self, endings: Sequence[str]) -> NDArray[np.int64]:
         """Positions of the names with one of these endings, in any case, or with no ending at all."""
         found = ~self._has_character(".", ENDING_LENGTH)
