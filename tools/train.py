@@ -2,7 +2,7 @@
 
 Example::
 
-    python tools/train.py configs/sere/ibot-sere_vit-small-p16_1xb64-amp-coslr-100e_custom.py \
+    python tools/train.py configs/sere/ibot-sere_vit-small-p16_custom.py \
         --cfg-options data_root=/my/photos
 
 The options are those of mmpretrain's tool of the same name.
@@ -119,7 +119,7 @@ def set_loaders(config: Any, args: argparse.Namespace) -> None:
         set_loader_defaults(config, field, defaults)
         if workers:
             loader.setdefault("timeout", LOADER_TIMEOUT)
-        if args.no_pin_memory:
+        if args.no_pin_memory or on_cpu():
             loader.pin_memory = False
         if args.no_persistent_workers:
             loader.persistent_workers = False

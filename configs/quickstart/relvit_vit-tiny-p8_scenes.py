@@ -54,7 +54,7 @@ val_dataloader = dict(
     sampler=dict(type="mmrel.KeyedSampler", shuffle=False),
     dataset=dict(
         type="mmrel.ImageFolder",
-        data_root=_base_.data_root + "/classification/val",
+        data_root=_base_.val_root,
         pipeline=[decode, whole, pack],
     ),
 )
@@ -68,6 +68,8 @@ auto_scale_lr = dict(base_batch_size=32)
 _base_.knn.update(feature="avg", network="student")
 _base_.knn.bank_dataloader.dataset.pipeline[1].update(scale=64, interpolation="bilinear")
 _base_.knn.val_dataloader.dataset.pipeline[1].update(scale=64, interpolation="bilinear")
+_base_.knn.bank_dataloader.dataset.pipeline[2].crop_size = 64
+_base_.knn.val_dataloader.dataset.pipeline[2].crop_size = 64
 default_hooks = dict(
     runtime_info=dict(interval=10),
     logger=dict(interval=10),

@@ -8,9 +8,10 @@
 # Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p32_1xb256-100e_in100.py"]
 
-data_root = "data/flowers102"
-_base_.train_dataloader.dataset.data_root = data_root + "/train"
-_base_.val_dataloader.dataset.data_root = data_root + "/val"
-_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/train"
-_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/val"
+data_root = "data/flowers102/train"
+val_root = "data/flowers102/val"
+_base_.train_dataloader.dataset.data_root = data_root
+_base_.val_dataloader.dataset.data_root = val_root
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = val_root
 data_preprocessor = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])

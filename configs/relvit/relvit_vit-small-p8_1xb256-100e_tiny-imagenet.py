@@ -7,11 +7,12 @@
 # Expected: the tables of the paper; not yet measured by this project.
 _base_ = ["./relvit_vit-small-p4_1xb256-100e_cifar10.py"]
 
-data_root = "data/tiny-imagenet"
-_base_.train_dataloader.dataset.data_root = data_root + "/train"
-_base_.val_dataloader.dataset.data_root = data_root + "/val"
-_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/train"
-_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/val"
+data_root = "data/tiny-imagenet/train"
+val_root = "data/tiny-imagenet/val"
+_base_.train_dataloader.dataset.data_root = data_root
+_base_.val_dataloader.dataset.data_root = val_root
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = val_root
 data_preprocessor = dict(
     mean=[255 * x for x in (0.4802, 0.4481, 0.3975)],
     std=[255 * x for x in (0.2770, 0.2691, 0.2821)],

@@ -7,7 +7,8 @@
 # Expected: 98.2 top-1 after fine-tuning (arXiv 2104.03602); not yet measured by this project.
 _base_ = ["./sit_vit-small-p16_1xb64-amp-coslr-800e_pets.py"]
 
-data_root = "data/cifar10"
-_base_.train_dataloader.dataset.data_root = data_root + "/train"
-_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/train"
-_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/test"
+data_root = "data/cifar10/train"
+val_root = "data/cifar10/test"
+_base_.train_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = val_root

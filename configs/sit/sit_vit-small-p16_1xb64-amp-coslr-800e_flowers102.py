@@ -9,7 +9,8 @@
 # Expected: 92.8 top-1 after fine-tuning (arXiv 2104.03602); not yet measured by this project.
 _base_ = ["./sit_vit-small-p16_1xb64-amp-coslr-800e_pets.py"]
 
-data_root = "data/flowers102"
-_base_.train_dataloader.dataset.data_root = data_root + "/trainval"
-_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/trainval"
-_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/test"
+data_root = "data/flowers102/trainval"
+val_root = "data/flowers102/test"
+_base_.train_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = val_root

@@ -7,10 +7,11 @@
 # Expected: 84.7 top-1 after fine-tuning (arXiv 2104.03602); not yet measured by this project.
 _base_ = ["./sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py"]
 
-data_root = "data/pets"
-_base_.train_dataloader.dataset.data_root = data_root + "/trainval"
-_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root + "/trainval"
-_base_.default_hooks.knn.val_dataloader.dataset.data_root = data_root + "/test"
+data_root = "data/pets/trainval"
+val_root = "data/pets/test"
+_base_.train_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.bank_dataloader.dataset.data_root = data_root
+_base_.default_hooks.knn.val_dataloader.dataset.data_root = val_root
 
 model = dict(alpha=5.0)
 optim_wrapper = dict(optimizer=dict(lr=1.25e-4))

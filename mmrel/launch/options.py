@@ -13,8 +13,12 @@ from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils.config import dicts_in
 from mmrel.utils.device import on_cpu, usable_cores
 from mmrel.utils.errors import UsageError
+from mmrel.utils.network_keys import AUTO
 
 HALF_PRECISION = ("fp16", "bf16")
+
+MOST_WORKERS = 10
+"""Loader processes of one training process where the configuration leaves the number to the machine."""
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +29,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         action=ConfigOptions,
         help="settings to override, as key=value with dots into dicts and lists, such as "
         "train_dataloader.batch_size=32 or key='[a,b]'; data_root=/my/photos replaces the data "
-        "folder everywhere",
+        "folder everywhere, and network=vit-tiny the network of a *_custom.py recipe",
     )
     parser.add_argument(
         "--no-pin-memory", action="store_true", help="do not pin the memory of loaded batches"
@@ -105,9 +109,17 @@ def enable_amp(config: Any) -> None:
 def leave_out_amp(config: Any) -> None:
     """Train in float32 on a CPU what a recipe trains in mixed precision: MMEngine's wrapper for it needs a GPU.
 
-    ``mmrel.SelfSupOptimWrapper`` decides for itself.
+    ``mmrel.SelfSupOptimWrapper`` can compute in float16 on a CPU too, and does where a paper's recipe says it; a recipe
+    for images of one's own (its key ``network``) takes what is fast.
     """
     wrapper = config.get("optim_wrapper") or {}
+    own = "network" in config and wrapper.get("precision") == "fp16"
+    if own and _class_name(wrapper) == "SelfSupOptimWrapper" and on_cpu():
+        wrapper["precision"] = "fp32"
+        _tell(
+            "There is no GPU, so this trains in float32: a CPU computes slowly in float16. "
+            "--cfg-options optim_wrapper.precision=... sets another one."
+        )
     if _class_name(wrapper) != "AmpOptimWrapper" or not on_cpu():
         return
     wrapper["type"] = "OptimWrapper"
@@ -119,9 +131,14 @@ def leave_out_amp(config: Any) -> None:
 def fit_workers(config: Any) -> None:
     """Let a run on a CPU start no more loader workers than it has cores. On a GPU machine the recipe's numbers stay.
 
-    It comes before ``--cfg-options``, which win.
+    Where they are ``"auto"``, a process starts as many as it has cores, at most 10. It comes before ``--cfg-options``,
+    which win.
     """
     cores, more = usable_cores(), 0
+    share = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    for settings in dicts_in([config[name] for name in config]):
+        if settings.get("num_workers") == AUTO:
+            settings["num_workers"] = min(MOST_WORKERS, share)
     for settings in dicts_in([config[name] for name in config]) if on_cpu() else ():
         workers = settings.get("num_workers")
         if isinstance(workers, int) and workers > cores:

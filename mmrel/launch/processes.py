@@ -33,6 +33,16 @@ def prepare_cpu_distributed(cfg: dict[str, Any]) -> None:
     cfg["model_wrapper_cfg"] = {**wrapper, "device_ids": None}
 
 
+def planned_processes(launcher: str) -> int:
+    """Processes that the launcher has started, before they have joined.
+
+    Args:
+        launcher: ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+    """
+    names = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
+    return int(os.environ.get(names.get(launcher, ""), "1"))
+
+
 def join_processes(launcher: str, cfg: dict[str, Any] | None = None) -> None:
     """Join the other processes of a tool that evaluates, on GPUs or CPUs; without a launcher it does nothing.
 

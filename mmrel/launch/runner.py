@@ -10,11 +10,13 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmrel.engine.automatic import settle_length
 from mmrel.engine.compilation import compile_model, explain_compile_error, options_for
 from mmrel.engine.fully_sharded import FullySharded
 from mmrel.engine.hooks import AtomicCheckpointHook
 from mmrel.engine.loops.memory import explain_out_of_memory
-from mmrel.launch.processes import prepare_cpu_distributed, shards
+from mmrel.launch.processes import planned_processes, prepare_cpu_distributed, shards
+from mmrel.models.widths import WidthError
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
 from mmrel.utils.device import on_cpu, unwrap_model
@@ -76,8 +78,11 @@ class LaunchedRunner(Runner):
             compile_model(unwrap_model(self), options, self.logger)
 
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
-        """As MMEngine's; a mistake in ``compile`` is told before the data is looked at."""
-        built = super().build_model(model)
+        """As MMEngine's; a mistake in ``compile`` or in the widths is told before the data is looked at."""
+        try:
+            built = super().build_model(model)
+        except WidthError as error:
+            raise UsageError(str(error)) from error
         options_for(built, self.cfg.get("compile"))
         return built
 
@@ -124,10 +129,22 @@ class LaunchedRunner(Runner):
 
 
 def build_runner(config: Any) -> Any:
-    """Build the runner; a distributed run without a GPU talks through gloo."""
+    """Build the runner; a distributed run without a GPU talks through gloo.
+
+    First the configuration gets the numbers that follow from the length of the run, where it says ``"auto"``.
+    """
     prepare_cpu_distributed(config)
+    dataset, lines, warnings = settle_length(
+        config, planned_processes(config.get("launcher", "none"))
+    )
     own = "runner_type" not in config
     runner = LaunchedRunner.from_cfg(config) if own else RUNNERS.build(config)
+    if dataset is not None:
+        # Its images are listed already, which takes a while for millions.
+        runner._train_dataloader = {**runner._train_dataloader, "dataset": dataset}
+        runner.logger.info("\n".join(lines))
+    for text in warnings:
+        runner.logger.warning(text)
     if trusted():
         runner.logger.warning(
             "--trust-checkpoint: the checkpoints of this run may execute code as they are loaded."

@@ -12,7 +12,7 @@ from PIL import Image
 from mmrel.datasets.scenes import CLASSES, PALETTE, SEGMENTATION_CLASSES, THING_PALETTE
 from mmrel.quickstart.plan import TASKS, Plan
 from mmrel.quickstart.results import KNN, Result, class_files
-from mmrel.utils.config import set_data_root
+from mmrel.utils.data_roots import set_data_root
 from mmrel.visualization import curves, predictions
 from mmrel.visualization.patch_similarity import draw_patch_similarity, patch_similarity
 from mmrel.visualization.predictions import Panel

@@ -163,8 +163,11 @@ class Plan:
             choices["train_cfg.max_epochs"] = own.epochs
         if (interval := -(-self.epochs // MAX_EVALUATIONS)) > 1:
             choices["default_hooks.knn.interval"] = interval
+        images = own.data_root / "classification"
+        if self._path(images / "val") != str(self.configs["pretrain"].val_root):
+            choices["val_root"] = self._path(images / "val")
         return self._training(
-            "pretrain", own.config, own.data_root, choices, self.pretrained, self.cores
+            "pretrain", own.config, images / "train", choices, self.pretrained, self.cores
         )
 
     @cached_property

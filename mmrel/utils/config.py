@@ -7,14 +7,15 @@ built, and told as a :class:`~mmrel.utils.errors.UsageError`.
 import difflib
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmrel.utils.data_roots import check_data_root
+from mmrel.utils.data_roots import set_roots
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
+from mmrel.utils.network_keys import settle_network
 from mmrel.utils.plain_files import plain_files
 from mmrel.utils.plain_tree import check_depth
 
@@ -28,15 +29,15 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     Args:
         path (str): A ``.py`` file, which is executed, or a ``.yml``, ``.yaml`` or ``.json`` file, which holds plain
             values.
-        options (dict, optional): What ``--cfg-options`` gave. Only ``data_root`` is applied here, so
-            that other options, merged later, win over it.
+        options (dict, optional): What ``--cfg-options`` gave. Only ``data_root``, ``val_root`` and what others follow
+            from (``network``, ...) is applied here, so that other options, merged later, win over it.
 
     Returns:
         mmengine.Config: The configuration with its bases merged.
 
     Raises:
         UsageError: If there is no such file, if it cannot be read, if it needs a package that is not installed, or
-            if ``data_root`` is of no use.
+            if one of these keys is of no use.
     """
     from mmengine.config import Config
 
@@ -60,8 +61,8 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
     for module in hosts:
         if find_spec(module) is None:
             raise UsageError(f"{path} cannot be used. {missing_host(module)}")
-    if options and "data_root" in options:
-        set_data_root(config, options["data_root"])
+    set_roots(config, options or {})
+    settle_network(config, options)
     return config
 
 
@@ -90,44 +91,6 @@ def hosts_named_in(config: Any) -> set[str]:
         if name in ("default_scope", "_scope_", "type") and isinstance(value, str):
             found.add(value.partition(".")[0])
     return found & optional
-
-
-def set_data_root(config: Any, root: str | Sequence[str]) -> None:
-    """Replace the top-level ``data_root`` wherever its value went.
-
-    A configuration file that says ``data_root = 'data/x'`` and ``ann_file = data_root + '/a.json'``
-    holds two finished strings, so that a new ``data_root`` alone would change nothing. Every string
-    that equals the old value, or continues it with a slash, is rewritten.
-
-    Args:
-        config (mmengine.Config): The configuration, changed in place.
-        root (str or list of str): The new value; a folder with files in it, a list file, an archive, an address, or
-            several of these.
-
-    Raises:
-        UsageError: If the configuration has no ``data_root``, or what was given is missing or empty.
-    """
-    old = config.get("data_root")
-    if not isinstance(old, str) or not old.rstrip("/"):
-        raise UsageError(
-            f"data_root={root} was given, but the configuration has no top-level data_root that "
-            "it could replace. Set the datasets' own keys instead, for instance "
-            f"--cfg-options train_dataloader.dataset.data_root={root}."
-        )
-    several = isinstance(root, (list, tuple))
-    roots = [str(one) for one in root] if several else [str(root)]
-    for one in roots:
-        check_data_root(one)
-    slashed = old.rstrip("/") + "/"
-
-    def replaced(value: str) -> Any:
-        if not f"{value}/".startswith(slashed):
-            return value
-        found = [one.rstrip("/") + value[len(slashed) - 1 :] for one in roots]
-        return found if several else found[0]
-
-    for name in list(config):
-        config[name] = _map_strings(config[name], replaced)
 
 
 def merge_options(config: Any, options: dict[str, Any] | None) -> None:
@@ -245,15 +208,3 @@ def dicts_in(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, list | tuple):
         for child in node:
             yield from dicts_in(child)
-
-
-def _map_strings(node: Any, change: Callable[[str], Any]) -> Any:
-    if isinstance(node, str):
-        return change(node)
-    if isinstance(node, dict):
-        for name in list(node):
-            node[name] = _map_strings(node[name], change)
-        return node
-    if isinstance(node, list | tuple):
-        return type(node)(_map_strings(child, change) for child in node)
-    return node

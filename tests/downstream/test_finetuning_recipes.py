@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
-from mmrel.utils.config import set_data_root
+from mmrel.utils.data_roots import set_data_root
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 METHODS = ("dino", "ibot", "mocov3", "selfpatch", "sere")

@@ -1,8 +1,9 @@
 # ImageNet-1k, 2 global crops of 224 pixels and 10 local ones of 96.
-# Expected under data/imagenet: train/<class>/*.JPEG and val/<class>/*.JPEG.
+# Expected: data/imagenet/train/<class>/*.JPEG and data/imagenet/val/<class>/*.JPEG.
 _base_ = ["./image_folders.py"]
 
-data_root = "data/imagenet"
+data_root = "data/imagenet/train"
+val_root = "data/imagenet/val"
 
 data_preprocessor = dict(
     type="mmrel.ViewPreprocessor", mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
@@ -18,7 +19,7 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
-    dataset=dict(data_root=data_root + "/train", pipeline=train_pipeline),
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
 
 # k-NN protocol of DINO and iBOT: short side 256, central 224, class token of the teacher, T = 0.07.
@@ -29,6 +30,6 @@ test_pipeline = [
     dict(type="PackInputs"),
 ]
 knn = dict(
-    bank_dataloader=dict(dataset=dict(data_root=data_root + "/train", pipeline=test_pipeline)),
-    val_dataloader=dict(dataset=dict(data_root=data_root + "/val", pipeline=test_pipeline)),
+    bank_dataloader=dict(dataset=dict(data_root=data_root, pipeline=test_pipeline)),
+    val_dataloader=dict(dataset=dict(data_root=val_root, pipeline=test_pipeline)),
 )

@@ -1,8 +1,10 @@
 # CIFAR-10 in its native size for RelViT's pretraining.
-# Expected under data/cifar10: train/<class>/*.png and test/<class>/*.png, as tools/convert_dataset.py writes them.
+# Expected: data/cifar10/train/<class>/*.png and data/cifar10/test/<class>/*.png, as tools/convert_dataset.py writes
+# them.
 _base_ = ["./relvit_folders.py"]
 
-data_root = "data/cifar10"
+data_root = "data/cifar10/train"
+val_root = "data/cifar10/test"
 
 data_preprocessor = dict(
     mean=[255 * x for x in (0.4914, 0.4822, 0.4465)],
@@ -22,8 +24,8 @@ val_pipeline = [
 ]
 knn_pipeline = [dict(type="mmrel.DecodeImage"), dict(type="PackInputs")]
 
-train = dict(data_root=data_root + "/train")
-test = dict(data_root=data_root + "/test")
+train = dict(data_root=data_root)
+test = dict(data_root=val_root)
 train_dataloader = dict(num_workers=8, dataset=dict(train, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=8, dataset=dict(test, pipeline=val_pipeline))
 knn = dict(

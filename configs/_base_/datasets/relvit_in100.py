@@ -1,8 +1,10 @@
 # ImageNet-100 at 224 pixels for RelViT's pretraining.
-# Expected under data/imagenet100: train/<class>/*.JPEG and val/<class>/*.JPEG, as tools/convert_dataset.py links them.
+# Expected: data/imagenet100/train/<class>/*.JPEG and data/imagenet100/val/<class>/*.JPEG, as tools/convert_dataset.py
+# links them.
 _base_ = ["./relvit_folders.py"]
 
-data_root = "data/imagenet100"
+data_root = "data/imagenet100/train"
+val_root = "data/imagenet100/val"
 
 data_preprocessor = dict(
     mean=[255 * x for x in (0.4595, 0.4520, 0.3900)],
@@ -35,8 +37,8 @@ val_pipeline = [
 ]
 knn_pipeline = [dict(type="mmrel.DecodeImage"), *central_square, dict(type="PackInputs")]
 
-train = dict(data_root=data_root + "/train")
-val = dict(data_root=data_root + "/val")
+train = dict(data_root=data_root)
+val = dict(data_root=val_root)
 train_dataloader = dict(num_workers=16, dataset=dict(train, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=16, dataset=dict(val, pipeline=val_pipeline))
 knn = dict(

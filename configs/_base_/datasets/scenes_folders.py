@@ -2,21 +2,23 @@
 # over the whole images, before the first epoch and after every second one.
 _base_ = ["./image_folders.py"]
 
-data_root = "data/scenes"
+data_root = "data/scenes/classification/train"
+val_root = "data/scenes/classification/val"
 
 train_dataloader = dict(
     num_workers=0,
     drop_last=True,
-    dataset=dict(data_root=data_root + "/classification/train"),
+    dataset=dict(data_root=data_root),
 )
 knn_pipeline = [
     dict(type="mmrel.DecodeImage"),
-    dict(type="ResizeEdge", scale=48, backend="pillow", interpolation="bicubic"),
+    dict(type="ResizeEdge", scale=48, edge="short", backend="pillow", interpolation="bicubic"),
+    dict(type="CenterCrop", crop_size=48),
     dict(type="PackInputs"),
 ]
 labelled = dict(batch_size=125, num_workers=0)
-bank = dict(data_root=data_root + "/classification/train", pipeline=knn_pipeline)
-queries = dict(data_root=data_root + "/classification/val", pipeline=knn_pipeline)
+bank = dict(data_root=data_root, pipeline=knn_pipeline)
+queries = dict(data_root=val_root, pipeline=knn_pipeline)
 knn = dict(
     bank_dataloader=dict(labelled, dataset=bank),
     val_dataloader=dict(labelled, dataset=queries),

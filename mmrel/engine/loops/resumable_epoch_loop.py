@@ -16,6 +16,7 @@ from mmrel.datasets.loader_watch import watched_batches
 from mmrel.engine.loops.memory import explain_out_of_memory
 from mmrel.engine.preemption import release_signals
 from mmrel.registry import LOOPS
+from mmrel.utils.errors import UsageError
 
 VALIDATED = "validated_epoch"
 
@@ -27,6 +28,16 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     The sampler must have ``seed``, ``set_epoch`` and, to resume within an epoch, ``skip(num_samples)``:
     ``mmrel.KeyedSampler``. The validation of an epoch that was saved before it ended is made up for.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if len(self.dataloader) == 0:
+            images, batch = len(self.dataloader.dataset), self.dataloader.batch_sampler.batch_size
+            raise UsageError(
+                f"The data set has {images} images, fewer than a batch of {batch} in each process, and drop_last=True "
+                "leaves out the incomplete batch, so that nothing is left: set train_dataloader.drop_last=False, or a "
+                "smaller train_dataloader.batch_size."
+            )
 
     def run(self) -> nn.Module:
         """Train from where the checkpoint, if any, left off."""

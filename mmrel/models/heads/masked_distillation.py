@@ -23,6 +23,7 @@ class MaskedDistillationHead(PrototypeHead):
 
     needs: ClassVar[frozenset[str]] = frozenset({"masks"})
     terms = ("loss_patch",)
+    reads = "patch"
 
     def forward(
         self, student: ProjectedTokens, teacher: ProjectedTokens, views: ViewBatch

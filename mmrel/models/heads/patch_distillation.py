@@ -31,6 +31,7 @@ class PatchDistillationHead(PrototypeHead):
 
     needs: ClassVar[frozenset[str]] = frozenset({"teacher_local"})
     terms = ("loss_patch",)
+    reads = "patch"
 
     def __init__(self, out_channels: int, loss_weight: float = 0.1, **kwargs: Any) -> None:
         super().__init__(out_channels, loss_weight=loss_weight, **kwargs)

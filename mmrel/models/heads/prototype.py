@@ -1,5 +1,7 @@
 """What the distillation heads over prototypes share: temperatures and the centre."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from mmrel.models.heads.base import Head
@@ -10,6 +12,9 @@ from mmrel.models.heads.temperature import TemperatureSchedule
 class PrototypeHead(Head):
     """A head that compares distributions over prototypes.
 
+    Attributes:
+        reads: the kind of token whose distributions it compares: ``'class'`` or ``'patch'``.
+
     Args:
         out_channels: K, the number of prototypes.
         student_temperature: tau_s.
@@ -18,6 +23,8 @@ class PrototypeHead(Head):
         neck: name of the neck whose outputs this head reads.
         loss_weight: factor of the loss in the total.
     """
+
+    reads: ClassVar[str] = "class"
 
     def __init__(
         self,
@@ -30,6 +37,7 @@ class PrototypeHead(Head):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(neck, loss_weight, init_cfg)
+        self.out_channels = out_channels
         if student_temperature <= 0:
             raise ValueError(
                 f"student_temperature is {student_temperature}; it must be greater than 0 (0.1 is usual)"

@@ -57,6 +57,7 @@ class ContrastiveProjection(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.in_channels = in_channels
         norm_cfg = norm_cfg or dict(type="SyncBN")
         widths = [in_channels, *[hidden_channels] * len(activations), out_channels]
         self.mlp = _mlp(widths, activations, bias, norm_cfg)

@@ -63,6 +63,8 @@ class NeighbourAggregation(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         check_neighbours(k, border)
+        self.in_channels = in_channels
+        self.prototypes = {"class": out_channels, "patch": patch_out_channels}
         self.k = k
         self.border = border
         self.aggregator = Aggregator(in_channels, num_heads, depth)

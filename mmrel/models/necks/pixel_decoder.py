@@ -33,6 +33,7 @@ class PixelDecoder(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02))
+        self.in_channels, self.patch_size = in_channels, patch_size
         layers = [(nn.Linear(in_channels, in_channels), nn.GELU()) for _ in range(3)]
         self.mlp: nn.Module | None = nn.Sequential(*(part for layer in layers for part in layer))
         self.to_pixels: nn.Module | None = nn.ConvTranspose2d(

@@ -56,6 +56,7 @@ class PrototypeProjection(PrototypeProjector):
             init_cfg,
         )
         self.patches = patches
+        self.prototypes = {"class": out_channels, "patch": patch_out_channels or out_channels}
         self.last_layer2 = None
         if patches and patch_out_channels is not None:
             self.last_layer2 = PrototypeLayer(

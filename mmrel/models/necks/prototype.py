@@ -63,6 +63,7 @@ class PrototypeProjector(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type="TruncNormal", layer="Linear", std=0.02))
+        self.in_channels = in_channels
         if num_layers < 1:
             raise ValueError(
                 f"num_layers is {num_layers}; the projection needs at least 1 linear layer"

@@ -43,6 +43,7 @@ class SelfRelation(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.in_channels = in_channels
         norm_cfg = norm_cfg or dict(type="SyncBN")
         self.projection = _projection(in_channels, norm_cfg)
         self.predictor: nn.Module | None = _predictor(in_channels, norm_cfg)

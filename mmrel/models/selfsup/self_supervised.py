@@ -31,6 +31,7 @@ from mmrel.models.contracts import (
     build_parts,
 )
 from mmrel.models.heads.base import weighted
+from mmrel.models.widths import check_widths
 from mmrel.registry import MODELS
 from mmrel.structures import NetworkTokens, TokenViews, ViewBatch
 
@@ -73,6 +74,7 @@ class SelfSupervised(BaseModel):
         self.neck = ModuleDict(build_parts(neck, Neck))
         self.head = ModuleDict(build_parts(head, LossHead))
         self._check_heads()
+        check_widths(self.backbone, self.neck.items(), self.head.items())
         self.last_losses: dict[str, Tensor] = {}
         self.last_samples: tuple[int, ...] = ()
 
