@@ -40,6 +40,8 @@ NEUTRAL = {
     "segmentation": [],
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
     "fast": ["simplejpeg>=1.8"],
+    "parquet": ["pyarrow>=14"],
+    "tiff": ["tifffile"],
     "logging": ["tensorboard"],
     "safetensors": ["safetensors>=0.4"],
     "export": ["onnx>=1.15", "onnxruntime>=1.17"],

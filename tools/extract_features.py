@@ -8,7 +8,8 @@ Example::
 The first argument is what ``mmrel.apis.get_backbone`` takes: a checkpoint of mmrel or of another project, or a
 pretraining's config for random weights. The file holds ``features`` float32 (N, C), ``labels`` int64 (N,) by the
 folders of the first level (-1 for images that lie directly in the folder), ``classes`` and ``paths``; all images below
-the folder count. ``numpy.load`` reads it without unpickling. The preprocessing is that of the k-NN protocol.
+the folder count. Instead of a folder it may be whatever ``data_root`` is, such as ``photos.txt`` or ``val.zip``.
+``numpy.load`` reads the file without unpickling. The preprocessing is that of the k-NN protocol.
 
 A file that cannot be read is left out and listed in ``OUT.unreadable.jsonl``. More than one, or 0.1 % of the files,
 stop the tool, which then writes no features; ``--max-bad-fraction`` tolerates more.
@@ -30,7 +31,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         description="Write the features of a folder of images as .npz: features, labels, classes, paths."
     )
     parser.add_argument("backbone", help="a checkpoint, or a pretraining's config (random weights)")
-    parser.add_argument("images", type=Path, help="folder; its first level gives the labels")
+    parser.add_argument(
+        "images", help="folder, whose first level gives the labels; or a list, an archive, a table"
+    )
     parser.add_argument("out", type=Path, help="file to write")
     add_weights(parser)
     add_readout(parser)

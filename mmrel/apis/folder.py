@@ -21,8 +21,8 @@ from mmrel.apis.features import (
     evaluation_transforms,
 )
 from mmrel.datasets.bad_samples import connect_bad_sample_log, read_bad_samples
-from mmrel.datasets.folder_listing import class_folders
 from mmrel.datasets.loader_watch import watched_batches
+from mmrel.datasets.sources import Classes
 from mmrel.evaluation.images import normalised
 from mmrel.evaluation.loading import build_loader, evaluation_mode, usual_workers
 from mmrel.models.backbones import ViT
@@ -69,7 +69,7 @@ class FolderFeatures:
 
 def extract_folder(
     backbone: ViT,
-    folder: Path,
+    folder: Path | str,
     unreadable_list: Path,
     feature: str | None = None,
     out_indices: Sequence[int] | None = None,
@@ -90,7 +90,7 @@ def extract_folder(
 
     Args:
         backbone: as ``get_backbone`` gives it.
-        folder: of images.
+        folder: of images, or whatever else ``mmrel.ImageFolder`` takes as ``data_root``.
         unreadable_list: file for the unreadable files, a JSON line each; written only if there are any.
         feature: as for ``extract_features``, also the next three, ``resize`` and ``crop``.
         out_indices: numbers of the blocks whose features are joined.
@@ -107,11 +107,11 @@ def extract_folder(
 
     Raises:
         FileNotFoundError: the folder is missing or holds no image.
+        UsageError: a list, archive or table cannot be read.
         ValueError: there are images of a class that ``classes`` does not have, or options that do not fit.
         TooManyBadSamplesError: more unreadable files than tolerated.
     """
     readout = choose_readout(backbone, feature, out_indices, out_norm)
-    folder = folder.expanduser()
     dataset = dict(
         type="mmrel.ImageFolder",
         data_root=str(folder),
@@ -124,13 +124,14 @@ def extract_folder(
     workers = usual_workers() if workers is None else workers
     loader = build_loader(dict(batch_size=batch_size, num_workers=workers, dataset=dataset))
     all_names = _relative_paths(loader.dataset)
-    listed = _listed_classes(folder, all_names, classes)
+    found = loader.dataset.source.classes()  # type: ignore[attr-defined]
+    listed = _listed_classes(folder, found, classes)
     run = uuid.uuid4().hex
     connect_bad_sample_log(loader.dataset, unreadable_list, run)
     features, kept = _extract(backbone, loader, readout, progress or (lambda done, count: None))
     names = [all_names[index] for index in kept]
     bad = tuple((e["path"], e["reason"]) for e in read_bad_samples(unreadable_list, run))
-    return FolderFeatures(features, _labels(names, listed), listed, tuple(names), bad)
+    return FolderFeatures(features, _labels(found, kept, listed), listed, tuple(names), bad)
 
 
 def _extract(
@@ -158,15 +159,16 @@ def _own(samples: list[Any], first: int) -> list[int]:
 
 
 def _relative_paths(dataset: Any) -> list[str]:
-    paths = (Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset)))
-    return [path.relative_to(dataset.img_prefix).as_posix() for path in paths]
+    return [dataset.source.name(index) for index in range(len(dataset))]
 
 
-def _listed_classes(folder: Path, paths: list[str], given: Sequence[str] | None) -> tuple[str, ...]:
-    """The given classes or, without, the folders on the first level."""
+def _listed_classes(
+    folder: Path | str, found: Classes, given: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The given classes or, without, those that the source has."""
     if given is None:
-        return tuple(class_folders(str(folder)))
-    used = {path.split("/")[0] for path in paths if "/" in path}
+        return found.names
+    used = {found.names[number] for number in np.unique(found.ids[found.ids >= 0])}
     if unknown := sorted(used - set(given)):
         raise ValueError(
             f"{folder} has images of {len(unknown)} class(es) that are not among the {len(given)} given ones: "
@@ -175,8 +177,7 @@ def _listed_classes(folder: Path, paths: list[str], given: Sequence[str] | None)
     return tuple(given)
 
 
-def _labels(paths: list[str], classes: tuple[str, ...]) -> NDArray[np.int64]:
+def _labels(found: Classes, kept: list[int], classes: tuple[str, ...]) -> NDArray[np.int64]:
     numbers = {name: i for i, name in enumerate(classes)}
-    parts = (path.split("/") for path in paths)
-    labels = [numbers[first] if rest else NO_LABEL for first, *rest in parts]
-    return np.array(labels, dtype=np.int64)
+    moved = np.array([*(numbers.get(name, NO_LABEL) for name in found.names), NO_LABEL], np.int64)
+    return moved[found.ids[kept]]

@@ -2,11 +2,14 @@
 
 import fcntl
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
+
+from mmengine.logging import print_log
 
 
 class UnreadableImageError(Exception):
@@ -113,6 +116,69 @@ def read_bad_samples(file: str | Path, run: str | None = None) -> list[dict[str,
     with Path(file).open(encoding="utf-8", errors="replace") as stream:
         entries = [entry for entry in map(_parse, stream) if entry]
     return [entry for entry in entries if run is None or entry["run"] == run]
+
+
+class BadSampleLimit:
+    """Lists the unreadable files that a data set meets, and stops the run when there are too many.
+
+    Args:
+        fraction: share of unreadable files that is tolerated.
+        minimum: number of unreadable files that is always tolerated.
+    """
+
+    def __init__(self, fraction: float, minimum: int) -> None:
+        if not 0 <= fraction <= 1 or minimum < 0:
+            raise ValueError(
+                f"max_bad_fraction is {fraction} and min_bad_allowed is {minimum}; "
+                "give a share in [0, 1] and a number of files, 0 or more"
+            )
+        self.fraction = fraction
+        self.minimum = minimum
+        self._log = BadSampleLog()
+
+    def allowed(self, size: int) -> int:
+        """How many of so many images may be unreadable."""
+        return allowed_bad_samples(size, self.fraction, self.minimum)
+
+    def report(
+        self,
+        error: UnreadableImageError,
+        index: int,
+        size: int,
+        place: str,
+        file: str | None,
+        run: str,
+    ) -> None:
+        """List a file.
+
+        Args:
+            error: names it and says why.
+            index: its position in the data set.
+            size: of the data set.
+            place: what to call the data set.
+            file: the list, or ``None``; it may change between two reports.
+            run: name of the run.
+
+        Raises:
+            TooManyBadSamplesError: it is one too many.
+        """
+        log = self._connected(file, run)
+        if log.record(error.path, index, error.reason) and log.file is None:
+            print_log(f"unreadable file skipped: {error}", "current", logging.WARNING)
+        if len(log.paths) > self.allowed(size):
+            raise TooManyBadSamplesError(
+                f"{len(log.paths)} of {size} files in {place} are unreadable, the "
+                f"latest is {error}; at most {self.allowed(size)} are allowed: remove or repair the files "
+                f"listed in {log.file or 'the log'}, or raise max_bad_fraction or min_bad_allowed "
+                "of the data set"
+            )
+
+    def _connected(self, file: str | None, run: str) -> BadSampleLog:
+        """The log of this process, made anew when another file or run is named."""
+        path = None if file is None else Path(file)
+        if (self._log.file, self._log.run) != (path, run):
+            self._log = BadSampleLog(path, run)
+        return self._log
 
 
 def connect_bad_sample_log(dataset: Any, file: str | Path, run: str) -> None:

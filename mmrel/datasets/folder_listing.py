@@ -12,10 +12,13 @@ from mmengine.logging import print_log
 OTHER_IMAGES = frozenset(
     """
     .heic .heif .hif .jxl .avif .avifs .jp2 .j2k .j2c .jpx .jpf .webp .tga .psd .exr .hdr .ico .svg .eps .pcx .qoi .dds
-    .pfm .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .dcm .fits .nii .npy .h5 .tar .zip
+    .pfm .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .dcm .fits .nii .npy .h5
     """.split()  # noqa: SIM905
 )
-"""Endings of images, and of what holds images, that may be in a folder and are not decoded everywhere."""
+"""Endings of images that may be in a folder and are not decoded everywhere."""
+
+CONTAINERS = frozenset([".tar", ".tgz", ".zip", ".parquet", ".arrow"])
+"""Endings of files that may hold images, and are looked into where there are no images beside them."""
 
 MAX_NAMED = 5
 
@@ -98,13 +101,17 @@ def announce(root: str, listing: Listing, lying_loose: int = 0) -> None:
         parts.append(
             f"{' '.join(undecoded)} cannot be decoded here: convert such images to JPEG or PNG"
         )
+    if containers := sorted(CONTAINERS & listing.skipped.keys()):
+        parts.append(
+            f"{' '.join(containers)} beside images are not looked into: give them as data_root=[/a,/b.tar]"
+        )
     if listing.dead:
         shown = ", ".join(sorted(listing.dead)[:MAX_NAMED])
         parts.append(f"{len(listing.dead)} dead or circular links left out ({shown})")
     if lying_loose:
         parts.append(f"{lying_loose} images that lie directly in it have no class and are left out")
     if parts:
-        grave = bool(undecoded or listing.dead or lying_loose)
+        grave = bool(undecoded or containers or listing.dead or lying_loose)
         print_log(
             f"{root}: {'; '.join(parts)}", "current", logging.WARNING if grave else logging.INFO
         )

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.datasets.sources.files import FileSource
 from mmrel.datasets.transforms.load import DecodeImage
 from mmrel.datasets.transforms.pixel_values import (
     ByteImage,
@@ -86,7 +87,9 @@ def device_of(backbone: ViT) -> torch.device:
 
 def resolve_depth(decoder: DecodeImage, images: Sequence[OneImage]) -> None:
     """Let the decoder find what it was not told about values of more than 8 bits."""
-    decoder.resolve([str(image) for image in images if isinstance(image, str | Path)])
+    decoder.resolve(
+        FileSource("", [str(image) for image in images if isinstance(image, str | Path)])
+    )
     pictures = [image for image in images if isinstance(image, Image.Image) and is_wide(image)]
     arrays = [values for values in map(wide_values, pictures) if values is not None]
     decoder.depth = common_depth(arrays, decoder.depth)

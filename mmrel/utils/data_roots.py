@@ -4,9 +4,10 @@ In every pretraining recipe ``data_root`` is the folder of the images itself. Re
 beside it, the labelled images that k-NN and the held-out loss are measured on.
 """
 
+import glob
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +30,18 @@ def set_roots(config: Any, options: dict[str, Any]) -> None:
     """
     has_val = isinstance(config.get("val_root"), str)
     if "data_root" in options:
-        root = str(options["data_root"])
-        if has_val:
-            _refuse_folder_above(config, root)
-        moved = str(config.get("data_root")).rstrip("/") != root.rstrip("/")
+        root = options["data_root"]
+        for one in _listed(root) if has_val else ():
+            _refuse_folder_above(config, one)
+        moved = str(config.get("data_root")).rstrip("/") != str(root).rstrip("/")
         set_data_root(config, root)
         if has_val and moved and "val_root" not in options:
             leave_out_measuring(config)
     if "val_root" in options:
-        set_data_root(config, str(options["val_root"]), "val_root")
+        set_data_root(config, options["val_root"], "val_root")
 
 
-def set_data_root(config: Any, root: str, key: str = "data_root") -> None:
+def set_data_root(config: Any, root: str | Sequence[str], key: str = "data_root") -> None:
     """Replace the top-level ``data_root`` wherever its value went.
 
     A configuration file that says ``data_root = 'data/x'`` and ``ann_file = data_root + '/a.json'``
@@ -49,11 +50,12 @@ def set_data_root(config: Any, root: str, key: str = "data_root") -> None:
 
     Args:
         config (mmengine.Config): The configuration, changed in place.
-        root (str): The new value; a folder with files in it.
+        root (str or list of str): The new value; a folder with files in it, a list of images, an archive, an
+            address, or several of these.
         key (str): ``data_root`` or ``val_root``.
 
     Raises:
-        UsageError: If the configuration has no such key, or the folder is missing or empty.
+        UsageError: If the configuration has no such key, or what was given is missing or empty.
     """
     old = config.get(key)
     if not isinstance(old, str) or not old.rstrip("/"):
@@ -62,25 +64,48 @@ def set_data_root(config: Any, root: str, key: str = "data_root") -> None:
             "it could replace. Set the datasets' own keys instead, for instance "
             f"--cfg-options train_dataloader.dataset.data_root={root}."
         )
-    if "://" not in root and not Path(root).is_dir():
-        raise UsageError(
-            f"{key}={root} is not a folder (looked for {Path(root).absolute()}). "
-            "Give a folder that holds the images, nested as you like."
-        )
-    if "://" not in root and not any(path.is_file() for path in Path(root).rglob("*")):
-        raise UsageError(
-            f"{key}={root} holds no files (looked in {Path(root).absolute()} and below). "
-            "Give a folder that holds the images, nested as you like."
-        )
+    roots = _listed(root)
+    for one in roots:
+        _check_root(one, key)
     slashed = old.rstrip("/") + "/"
 
-    def replaced(value: str) -> str:
+    def replaced(value: str) -> Any:
         if not f"{value}/".startswith(slashed):
             return value
-        return root.rstrip("/") + value[len(slashed) - 1 :]
+        found = [one.rstrip("/") + value[len(slashed) - 1 :] for one in roots]
+        return found if isinstance(root, list | tuple) else found[0]
 
     for name in list(config):
         config[name] = _map_strings(config[name], replaced)
+
+
+def _listed(root: Any) -> list[str]:
+    """One root or several, as texts; a folder of digits arrives as a number."""
+    return [str(one) for one in root] if isinstance(root, list | tuple) else [str(root)]
+
+
+def _check_root(root: str, key: str) -> None:
+    """Refuse what is not there; what it holds is looked at when the data set is built."""
+    path = Path(root).expanduser()
+    inside_file = any(parent.is_file() for parent in path.parents)  # of an archive
+    if "://" in root or path.is_file() or inside_file:
+        return
+    if not path.is_dir() and not (glob.has_magic(root) and _fits(str(path))):
+        raise UsageError(
+            f"{key}={root} is not a folder (looked for {path.absolute()}), nor a file of another kind that is read. "
+            "Give a folder that holds the images, nested as you like; or a text file that lists them, a zip or tar "
+            "archive, or Parquet or Arrow files."
+        )
+    if path.is_dir() and not any(found.is_file() for found in path.rglob("*")):
+        raise UsageError(
+            f"{key}={root} holds no files (looked in {path.absolute()} and below). "
+            "Give a folder that holds the images, nested as you like."
+        )
+
+
+def _fits(pattern: str) -> bool:
+    """Whether there are files that a pattern fits."""
+    return bool(glob.glob(pattern, recursive=True))  # noqa: PTH207
 
 
 def leave_out_measuring(config: Any) -> None:
@@ -117,7 +142,7 @@ def _refuse_folder_above(config: Any, root: str) -> None:
     )
 
 
-def _map_strings(node: Any, change: Callable[[str], str]) -> Any:
+def _map_strings(node: Any, change: Callable[[str], Any]) -> Any:
     if isinstance(node, str):
         return change(node)
     if isinstance(node, dict):

@@ -56,7 +56,7 @@ def test_folder__endings_in_any_case(tmp_path: Path) -> None:
 
 def test_folder__index_is_one_buffer(tmp_path: Path) -> None:
     dataset = ImageFolder(str(photo_folder(tmp_path)), pipeline=DECODE)
-    assert isinstance(dataset.data_bytes, np.ndarray)
+    assert isinstance(dataset.source.names.data, np.ndarray)
 
 
 def test_folder__missing(tmp_path: Path) -> None:

@@ -311,6 +311,17 @@ def test_tool__classes_of_another_file(tool, images, checkpoint, tmp_path, capsy
     assert "holds no classes" in capsys.readouterr().err
 
 
+def test_tool__an_archive_as_the_folder(tool, images, checkpoint, tmp_path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "val"), "zip", images / "val")
+    outs = tmp_path / "folder.npz", tmp_path / "archive.npz"
+    for source, out in zip((images / "val", archive), outs, strict=True):
+        assert tool.main(arguments(checkpoint, source, out)) == 0
+    with np.load(outs[0]) as wanted, np.load(outs[1]) as found:
+        for name in ("features", "labels", "paths"):
+            assert np.array_equal(found[name], wanted[name])
+        assert found["classes"].tolist() == ["bark", "sand"]
+
+
 def test_tool__normalises_as_told(tool, images, checkpoint, tmp_path) -> None:
     folder, out = images / "val" / "sand", tmp_path / "x.npz"
     numbers = ["--mean", "100", "110", "120", "--std", "40", "50", "60"]

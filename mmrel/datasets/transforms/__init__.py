@@ -8,6 +8,7 @@ from mmrel.datasets.transforms.imagenet_s import (
     LoadImageNetSAnnotations,
     RandomResizedCropWithLabels,
 )
+from mmrel.datasets.transforms.jitter_channels import JitterChannels
 from mmrel.datasets.transforms.load import DecodeImage
 from mmrel.datasets.transforms.multi_crop import MultiCrop
 from mmrel.datasets.transforms.pack import PackViews
@@ -25,6 +26,7 @@ __all__ = [
     "DrawCorruption",
     "DrawMegaPatches",
     "DrawPatchAugmentation",
+    "JitterChannels",
     "LoadImageNetSAnnotations",
     "MultiCrop",
     "PackViews",

@@ -3,16 +3,19 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 from PIL.ImageFile import ImageFile
 
 from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.datasets.transforms.channel_decoder import ChannelDecoder
+from mmrel.datasets.transforms.channel_scale import Ranges, is_per_channel
 from mmrel.datasets.transforms.image_file import MAX_PIXELS, SUFFIXES, open_image
 from mmrel.datasets.transforms.jpeg_check import Scans, check_length, check_structure
 from mmrel.datasets.transforms.jpeg_decoder import (
@@ -26,13 +29,15 @@ from mmrel.datasets.transforms.pixel_values import (
     ORIENTATION_TAG,
     ByteImage,
     PixelDepth,
-    Range,
     common_depth,
     is_wide,
     to_rgb,
     wide_values,
 )
 from mmrel.registry import TRANSFORMS
+
+if TYPE_CHECKING:
+    from mmrel.datasets.sources import ImageSource
 
 MODES = ("exact", "fast")
 END_OF_IMAGE = b"\xff\xd9"
@@ -66,6 +71,8 @@ PROBED_HEADERS, PROBED_IMAGES = 64, 16
 class DecodeImage(BaseTransform):
     """Read ``results['img_path']`` into ``results['img']``: uint8 ``(H, W, 3)``, RGB.
 
+    Where the path is no file of its own, as in an archive, ``results['img_reader']`` gives its content.
+
     The rules, alike in both modes: EXIF orientation is applied, so that the image stands upright
     (the papers' codes ignore it); alpha is dropped; palette, grey, CMYK and 1-bit images are
     converted by Pillow; of an animated or multi-page file the first picture counts.
@@ -82,13 +89,18 @@ class DecodeImage(BaseTransform):
         shorter side stays at least ``min_side``; others as in ``'exact'``, or by OpenCV where its pixels
         differ. Boxes refer to the decoded image.
 
+    Other channels than R, G and B (``in_channels``) come out as uint8 ``(H, W, C)``, see :func:`channel_values`: grey
+    for one; the planes or bands of a TIFF file, or the four bands of an RGBA file, for more. Their values become bytes
+    by ``value_range`` or ``bit_depth`` alone; nothing is found from the files.
+
     Args:
         mode: ``'exact'`` or ``'fast'``.
         min_side: see above, in pixels. The default keeps DINO's and iBOT's crops from being
             magnified by it.
         max_pixels: larger images are refused before they are decoded, whatever Pillow's own limit is.
         bit_depth: 8, 10, 12, 14, 16 or ``'auto'``: significant bits of 16-bit values.
-        value_range: (low, high), or ``None`` to find it.
+        value_range: (low, high), or ``None`` to find it; or such a pair for each channel.
+        in_channels: 3 for RGB, or the number of channels of the files.
 
     Raises:
         UnreadableImageError: from ``transform``, for every file that gives no image.
@@ -100,30 +112,37 @@ class DecodeImage(BaseTransform):
         min_side: int = 480,
         max_pixels: int = MAX_PIXELS,
         bit_depth: int | str = "auto",
-        value_range: Range | None = None,
+        value_range: Ranges | None = None,
+        in_channels: int = 3,
     ) -> None:
         check_mode(mode)
+        self.channels = None
+        if in_channels != 3 or is_per_channel(value_range):
+            self.channels = ChannelDecoder(in_channels, bit_depth, value_range, max_pixels)
+            bit_depth, value_range = "auto", None
         self.mode = mode
         self.min_side = min_side
         self.max_pixels = max_pixels
         # A text other than 'auto' is refused there, with the values allowed.
         bits: Any = None if bit_depth == "auto" else bit_depth
         self.depth = PixelDepth(
-            bits, None if value_range is None else (value_range[0], value_range[1])
+            bits,
+            None if value_range is None else (value_range[0], value_range[1]),  # type: ignore[arg-type]
         )
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape`` (height, width)."""
         path = results["img_path"]
+        read = results.pop("img_reader", partial(get, path))
         try:
-            image = self._decode(get(path))
+            image = self.decode(read())
         except Exception as error:  # decoders raise almost anything on malformed bytes
             raise UnreadableImageError(path, f"{type(error).__name__}: {error}") from error
         results["img"] = image
         results["img_shape"] = results["ori_shape"] = image.shape[:2]
         return results
 
-    def resolve(self, paths: Sequence[str]) -> None:
+    def resolve(self, images: "ImageSource") -> None:
         """Find from a sample of the files what is not given: bits and range of values of more than 8 bits.
 
         It looks at the headers of up to 64 files that may have such values, spread evenly, and decodes up to 16 of
@@ -131,29 +150,31 @@ class DecodeImage(BaseTransform):
         logged here as well.
 
         Args:
-            paths: the data set's files, in their order.
+            images: the data set's.
         """
-        announce_decoder()
-        if None not in (self.depth.bits, self.depth.value_range):
+        if self.channels is not None:
+            self.channels.check(images)
             return
-        candidates = [path for path in paths if path.lower().endswith(WIDE_SUFFIXES)]
-        chosen = _spread(candidates, PROBED_HEADERS)
-        wide = [path for path in chosen if self._wide_values(path, header_only=True) is not None]
-        arrays = [self._wide_values(path) for path in _spread(wide, PROBED_IMAGES)]
+        announce_decoder()
+        if None not in (self.depth.bits, self.depth.value_range) or not len(images):
+            return
+        chosen = _spread(images.with_ending(WIDE_SUFFIXES), PROBED_HEADERS)
+        wide = [i for i in chosen if self._wide_values(images, i, header_only=True) is not None]
+        arrays = [self._wide_values(images, i) for i in _spread(wide, PROBED_IMAGES)]
         found = common_depth([array for array in arrays if array is not None], self.depth)
         if found != self.depth:
             self.depth = found
             print_log(
-                f"images of more than 8 bits, such as {wide[0]}: {self._describe_depth()}, found from "
+                f"images of more than 8 bits, such as {images.path(wide[0])}: {self._describe_depth()}, found from "
                 f"{len(arrays)} of them; mmrel.DecodeImage takes bit_depth and value_range to say otherwise",
                 "current",
                 logging.WARNING,
             )
 
-    def _wide_values(self, path: str, header_only: bool = False) -> Any:
+    def _wide_values(self, images: "ImageSource", index: int, header_only: bool = False) -> Any:
         """Values of more than 8 bits in a file, or ``None``; one that cannot be read is met again when training."""
         try:
-            data = get(path)
+            data = images.read(index)
             image = open_image(data, self.max_pixels)
             return (True if is_wide(image) else None) if header_only else wide_values(image, data)
         except Exception:
@@ -168,7 +189,10 @@ class DecodeImage(BaseTransform):
             )
         return " and ".join(parts)
 
-    def _decode(self, data: bytes) -> ByteImage:
+    def decode(self, data: bytes) -> ByteImage:
+        """The image in a file's content, uint8 ``(H, W, C)``."""
+        if self.channels is not None:
+            return self.channels.decode(data)
         with open_image(data, self.max_pixels) as image:
             if image.format not in ("JPEG", "MPO"):
                 return np.array(to_rgb(image, self.depth, data))
@@ -241,11 +265,11 @@ def check_mode(mode: str) -> None:
         )
 
 
-def _spread(items: Sequence[str], count: int) -> list[str]:
+def _spread(items: Sequence[int] | NDArray[np.int64], count: int) -> list[int]:
     """At most ``count`` items, evenly spread, in their order."""
     if len(items) <= count:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+        return [int(item) for item in items]
+    return [int(items[i]) for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
 def _decode_by_pillow(data: bytes, max_pixels: int) -> ByteImage:

@@ -63,7 +63,7 @@ class CropKind:
 class MultiCrop(BaseTransform):
     """Cut global and local crops out of ``results['img']`` and record where they were.
 
-    Adds ``views``: V + L uint8 arrays ``(3, size, size)``, the global ones first, not flipped;
+    Adds ``views``: V + L uint8 arrays ``(C, size, size)``, the global ones first, not flipped;
     ``geometry``: float32 ``(V+L, 5)``, ``(x, y, w, h, flip)`` in pixels of the decoded image;
     ``num_global``: V.
 
@@ -212,7 +212,7 @@ def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
         if max(w, h) < 2 * size:
             crop = image[y : y + h, x : x + w]
             resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
-            return _planes(np.asarray(resized, dtype=np.uint8))
+            return _planes(np.asarray(resized, dtype=np.uint8).reshape(size, size, -1))
         pixels = picture[..., y : y + h, x : x + w]
         reduced = F.interpolate(pixels, (size, size), mode=interpolation, antialias=True)
         return reduced.contiguous().numpy()[0]
@@ -221,7 +221,7 @@ def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
 
 
 def _planes(image: ByteImage) -> ByteImage:
-    """``(h, w, 3)`` to contiguous ``(3, h, w)``, several times as fast as a transposed copy."""
-    planes = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    """``(h, w, C)`` to contiguous ``(C, h, w)``, several times as fast as a transposed copy."""
+    planes = np.empty((image.shape[2], *image.shape[:2]), dtype=np.uint8)
     cv2.split(image, list(planes))
     return planes

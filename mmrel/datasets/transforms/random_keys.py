@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     PATCHES = 6
     MEGA_PATCHES = 7
     PATCH_ORDER = 8
+    CHANNELS = 9
 
 
 def sample_generator(key: SampleKey, purpose: Purpose) -> np.random.Generator:

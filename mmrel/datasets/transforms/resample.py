@@ -27,7 +27,7 @@ from mmrel.datasets.transforms.pixel_values import ByteImage
 
 Box = tuple[int, int, int, int]
 Cutter = Callable[[Box, int], ByteImage]
-"""From a box ``(x, y, w, h)`` of an image and a side in pixels to the resized crop, uint8 ``(side, side, 3)``."""
+"""From a box ``(x, y, w, h)`` of an image and a side in pixels to the resized crop, uint8 ``(side, side, C)``."""
 
 Order = Callable[[int, int, int], bool]
 """Whether a crop of that width and height is resized to that side vertically first."""
@@ -72,7 +72,7 @@ def exact_cutter(image: ByteImage, interpolation: str) -> Cutter:
     """What cuts and resizes parts of an image as ``image.crop(box).resize(size, interpolation)`` does in Pillow.
 
     Args:
-        image: uint8 ``(H, W, 3)``.
+        image: uint8 ``(H, W, C)``.
         interpolation: ``'bicubic'`` or ``'bilinear'``.
     """
     order = pass_order(interpolation)
@@ -99,15 +99,20 @@ def pillow_cut(image: ByteImage, box: Box, size: int, interpolation: str) -> Byt
     x, y, w, h = box
     # Pillow would copy an array with gaps between its rows byte by byte, and its own crop would refuse large boxes by
     # a limit that is global to the process.
-    crop = Image.fromarray(np.ascontiguousarray(image[y : y + h, x : x + w]))
-    return np.asarray(crop.resize((size, size), INTERPOLATIONS[interpolation]))
+    crop = np.ascontiguousarray(image[y : y + h, x : x + w])
+    if crop.shape[2] == 3:
+        return np.asarray(Image.fromarray(crop).resize((size, size), INTERPOLATIONS[interpolation]))
+    # By itself, each of several channels that Pillow would take for colours and their transparency.
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(crop, -1, 0)]
+    resized = [plane.resize((size, size), INTERPOLATIONS[interpolation]) for plane in planes]
+    return np.stack([np.asarray(plane) for plane in resized], axis=-1)
 
 
 class Resampler:
     """Cuts crops out of one image.
 
     Args:
-        image: uint8 ``(H, W, 3)``.
+        image: uint8 ``(H, W, C)``.
         interpolation: ``'bicubic'`` or ``'bilinear'``.
         vertical_first: the installed Pillow's order.
     """
@@ -120,27 +125,28 @@ class Resampler:
 
     @cached_property
     def columns(self) -> Tensor:
-        """The image by columns, uint8 ``(W, 3, H)``."""
-        height, width = self.image.shape[:2]
-        lines = self.image.reshape(height, width * 3)
-        return torch.from_numpy(_turned(lines)).view(width, 3, height)
+        """The image by columns, uint8 ``(W, C, H)``."""
+        height, width, channels = self.image.shape
+        lines = self.image.reshape(height, width * channels)
+        return torch.from_numpy(_turned(lines)).view(width, channels, height)
 
     def cut(self, box: Box, size: int) -> ByteImage:
-        """The crop of a box ``(x, y, w, h)``, resized to uint8 ``(size, size, 3)``."""
+        """The crop of a box ``(x, y, w, h)``, resized to uint8 ``(size, size, C)``."""
         x, y, w, h = box
+        channels = self.image.shape[2]
         across, down = (taps(length, size, self.interpolation) for length in (w, h))
         if max(across.widest, down.widest) > MAX_TAPS:
             return pillow_cut(self.image, box, size, self.interpolation)
         if self.vertical_first(w, h, size):
             crop = torch.from_numpy(self.image)[y : y + h, x : x + w]
-            lines = _weighted_sums(crop, down)  # (size, w * 3)
-            columns = torch.from_numpy(_turned(lines)).view(w, 3, size)
-            resized = _turned(_weighted_sums(columns, across).reshape(size * 3, size))
+            lines = _weighted_sums(crop, down)  # (size, w * C)
+            columns = torch.from_numpy(_turned(lines)).view(w, channels, size)
+            resized = _turned(_weighted_sums(columns, across).reshape(size * channels, size))
         else:
             columns = self.columns[x : x + w, :, y : y + h]
-            lines = _turned(_weighted_sums(columns, across).reshape(size * 3, h))
+            lines = _turned(_weighted_sums(columns, across).reshape(size * channels, h))
             resized = _weighted_sums(torch.from_numpy(lines), down)
-        return resized.reshape(size, size, 3)
+        return resized.reshape(size, size, channels)
 
 
 def _turned(matrix: ByteImage) -> ByteImage:
