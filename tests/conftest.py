@@ -29,6 +29,7 @@ NEUTRAL = (
     "checkpoints/",
     "datasets/test_scenes",
     "datasets/test_splits.py",
+    "docs/test_documented_commands.py",
     "engine/test_run_length.py",
     "evaluation/test_davis_",
     "evaluation/test_knn_leave_one_out.py",
