@@ -109,10 +109,11 @@ def _check_script(words: list[str]) -> None:
 
 
 def _check_entry(words: list[str]) -> None:
-    """``mmrel VERB ...``: the tool of that verb takes the options."""
-    from mmrel.launch.entry import tool_of
+    """``mmrel COMMAND ...``: there is such a command, and its tool takes the options."""
+    from mmrel.launch.console import COMMANDS
 
-    check_tool(tool_of(words[0]), words[1:])
+    assert words[0] in COMMANDS, f"mmrel has no command {words[0]!r}"
+    check_tool(ROOT / "tools" / f"{COMMANDS[words[0]]}.py", words[1:])
 
 
 def check_tool(script: Path, arguments: list[str]) -> None:
