@@ -46,6 +46,9 @@ def build(folder: Path) -> None:
     (folder / "work_dirs" / "quickstart" / "backbone.pth").symlink_to(folder / "backbone.pth")
     torch.save(official.vit(width=128, depth=4), folder / "dino.pth")
     torch.save(official.vit(width=128, depth=4), folder / "dino_deitsmall16_pretrain.pth")
+    dinov2 = official.vit(width=128, depth=4, patch=14, grid=(37, 37), scale="ls")
+    dinov2["mask_token"] = torch.zeros(1, 128)
+    torch.save(dinov2, folder / "dinov2_vits14_pretrain.pth")
     scenes = ["python", "tools/make_scenes.py", "data/scenes", "--image-size", "64"]
     assert run_command(folder, scenes) == 0
 
