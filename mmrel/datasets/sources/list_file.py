@@ -73,7 +73,7 @@ class ListSource(FileSource):
         self.list_file = path
         remote = "://" in path or backend_args is not None
         entries = Entries()
-        folder = path.rpartition("/")[0] or ("." if "/" not in path else "/")
+        folder = path.rpartition("/")[0] or ("/" if path.startswith("/") else "")
         try:
             with _opened(path, backend_args if remote else None, remote) as lines:
                 names = PackedNames.pack(_entries(path, lines, is_image, entries))
@@ -106,8 +106,8 @@ class ListSource(FileSource):
         told = f"{len(missing)} of {len(places)} files that {self.list_file} names are not there ({lines})"
         if len(missing) > allowed:
             raise UsageError(
-                f"{told}; paths are relative to {self.root}, or absolute. Correct the list, or allow more unreadable "
-                "files by max_bad_fraction or min_bad_allowed of the data set."
+                f"{told}; paths are relative to {self.root or 'where you are'}, or absolute. Correct the list, or "
+                "allow more unreadable files by max_bad_fraction or min_bad_allowed of the data set."
             )
         print_log(f"{told}; other images take their places", "current", logging.WARNING)
 
