@@ -15,7 +15,7 @@ TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 CHANNEL_AXES = ("C", "S")
 """How tifffile calls the axis of channels, where the file says which it is."""
 
-BANDS = {2: ("LA",), 4: ("RGBA", "CMYK")}
+BANDS = {2: ("LA",), 3: ("RGB",), 4: ("RGBA", "CMYK")}
 """Modes of Pillow whose bands are taken as channels, as they are."""
 
 
@@ -53,13 +53,13 @@ def channel_values(data: bytes, channels: int, max_pixels: int) -> NDArray[Any]:
 
 
 def _wide_bands(data: bytes, channels: int) -> NDArray[Any]:
-    """Four bands of 16 bits, which Pillow would reduce to 8."""
+    """Colours of 16 bits, which Pillow would reduce to 8."""
     array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None or array.dtype != np.uint16 or array.shape[2:] != (4,) or channels != 4:
+    if array is None or array.dtype != np.uint16 or array.shape[2:] != (channels,):
         raise ValueError(
             f"its {channels} bands of 16 bits cannot be decoded; write them as a TIFF stack"
         )
-    return np.ascontiguousarray(array[..., [2, 1, 0, 3]])
+    return np.ascontiguousarray(array[..., [2, 1, 0, 3][:channels]])
 
 
 def _gray(data: bytes, max_pixels: int) -> NDArray[Any]:
