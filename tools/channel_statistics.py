@@ -23,7 +23,6 @@ from mmrel.utils import UsageError, reports_usage_errors
 if TYPE_CHECKING:
     from mmrel.apis.channel_statistics import ChannelStatistics
 
-DECODE = "train_dataloader.dataset.pipeline.0"
 DIGITS = 3
 
 
@@ -79,10 +78,7 @@ def decode_options(args: argparse.Namespace) -> dict[str, Any]:
 def report(found: "ChannelStatistics", decode: dict[str, Any]) -> str:
     """What to print: the numbers, and the options of a training."""
     mean, std = ([round(value, DIGITS) for value in values] for values in (found.mean, found.std))
-    options = {f"{DECODE}.{name}": value for name, value in decode.items()}
-    if "in_channels" in decode:
-        options["model.backbone.in_channels"] = decode["in_channels"]
-    options |= {"model.data_preprocessor.mean": mean, "model.data_preprocessor.std": std}
+    options = {"in_channels": len(mean), **decode, "mean": mean, "std": std}
     written = " ".join(
         f"'{key}={json.dumps(value)}'".replace(", ", ",") for key, value in options.items()
     )

@@ -44,7 +44,8 @@ def split_folders(train: str | Path, val: str | Path | None = None) -> tuple[Pat
     """The folders to read: of a folder that holds splits, these.
 
     Args:
-        train: folder with one folder of images per class; or one with ``train`` and ``val`` that hold such folders.
+        train: folder with one folder of images per class; or one with ``train`` and ``val`` that hold such folders;
+            or a file that ``mmrel.ImageFolder`` reads, with classes.
         val: likewise a folder of classes; ``None``: the split of ``train``, if it has one.
 
     Raises:
@@ -108,10 +109,11 @@ def labelled_loaders(
 
 def _existing(folder: str | Path) -> Path:
     path = Path(folder).expanduser()
+    if path.is_file():  # a list, an archive or a table, which says itself what it holds
+        return path
     if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
         raise FileNotFoundError(
-            f"'{path}' {what} (looked for {path.absolute()}); give a folder with one folder of images per class"
+            f"'{path}' does not exist (looked for {path.absolute()}); give a folder with one folder of images per class"
         )
     if not class_folders(str(path)):
         raise FileNotFoundError(

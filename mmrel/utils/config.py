@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from mmrel.utils.channel_keys import settle_channels
 from mmrel.utils.data_roots import set_roots
 from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
@@ -64,6 +65,7 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Any:
             raise UsageError(f"{path} cannot be used. {missing_host(module)}")
     set_roots(config, options or {})
     settle_network(config, options)
+    settle_channels(config, options or {})
     return config
 
 

@@ -112,6 +112,20 @@ MUTANTS = (
         ("datasets/test_image_folder.py",),
     ),
     Mutant(
+        "every epoch shows the same part of a root",
+        "datasets/sources/joined.py",
+        "_turn(epoch * places + place, count, places)",
+        "_turn(place, count, places)",
+        ("datasets/test_source_choices.py",),
+    ),
+    Mutant(
+        "damage inside a zip archive goes unnoticed",
+        "datasets/sources/archive.py",
+        'if zlib.crc32(data) != int(record["crc"]):',
+        "if data is None:",
+        ("datasets/test_sources.py",),
+    ),
+    Mutant(
         "the epoch's number does not reach the sampler",
         "engine/loops/resumable_epoch_loop.py",
         "sampler.set_epoch(self._epoch)",

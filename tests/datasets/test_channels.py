@@ -127,6 +127,9 @@ def test_rgba__is_dropped_or_taken() -> None:
     wide = values.astype(np.uint16) * 257
     deep = cv2.imencode(".png", wide[..., [2, 1, 0, 3]])[1].tobytes()
     assert np.array_equal(decoded(deep, in_channels=4, bit_depth=16), values)
+    color = cv2.imencode(".png", wide[..., [2, 1, 0]])[1].tobytes()
+    ranges = [[0, 65535]] * 3
+    assert np.array_equal(decoded(color, in_channels=3, value_range=ranges), values[..., :3])
 
 
 @pytest.mark.parametrize(

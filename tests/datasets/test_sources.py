@@ -292,6 +292,16 @@ def test_values__of_many_bits_are_found_in_archives(tmp_path: Path) -> None:
     assert dataset.pipeline.transforms[0].depth.bits == 12
 
 
+def test_root__a_pattern_of_folders(tmp_path: Path) -> None:
+    photo_folder(tmp_path / "2023-may", 3)
+    photo_folder(tmp_path / "2024-may", 4)
+    photo_folder(tmp_path / "2024-june", 2)
+    dataset = ImageFolder(str(tmp_path / "*-may"), pipeline=DECODE)
+    assert len(dataset) == 7 and "2023-may" in dataset.get_data_info(0)["img_path"]
+    with pytest.raises(FileNotFoundError, match=r"\*-july' is missing"):
+        ImageFolder(str(tmp_path / "*-july"), pipeline=DECODE)
+
+
 def test_root__image_or_text(tmp_path: Path) -> None:
     buffer = io.BytesIO(encoded(pixels()))
     (tmp_path / "x.jpg").write_bytes(buffer.getvalue())

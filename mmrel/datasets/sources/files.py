@@ -39,7 +39,8 @@ class FileSource(ImageSource):
         self.names = names if isinstance(names, PackedNames) else PackedNames.pack(names)
         self.backend_args = backend_args
         self.plain_files = backend_args is None and "://" not in root
-        self._backend: tuple[int, Any] | None = None
+        self._backends: dict[str, Any] = {}
+        self._process = os.getpid()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -82,14 +83,15 @@ class FileSource(ImageSource):
 
     def _storage(self, path: str) -> Any:
         """The backend, made anew in each process: a connection does not survive a fork."""
-        if "://" in path and self.backend_args is None:
-            return get_file_backend(path, enable_singleton=True)
-        if self._backend is None or self._backend[0] != os.getpid():
-            self._backend = os.getpid(), get_file_backend(path, backend_args=self.backend_args)
-        return self._backend[1]
+        if self._process != os.getpid():
+            self._backends, self._process = {}, os.getpid()
+        prefix = path.partition("://")[0] if "://" in path else ""
+        if prefix not in self._backends:
+            self._backends[prefix] = get_file_backend(path, backend_args=self.backend_args)
+        return self._backends[prefix]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_backend": None}
+        return {**self.__dict__, "_backends": {}}
 
 
 class FolderSource(FileSource):

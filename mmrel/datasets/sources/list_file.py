@@ -73,7 +73,7 @@ class ListSource(FileSource):
         self.list_file = path
         remote = "://" in path or backend_args is not None
         entries = Entries()
-        folder = path.rpartition("/")[0] or ("." if "/" not in path else "/")
+        folder = path.rpartition("/")[0] or ("/" if path.startswith("/") else "")
         try:
             with _opened(path, backend_args if remote else None, remote) as lines:
                 names = PackedNames.pack(_entries(path, lines, is_image, entries))
@@ -89,25 +89,24 @@ class ListSource(FileSource):
             entries.found, np.array(entries.ids, np.int32), all(map(str.isdecimal, entries.found))
         )
         if self.plain_files:
-            self._check_files(entries, allowed(len(names)))
+            self._check_files(entries, allowed)
 
     def classes(self) -> Classes:
         """Those that the list names; without any, the folders of the first level, as of a folder."""
         return self._classes if self._classes.names else super().classes()
 
-    def _check_files(self, entries: Entries, allowed: int) -> None:
-        places = range(len(self))
-        if len(self) > MAX_CHECKED:
-            places = np.linspace(0, len(self) - 1, MAX_CHECKED).astype(int)  # type: ignore[assignment]
-        missing = [int(i) for i in places if not self._is_there(int(i), entries)]
+    def _check_files(self, entries: Entries, allowed: Allowed) -> None:
+        count = min(len(self), MAX_CHECKED)
+        places = np.linspace(0, len(self) - 1, count).round().astype(int).tolist()
+        missing = [place for place in places if not self._is_there(place, entries)]
         if not missing:
             return
         lines = listed([f"line {entries.line_of(i)}: {self.name(i)[:200]}" for i in missing])
         told = f"{len(missing)} of {len(places)} files that {self.list_file} names are not there ({lines})"
-        if len(missing) > allowed:
+        if len(missing) > allowed(len(places)):
             raise UsageError(
-                f"{told}; paths are relative to {self.root}, or absolute. Correct the list, or allow more unreadable "
-                "files by max_bad_fraction or min_bad_allowed of the data set."
+                f"{told}; paths are relative to {self.root or 'where you are'}, or absolute. Correct the list, or "
+                "allow more unreadable files by max_bad_fraction or min_bad_allowed of the data set."
             )
         print_log(f"{told}; other images take their places", "current", logging.WARNING)
 

@@ -66,12 +66,10 @@ def open_source(
         return _open_files(root, [root], [""], is_image, allowed)
     if glob.has_magic(root):
         found = sorted(glob.glob(root, recursive=True))  # noqa: PTH207
-        names = [os.path.basename(name) for name in found]  # noqa: PTH119
-        return (
-            _open_files(root, found, names, is_image, allowed)
-            if found
-            else _refuse(root, "missing: no file fits")
-        )
+        if any(map(os.path.isdir, found)):
+            return open_sources(found, is_image, allowed)
+        if found:
+            return _open_files(root, found, _short(found), is_image, allowed)
     for parent in path.parents:
         if parent.is_file() and archive_kind(str(parent)):
             inside = str(path.relative_to(parent))
@@ -114,9 +112,9 @@ def _open_files(
     """Files of one kind."""
     endings = {Path(path).suffix.lower() for path in paths}
     if endings == {".parquet"}:
-        return ParquetSource(root, paths)
+        return ParquetSource(root, paths, names)
     if endings == {".arrow"}:
-        return ArrowSource(root, paths)
+        return ArrowSource(root, paths, names)
     if endings & set(TABLES):
         raise UsageError(
             f"data_root {root!r} has files of several kinds ({' '.join(sorted(endings))}); give them as "
@@ -127,6 +125,12 @@ def _open_files(
     if all(archive_kind(path) or path.lower().endswith(ARCHIVES) for path in paths):
         return ArchiveSource(root, paths, names, is_image)
     return _refuse(root, "a file" if len(paths) == 1 else f"{len(paths)} files")
+
+
+def _short(paths: Sequence[str]) -> list[str]:
+    """Paths without the folder that all are below."""
+    folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    return [os.path.relpath(path, folder) for path in paths]
 
 
 def _of_one_split(names: list[str]) -> list[str]:

@@ -18,10 +18,10 @@ KEPT_BYTES = 256 << 20
 class ParquetSource(TableSource):
     """Images in Parquet files."""
 
-    def __init__(self, root: str, paths: Sequence[str]) -> None:
+    def __init__(self, root: str, paths: Sequence[str], names: Sequence[str]) -> None:
         self.group_ends: list[Any] = [None] * len(paths)
         self._groups: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        super().__init__(root, paths)
+        super().__init__(root, paths, names)
 
     def read(self, index: int) -> bytes:
         """See :class:`ImageSource`."""
@@ -35,7 +35,7 @@ class ParquetSource(TableSource):
         """The images of a row group."""
         opened = self._file(file)
         if (file, group) not in self._groups:
-            table = opened.read_row_group(group, columns=[self._bytes_column])
+            table = opened.read_row_group(group, [self._bytes_column], use_threads=False)
             self._groups[file, group] = table.column(0)
             while len(self._groups) > 1 and self._kept() > KEPT_BYTES:
                 self._groups.popitem(last=False)
@@ -57,7 +57,7 @@ class ParquetSource(TableSource):
         return opened.schema_arrow, metadata.num_rows
 
     def _labels(self, number: int) -> list[Any]:
-        table = self._file(number).read(columns=[self.columns.label])
+        table = self._file(number).read([self.columns.label], use_threads=False)
         return list(table.column(0).to_pylist())
 
     def _open(self, number: int) -> Any:

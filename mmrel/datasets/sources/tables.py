@@ -118,14 +118,16 @@ class TableSource(ImageSource):
     Args:
         root: what the user gave.
         paths: of the files.
+        names: what to call each of them within ``root``; empty for a single one.
 
     Raises:
         UsageError: a file is damaged, or has no column of images.
     """
 
-    def __init__(self, root: str, paths: Sequence[str]) -> None:
+    def __init__(self, root: str, paths: Sequence[str], names: Sequence[str]) -> None:
         super().__init__(root)
         self.paths = tuple(paths)
+        self.file_names = tuple(names)
         self.sizes = tuple(Path(path).stat().st_size for path in paths)
         self._opened: OrderedDict[int, Any] = OrderedDict()
         self._process = os.getpid()
@@ -156,7 +158,7 @@ class TableSource(ImageSource):
     def name(self, index: int) -> str:
         """The file's name and the row's number in it, from 0."""
         file, row = self._place(index)
-        return f"{os.path.relpath(self.paths[file], self.root)}/{row}".removeprefix("./")
+        return f"{self.file_names[file]}/{row}" if self.file_names[file] else str(row)
 
     def size(self, index: int) -> bytes:
         """The size of the file that has the row."""

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import ImageOps
 
 from mmrel.datasets.transforms.image_file import open_image
-from mmrel.datasets.transforms.pixel_values import ORIENTATION_TAG, wide_values
+from mmrel.datasets.transforms.pixel_values import ORIENTATION_TAG, is_wide, wide_values
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 CHANNEL_AXES = ("C", "S")
 """How tifffile calls the axis of channels, where the file says which it is."""
 
-BANDS = {2: ("LA",), 4: ("RGBA", "CMYK")}
+BANDS = {2: ("LA",), 3: ("RGB",), 4: ("RGBA", "CMYK")}
 """Modes of Pillow whose bands are taken as channels, as they are."""
 
 
@@ -47,10 +47,19 @@ def channel_values(data: bytes, channels: int, max_pixels: int) -> NDArray[Any]:
                 f"it has {len(image.getbands())} channel(s) ({image.mode}), and in_channels of mmrel.DecodeImage is "
                 f"{channels}; more than four channels are read from TIFF files"
             )
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if image.mode == "RGBA" and array is not None and array.dtype == np.uint16:
-            return np.ascontiguousarray(array[..., [2, 1, 0, 3]])
+        if is_wide(image):
+            return _wide_bands(data, channels)
         return np.asarray(ImageOps.exif_transpose(image))
+
+
+def _wide_bands(data: bytes, channels: int) -> NDArray[Any]:
+    """Colours of 16 bits, which Pillow would reduce to 8."""
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16 or array.shape[2:] != (channels,):
+        raise ValueError(
+            f"its {channels} bands of 16 bits cannot be decoded; write them as a TIFF stack"
+        )
+    return np.ascontiguousarray(array[..., [2, 1, 0, 3][:channels]])
 
 
 def _gray(data: bytes, max_pixels: int) -> NDArray[Any]:
