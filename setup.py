@@ -120,9 +120,8 @@ def version() -> str:
 def readme() -> str:
     """Read the README, with addresses in place of its links into the repository: PyPI shows it by itself."""
     path = ROOT / "README.md"
-    text = (
-        path.read_text(encoding="utf-8") if path.is_file() else ""
-    )  # a bare export of the sources lacks it
+    # A bare export of the sources lacks it.
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     text = re.sub(r"(!\[[^\]]*\]\()(?!https?:)", rf"\g<1>{REPOSITORY}/raw/main/", text)
     return re.sub(r"(?<!!)(\[[^\]]*\]\()(?!https?:|#)", rf"\g<1>{REPOSITORY}/blob/main/", text)
 
