@@ -5,7 +5,8 @@ import importlib
 
 import pytest
 from documented_blocks import Block, all_blocks, blocks_of
-from documented_commands import check_command, check_key, commands, read_config
+from documented_commands import check_command, commands
+from documented_keys import check_key, read_config
 
 BLOCKS = all_blocks()
 SERE = "configs/sere/ibot-sere_vit-small-p16_8xb128-amp-coslr-100e_in1k.py"
