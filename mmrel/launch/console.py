@@ -72,6 +72,7 @@ def main() -> None:
         print(f"mmrel {__version__}")
     elif command in COMMANDS:
         sys.argv = [f"mmrel {command}", *rest]
-        runpy.run_path(str(PACKAGED / f"{COMMANDS[command]}.py"), run_name="__main__")
+        # Not run as __main__: run_path would put the tool's path in place of the name above while it runs.
+        runpy.run_path(str(PACKAGED / f"{COMMANDS[command]}.py"))["main"]()
     else:
         raise UsageError(f"mmrel has no command {command!r}; it has {', '.join(COMMANDS)}.")
