@@ -73,6 +73,6 @@ def main() -> None:
     elif command in COMMANDS:
         sys.argv = [f"mmrel {command}", *rest]
         # Not run as __main__: run_path would put the tool's path in place of the name above while it runs.
-        runpy.run_path(str(PACKAGED / f"{COMMANDS[command]}.py"))["main"]()
+        sys.exit(runpy.run_path(str(PACKAGED / f"{COMMANDS[command]}.py"))["main"]())
     else:
         raise UsageError(f"mmrel has no command {command!r}; it has {', '.join(COMMANDS)}.")
