@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -179,6 +180,22 @@ def test_build_py__puts_configs_and_tools_into_mim(tmp_path: Path) -> None:
     assert (tmp_path / "mmrel" / ".mim" / "configs" / "_base_" / "default_runtime.py").is_file()
     assert (tmp_path / "mmrel" / ".mim" / "model-index.yml").is_file()
     assert (tmp_path / "mmrel" / "py.typed").is_file()
+
+
+def test_sdist__holds_docs_tests_and_what_builds_them(tmp_path: Path) -> None:
+    """What a packager needs, and nothing that was built."""
+    code = "import sys; sys.argv = ['setup.py', '-q', 'egg_info', '-e', sys.argv[1], 'sdist', '-d', sys.argv[1]]; "
+    command = [sys.executable, "-c", code + "__file__ = 'setup.py'; exec(open(__file__).read())"]
+    subprocess.run([*command, str(tmp_path)], check=True, cwd=ROOT, timeout=120)
+    (file,) = tmp_path.glob("mmrel-*.tar.gz")
+    with tarfile.open(file) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"Makefile", "constraints.txt", "constraints-openmmlab.txt", "CONTRIBUTING.md"} <= names
+    assert {"docs/conf.py", "docs/index.md", "docs/images/attention.png"} <= names
+    assert {"tests/conftest.py", "tests/reference/relation.py", "benchmarks/step.py"} <= names
+    assert {"configs/_base_/default_runtime.py", "tools/dist_train.sh", "mmrel/py.typed"} <= names
+    built = ("docs/_build", "docs/generated")
+    assert not [name for name in names if name.startswith(built) or name.endswith(".pyc")]
 
 
 def test_packages__have_an_init_file_each() -> None:
