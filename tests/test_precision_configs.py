@@ -19,6 +19,8 @@ RECIPES = sorted(path for method in METHODS for path in CONFIGS.glob(f"{method}/
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe__understands_precision(path: Path) -> None:
     config = Config.fromfile(path)
+    if config.optim_wrapper.optimizer.lr == "auto":
+        config.optim_wrapper.optimizer.lr = 1e-4
     for precision in ("bf16", "fp16", "fp32"):
         config.merge_from_dict({"optim_wrapper.precision": precision})
         wrapper = build_optim_wrapper(

@@ -10,7 +10,9 @@ from mmengine.runner import Runner
 from PIL import Image
 
 import mmrel  # noqa: F401
+from mmrel.engine.automatic import settle_length
 from mmrel.ops.schedules import cosine_schedule
+from mmrel.utils.network_keys import settle_network
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted(CONFIGS.glob("*/*coslr*.py"))
@@ -364,6 +366,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shrink(config: Config, photos: Path, work_dir: Path) -> Config:
+    config.train_dataloader.dataset.data_root = str(photos)
+    config.train_dataloader.batch_size = 2
+    settle_network(config)
+    settle_length(config)
     base = base_of(config)
     arch = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
     base.backbone.update(arch=arch, img_size=32, patch_size=8)
@@ -385,10 +391,11 @@ def shrink(config: Config, photos: Path, work_dir: Path) -> Config:
         corruption["align"] = min(corruption["align"], 8)  # blocks of 16 pixels need larger crops
     if "BlockMask" in str(config.train_dataloader):
         step_of(config, "mmrel.BlockMask").update(patch_size=8)
+    if "patch_size" in step_of(config, "mmrel.PackViews"):
+        step_of(config, "mmrel.PackViews").update(patch_size=8)
     config.train_dataloader.update(
         batch_size=2, num_workers=0, persistent_workers=False, pin_memory=False
     )
-    config.train_dataloader.dataset.data_root = str(photos)
     # fp16 skips the first steps while it finds its loss scale
     config.optim_wrapper.precision = "fp32"
     config.custom_hooks = []

@@ -2,7 +2,7 @@
 
 Example::
 
-    python tools/train.py configs/sere/ibot-sere_vit-small-p16_1xb64-amp-coslr-100e_custom.py \
+    python tools/train.py configs/sere/ibot-sere_vit-small-p16_custom.py \
         --cfg-options data_root=/my/photos
 
 The options are those of mmpretrain's tool of the same name.

@@ -3,7 +3,7 @@
 Example::
 
     python tools/visualize_reconstruction.py configs/sit/sit_vit-small-p16_4xb64-amp-coslr-800e_in1k.py \
-        work_dirs/sit/epoch_800.pth reconstruction.png --cfg-options data_root=data/imagenet
+        work_dirs/sit/epoch_800.pth reconstruction.png --cfg-options data_root=data/imagenet/train
 
 Images, crops, colours and corruption are those of the configuration's training pipeline. Nothing stored in the
 checkpoint is executed.

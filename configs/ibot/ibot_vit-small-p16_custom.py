@@ -19,19 +19,19 @@ recipe = dict(  # the paper's numbers, from which those of the run follow
     frozen_epochs=1,
     prototypes=8192,
 )
-head = dict(out_channels="auto", teacher_temperature=dict(warmup_epochs="auto"))
 model = dict(
     backbone=dict(arch="auto", img_size="auto", patch_size="auto"),
     neck=dict(in_channels="auto", out_channels="auto"),
-    head=head,
-    patch_head=head,
+    head=dict(out_channels="auto", teacher_temperature=dict(warmup_epochs="auto")),
+    patch_head=dict(out_channels="auto", teacher_temperature=dict(warmup_epochs="auto")),
 )
 _base_.train_dataloader.dataset.pipeline[1].update(global_size="auto", local_size="auto")
 _base_.train_dataloader.dataset.pipeline[3].update(patch_size="auto")
 _base_.train_dataloader.dataset.pipeline[4].update(patch_size="auto")
-train_dataloader = dict(**_base_.own_loader, dataset=dict(data_root=data_root))
+train_dataloader = dict(**_base_.pop("own_loader"), dataset=dict(data_root=data_root))
 optim_wrapper = dict(optimizer=dict(lr="auto"), precision="auto")
 _base_.param_scheduler[0].warmup = "auto"
-default_hooks = _base_.own_teacher_hooks
+default_hooks = _base_.pop("own_teacher_hooks")
 _base_.default_hooks.pop("knn")
+_base_.pop("own_hooks")
 auto_scale_lr = dict(base_batch_size=64)

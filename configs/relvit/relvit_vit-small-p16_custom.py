@@ -18,12 +18,13 @@ model = dict(backbone=dict(arch="auto", img_size="auto", patch_size="auto"))
 _base_.train_dataloader.dataset.pipeline[1].update(global_size="auto")
 _base_.train_dataloader.dataset.pipeline[2].update(patch_size="auto")
 _base_.train_dataloader.dataset.pipeline[3].update(patch_size="auto")
-train_dataloader = dict(**_base_.own_loader, dataset=dict(data_root=data_root))
+train_dataloader = dict(**_base_.pop("own_loader"), dataset=dict(data_root=data_root))
 val_dataloader = None
 val_evaluator = None
 val_cfg = None
 optim_wrapper = dict(optimizer=dict(lr="auto"), precision="auto")
-default_hooks = dict(_base_.own_hooks, checkpoint=dict(interval="auto", save_best=None))
+default_hooks = dict(_base_.pop("own_hooks"), checkpoint=dict(interval="auto", save_best=None))
 _base_.default_hooks.pop("knn")
+_base_.pop("own_teacher_hooks")
 randomness = dict(_delete_=True, seed=0)
 auto_scale_lr = dict(base_batch_size=64)

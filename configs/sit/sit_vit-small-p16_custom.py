@@ -22,10 +22,11 @@ model = dict(
 )
 _base_.train_dataloader.dataset.pipeline[1].update(global_size="auto")
 _base_.train_dataloader.dataset.pipeline[4].update(patch_size="auto")
-train_dataloader = dict(**_base_.own_loader, dataset=dict(data_root=data_root))
+train_dataloader = dict(**_base_.pop("own_loader"), dataset=dict(data_root=data_root))
 optim_wrapper = dict(optimizer=dict(lr="auto"), precision="auto")
 _base_.param_scheduler[0].warmup = "auto"
 train_cfg = dict(max_epochs=100)
-default_hooks = _base_.own_teacher_hooks
+default_hooks = _base_.pop("own_teacher_hooks")
 _base_.default_hooks.pop("knn")
+_base_.pop("own_hooks")
 auto_scale_lr = dict(base_batch_size=64)

@@ -7,6 +7,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS
 from torch import nn
 
+from mmrel.engine.automatic import settle_without_data
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_content import check_weights
 from mmrel.utils.checkpoint_file import read_checkpoint
@@ -29,6 +30,7 @@ def load_pretraining(config: Any, checkpoint: str) -> nn.Module:
         state = check_weights(read_checkpoint(checkpoint), checkpoint)
     except (OSError, ValueError) as error:
         raise UsageError(str(error)) from error
+    settle_without_data(config)
     settings = dict(config.model)
     settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
     model = revert_sync_batchnorm(MODELS.build(settings))

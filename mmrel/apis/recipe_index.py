@@ -19,6 +19,7 @@ from mmrel.utils import register_all_modules
 from mmrel.utils.algorithm import algorithm_of
 from mmrel.utils.errors import UsageError
 from mmrel.utils.files import write_atomically
+from mmrel.utils.network_keys import settle_network
 
 Entry = dict[str, Any]
 UNLISTED = ("_base_", "quickstart")
@@ -114,6 +115,7 @@ def folder_index(folder: Path, recipes: list[Path], papers: Entry) -> Entry:
     models = []
     for recipe in recipes:
         config = Config.fromfile(recipe)
+        settle_network(config)
         collection = _collection(folder, config, papers)
         name = collection["Name"]
         known = collections.setdefault(name, collection)

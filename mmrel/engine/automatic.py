@@ -32,6 +32,9 @@ from mmrel.utils.config import dicts_in
 from mmrel.utils.errors import UsageError
 from mmrel.utils.network_keys import AUTO
 
+IMAGENET = 1_281_167
+"""Images of ImageNet-1k."""
+
 FEW_STEPS = 1000
 """Below so many steps a network from random weights has learnt next to nothing (about 1 epoch of ImageNet)."""
 
@@ -133,6 +136,18 @@ def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str], list
             f"  of the teacher's random start, {100 * share:.2g} % is left in what is exported"
         )
     return dataset, lines, _warnings(run, share)
+
+
+def settle_without_data(config: Any) -> None:
+    """Put in the paper's own numbers, for who reads a configuration and does not train.
+
+    Args:
+        config (mmengine.Config): changed in place.
+    """
+    recipe = config.get("recipe") or {}
+    paper = RunLength(IMAGENET, recipe.get("batch_size", 1024), 100)
+    for part, key, rule in _places(config):
+        part[key] = rule(Run(paper, recipe))
 
 
 def _places(config: Any) -> list[tuple[dict[str, Any], str, Rule]]:

@@ -5,9 +5,9 @@ the student, X_S, and of an early teacher, X_G. Here it is the mean over the N x
 in the public code, so that a weight means the same for crops of any size.
 
 What differs from the usual implementation, with equal numbers: a batch is gone through piece by piece, and the gradient
-``4 (X_S X_S^T - X_G X_G^T) X_S`` of a piece is taken while its maps are at hand, so that no N x N map is kept. The
-shorter way over C x C maps, ``|| X^T X ||^2 - 2 || X^T Y ||^2 + || Y^T Y ||^2``, is not taken: it subtracts numbers near N
-from each other, and loses in float32 the very differences that are left once the student is close to its anchor.
+``4 (X_S X_S^T - X_G X_G^T) X_S`` of a piece is taken while its maps are at hand, so that no N x N map is kept. The way
+over C x C maps, ``|| X^T X ||^2 - 2 || X^T Y ||^2 + || Y^T Y ||^2``, is not taken: it subtracts large numbers from each
+other, and loses in float32 the very differences that are left once the student is close to its anchor.
 """
 
 from typing import Any

@@ -20,7 +20,14 @@ from mmrel.utils import UsageError
 from mmrel.utils.config import dicts_in, load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-METHODS = ("sere/ibot-sere", "ibot/ibot", "dino/dino", "mocov3/mocov3", "selfpatch/selfpatch", "sit/sit")
+METHODS = (
+    "sere/ibot-sere",
+    "ibot/ibot",
+    "dino/dino",
+    "mocov3/mocov3",
+    "selfpatch/selfpatch",
+    "sit/sit",
+)
 
 
 def build(settings: dict) -> torch.nn.Module:

@@ -28,7 +28,9 @@ def shift_student(state: dict) -> None:
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
     folder = tmp_path_factory.mktemp("straight")
-    return folder, *run(settings(folder, freeze(), dict(type="mmrel.LastLayerFreezeHook", epochs=2)))
+    return folder, *run(
+        settings(folder, freeze(), dict(type="mmrel.LastLayerFreezeHook", epochs=2))
+    )
 
 
 def test_run__keeps_the_backbone_for_an_epoch_and_trains_the_neck(straight: tuple) -> None:

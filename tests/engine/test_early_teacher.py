@@ -1,15 +1,18 @@
 """The early teacher in runs: when it is taken, renewed, saved, and what begins with a file."""
 
+import copy
 import shutil
 from pathlib import Path
 from typing import Any
 
+import compile_toys
 import engine_toys
 import pytest
 import tiny
 import torch
 from checkpoints import official
 from going_on_toys import EPOCH, EPOCHS, equal, gram, part, run, settings
+from torch._dynamo.utils import counters
 
 from mmrel.checkpoints.continuation import continue_from
 from mmrel.checkpoints.export import export_backbone
@@ -80,6 +83,27 @@ def test_export__leaves_the_early_teacher_out(renewed: tuple, tmp_path: Path) ->
         state = torch.load(output, weights_only=True)["state_dict"]
         own = {k: v for k, v in snapshot(trace.states[-1], prefix).items() if k != "mask_token"}
         assert equal(snapshot(state, "backbone."), own)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["parts", "whole"])
+def test_compiled__before_and_after_it_begins(scope: str) -> None:
+    """The numbers of eager steps; each of the two is compiled once."""
+    torch._dynamo.reset()
+    counters.clear()
+    eager = tiny.build(dict(type="mmrel.GramAnchoring", base=tiny.dino()))
+    fast = compile_toys.compiled(copy.deepcopy(eager), scope=scope)
+    graphs = []
+    for number, begun in enumerate((False, False, True, True, False, True)):
+        for model in (eager, fast):
+            model.uses_early_teacher = begun
+        losses, gradients = compile_toys.step(fast, number)
+        expected, slopes = compile_toys.step(eager, number)
+        torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(gradients, slopes, rtol=1e-3, atol=1e-5)
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs[-1] == graphs[3] and not counters["graph_break"]
+    torch._dynamo.reset()
 
 
 def one_network() -> dict:

@@ -14,6 +14,7 @@ from mmrel.launch import runner
 from mmrel.models.layers import SyncBatchNorm
 from mmrel.utils import UsageError, hosts
 from mmrel.utils import config as config_tools
+from mmrel.utils.data_roots import set_data_root
 
 
 def write(folder: Path, text: str) -> str:
@@ -45,18 +46,18 @@ def test_data_root__rewritten_wherever_its_value_went(tmp_path: Path) -> None:
 def test_data_root__continued_paths(tmp_path: Path) -> None:
     config = Config.fromstring(DATA, ".py")
     write(tmp_path, "")
-    config_tools.set_data_root(config, f"{tmp_path}/")
+    set_data_root(config, f"{tmp_path}/")
     assert config.a.ann_file == f"{tmp_path}/ann.json"
 
 
 def test_data_root__missing_folder_or_key(tmp_path: Path) -> None:
     config = Config.fromstring(DATA, ".py")
     with pytest.raises(UsageError, match=r"/no/where is not a folder"):
-        config_tools.set_data_root(config, "/no/where")
+        set_data_root(config, "/no/where")
     with pytest.raises(UsageError, match=r"holds no files"):
-        config_tools.set_data_root(config, str(tmp_path))
+        set_data_root(config, str(tmp_path))
     with pytest.raises(UsageError, match=r"no top-level data_root.*train_dataloader"):
-        config_tools.set_data_root(Config(dict(a=1)), str(tmp_path))
+        set_data_root(Config(dict(a=1)), str(tmp_path))
 
 
 def test_merge_options__no_workers_means_no_persistent_ones() -> None:

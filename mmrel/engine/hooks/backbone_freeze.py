@@ -62,7 +62,7 @@ class FreezeBackboneHook(Hook):
         require_epochs(runner, "the rest of the backbone")
         self._parameters = [p for p in model.backbone.parameters() if p.requires_grad]
         networks = [network.backbone for network in model.networks.values()]
-        parts = chain.from_iterable(network.modules() for network in networks)  # type: ignore[attr-defined]
+        parts = chain.from_iterable(network.modules() for network in networks)
         self._norms = [part for part in parts if isinstance(part, _BatchNorm)]
         self._satisfy_reducer(runner)
         if self.epochs >= runner.max_epochs:

@@ -38,9 +38,7 @@ class TeacherUpdateHook(Hook):
         end_momentum: float = 1.0,
         frozen_momentum: float | None = None,
     ) -> None:
-        given = dict(
-            momentum=momentum, end_momentum=end_momentum, frozen_momentum=frozen_momentum
-        )
+        given = dict(momentum=momentum, end_momentum=end_momentum, frozen_momentum=frozen_momentum)
         for name, value in given.items():
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(

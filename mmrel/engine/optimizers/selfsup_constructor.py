@@ -1,6 +1,7 @@
 """Parameter groups of DINO, iBOT, SERE and MoCo v3.
 
-Two groups, or four if the backbone has a learning rate of its own: the first follows the weight-decay schedule, the second has no weight decay and is left out if it is empty.
+Two groups: the first follows the weight-decay schedule, the second has no weight decay and is left out if it is empty.
+Where the backbone has a learning rate of its own, it has two such groups for itself, before the others.
 
 - rule ``"dino"`` (DINO, arXiv 2104.14294, and iBOT): names ending in ``.bias`` and one-dimensional
   parameters are not decayed.
@@ -72,8 +73,8 @@ class SelfSupOptimWrapperConstructor:
         if self.rule not in DECAY_RULES or options:
             raise ValueError(
                 f"paramwise_cfg must be dict(decay_rule=...) with one of {DECAY_RULES} and perhaps "
-                f"with_frozen=True and backbone_lr_mult, but is {dict(paramwise_cfg or {})!r}; other multipliers belong to MMEngine's "
-                "DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
+                f"with_frozen=True and backbone_lr_mult, but is {dict(paramwise_cfg or {})!r}; other multipliers belong "
+                "to MMEngine's DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -103,9 +104,7 @@ class SelfSupOptimWrapperConstructor:
         optimizer = OPTIMIZERS.build(optimizer_cfg)
         return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
 
-    def _with_own_backbone(
-        self, groups: list[dict[str, Any]], model: Any
-    ) -> list[dict[str, Any]]:
+    def _with_own_backbone(self, groups: list[dict[str, Any]], model: Any) -> list[dict[str, Any]]:
         """The groups, each split into the backbone's parameters, with a learning rate of their own, and the others.
 
         The others come last: theirs is the learning rate that is logged.

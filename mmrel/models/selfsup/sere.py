@@ -96,9 +96,7 @@ class SERE(AddOn):
         super().__init__(
             base=base,
             neck={name: neck for name in used},
-            head={
-                name: dict(heads[name], neck=name, loss_weight=weights[name]) for name in used
-            },
+            head={name: dict(heads[name], neck=name, loss_weight=weights[name]) for name in used},
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
