@@ -5,6 +5,7 @@ from typing import Any
 
 import plan_toys
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmrel.apis.pretraining.choices import (
@@ -195,6 +196,18 @@ def test_plan__a_gpu_with_too_little_memory() -> None:
     tiny = Machine("Toy GPU", 1, GIB, True, 4, GIB20)
     with pytest.raises(UsageError, match=r"Toy GPU has 1\.0 GiB free\. Give a smaller --network"):
         plan(300, machine=tiny)
+
+
+def test_plan__a_trial_that_runs_out_of_memory() -> None:
+    class Full(plan_toys.ToyTrial):
+        def pace(self, batch_size: int) -> Any:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    words = (
+        r"does not hold a step of 16 images\. Start again with --batch 8 .*\(CUDA out of memory\)"
+    )
+    with pytest.raises(UsageError, match=words):
+        plan_toys.planner(300, GPU).plan(Full)
 
 
 def test_precision_and_workers() -> None:

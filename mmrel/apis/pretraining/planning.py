@@ -27,6 +27,7 @@ from mmrel.apis.pretraining.choices import (
 from mmrel.apis.pretraining.intervals import choose_intervals
 from mmrel.apis.pretraining.length import Length, choose_length, warnings_for
 from mmrel.apis.pretraining.machine import GIB, Machine
+from mmrel.apis.pretraining.out_of_memory import memory_for
 from mmrel.apis.pretraining.schedule_rows import initial_share_of, schedule_rows
 from mmrel.apis.pretraining.settings import merged
 from mmrel.apis.pretraining.survey import Survey
@@ -117,8 +118,8 @@ class Planner:
         settle_run(config, PROVISIONAL)
         crops = Crops.of(config)
         trial = measure(config)
-        self._sizes(trial, config, crops)
-        pace = self._pace(trial, config, crops)
+        self._sizes(trial, crops)
+        pace = self._pace(trial, crops)
         trial.close()
         return self._finish(pace)
 
@@ -171,7 +172,7 @@ class Planner:
             write_config(path, text)
             return load_config(str(path))
 
-    def _sizes(self, trial: Trial, config: Any, crops: Crops) -> None:
+    def _sizes(self, trial: Trial, crops: Crops) -> None:
         """Rows of the shape, now that the network is there to be counted."""
         millions = trial.backbone_parameters / 1e6
         value = f"{self._network.value}, {millions:.1f} million weights"
@@ -181,7 +182,7 @@ class Planner:
             self._precision,
         ]
 
-    def _pace(self, trial: Trial, config: Any, crops: Crops) -> Pace:
+    def _pace(self, trial: Trial, crops: Crops) -> Pace:
         """Choose the batch by the memory, and time steps of it."""
         precision = self._precision.value
         fixed = trial.memory(0, crops.kinds, precision)
@@ -200,7 +201,8 @@ class Planner:
             "modelled: weights, moments, teacher and what a step keeps",
         )
         self.choices += [chosen, self._workers, memory]
-        return trial.pace(batch)
+        with memory_for(batch):
+            return trial.pace(batch)
 
     def _finish(self, pace: Pace) -> Plan:
         """The length, what follows from it, and the text of the configuration."""
@@ -210,7 +212,9 @@ class Planner:
         photos: tuple[str, ...] = ()
         if length.every > 1:
             photos = self.survey.images[:: length.every]
-            self.settings["train_dataloader"]["dataset"]["ann_file"] = str(self.work_dir / PHOTOS)
+            self.settings["train_dataloader"]["dataset"]["ann_file"] = str(
+                (self.work_dir / PHOTOS).absolute()
+            )
         self.settings["train_cfg"] = dict(max_epochs=length.run.epochs)
         hooks = choose_intervals(length.run.steps_per_epoch, length.run.epochs, seconds)
         self.settings = merged(self.settings, dict(default_hooks=hooks))
@@ -223,7 +227,8 @@ class Planner:
         warnings = warnings_for(length, self.survey, share, self.weights is not None, seconds)
         self.settings |= {COMMAND: self.wishes.given(), STEPS: length.run.steps}
         text = config_text(self.base, self.command, self.choices, self.settings, self.statements)
-        title = f"{TITLES[self.wishes.method]} on {self.survey.root}"
+        photos_there = f"{self.survey.num_images:,} photos in {self.survey.root}"
+        title = f"Plan: {TITLES[self.wishes.method]}, {photos_there}"
         return Plan(title, self.choices, warnings, text, length, photos)
 
 
