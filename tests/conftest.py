@@ -21,6 +21,7 @@ def pytest_configure() -> None:
 
 
 NEUTRAL = (
+    "apis/test_pretraining_survey.py",
     "benchmarks/",
     "campaigns/test_mutants.py",
     "checkpoints/",
