@@ -6,7 +6,7 @@ wishes -------------------------------------------------------------------------
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from mmrel.utils.config import load_config
 from mmrel.utils.text import format_seconds
 
 DRAFT = "draft.py"
+TRIED = 64
+"""Images that a trial is given; of millions, it need not list the others again."""
+
 PROVISIONAL = RunLength(1_000, 10, 100)
 """Any length: what follows from it changes neither the memory nor the time of a step."""
 
@@ -100,11 +103,11 @@ class Planner:
         """The method's configuration for own photos."""
         return self.configs / METHODS[self.wishes.method]
 
-    def plan(self, measure: Callable[[Any], Trial] = Trial) -> Plan:
+    def plan(self, measure: Callable[[Any, Sequence[str]], Trial] = Trial) -> Plan:
         """Decide on everything.
 
         Args:
-            measure: makes, from a configuration, what tries steps of it.
+            measure: makes, from a configuration and some images, what tries steps of it.
 
         Raises:
             UsageError: the photos, the weights or the memory do not allow it.
@@ -117,7 +120,8 @@ class Planner:
         config = self.draft()
         settle_run(config, PROVISIONAL)
         crops = Crops.of(config)
-        trial = measure(config)
+        some = self.survey.images[:: max(1, len(self.survey.images) // TRIED)]
+        trial = measure(config, some)
         self._sizes(trial, crops)
         pace = self._pace(trial, crops)
         trial.close()
