@@ -52,7 +52,13 @@ def row(made: Plan, name: str) -> str:
             ["300 photos show little of the world"],
         ),
         (3_000, "128", "435 epochs = 10,005 steps", "0.99907", []),
-        (3_000_000, "256", "42 epochs = 492,156 steps", "0.99899", []),
+        (
+            3_000_000,
+            "256",
+            "42 epochs = 492,156 steps",
+            "0.99899",
+            ["It would take 15 days on this"],
+        ),
     ],
 )
 def test_plan__from_30_photos_to_3_million(
@@ -249,6 +255,13 @@ def test_length__hours_and_epochs() -> None:
     assert choose_length(Wishes("d", epochs=7), photos, 16, 1.0).run == RunLength(160, 16, 7)
     made = choose_length(Wishes("d", hours=0.1), photos, 16, 1.0)
     assert made.run == RunLength(160, 16, 34) and made.seconds == 340 + 15  # 360 s
+
+
+def test_warnings__a_run_that_nobody_waits_for() -> None:
+    photos = plan_toys.survey(3_000_000)
+    made = choose_length(Wishes("d"), photos, 16, 3.3)
+    assert made.run.steps == 7_875_000
+    assert warnings_for(made, photos, 0.0, False, 3.3)[0].startswith("It would take 301 days")
 
 
 def test_warnings__going_on_has_its_own_words() -> None:

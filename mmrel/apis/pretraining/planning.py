@@ -39,7 +39,7 @@ from mmrel.apis.pretraining.written_config import COMMAND, PHOTOS, STEPS, config
 from mmrel.engine.automatic import settle_run
 from mmrel.engine.run_length import RunLength
 from mmrel.utils.config import load_config
-from mmrel.utils.text import format_seconds
+from mmrel.utils.text import format_duration
 
 DRAFT = "draft.py"
 TRIED = 64
@@ -241,6 +241,6 @@ def _time(length: Length, seconds: float, cpu: bool) -> Choice:
     how = "measured on a few steps" if cpu else "measured on a few steps, not compiled"
     return Choice(
         "time",
-        f"about {format_seconds(length.seconds)}",
+        f"about {format_duration(length.seconds)}",
         f"{each} a step, {how}; the log's eta corrects it as it runs",
     )
