@@ -123,8 +123,8 @@ def warnings_for(
         )
     if length.seconds > LONG:
         texts.append(
-            f"It would take {format_duration(length.seconds)} on this machine. --hours takes as many steps as fit a time, "
-            "and of too many photos a part; or take a GPU, a smaller --network, or fewer photos (--list)."
+            f"It would take {format_duration(length.seconds)} on this machine. --hours takes as many steps as fit a "
+            "time, and of too many photos a part; or take a GPU, a smaller --network, or fewer photos (--list)."
         )
     photos = survey.num_readable
     if photos < SOME_PHOTOS:
