@@ -132,7 +132,8 @@ class Planner:
         self.choices.append(
             Choice("device", self.machine.name, "" if self.machine.gpu else self._why_cpu())
         )
-        network = choose_network(self.wishes, self.machine, self.weights and self.weights.network)
+        of_weights = self.weights.network if self.weights else None
+        network = choose_network(self.wishes, self.machine, of_weights)
         recipe = load_config(str(self.base))
         patch = self.weights.patch if self.weights else recipe.patch_size
         size, self._why_crops = choose_crop_size(recipe.crop_size, self.survey, self.machine, patch)
