@@ -195,6 +195,8 @@ def test_memory__what_does_not_fit_is_refused_with_advice() -> None:
         check_memory(int(7.2 * GIB), 64, Wishes("d"), small, fits)
     with pytest.raises(UsageError, match=r"Give a smaller --network \(vit-tiny\), or --preset cpu"):
         check_memory(3 * GIB, 2, Wishes("d"), small, 0)
+    with pytest.raises(UsageError, match=r"A step of 1 image needs"):
+        check_memory(GIB, 1, Wishes("d"), small, 1)
     check_memory(GIB, 4, Wishes("d"), small, 7)
 
 
