@@ -24,6 +24,7 @@ def pytest_configure() -> None:
 
 NEUTRAL = (
     "apis/test_exported_graphs.py",
+    "apis/test_pretraining_survey.py",
     "benchmarks/",
     "campaigns/test_mutants.py",
     "checkpoints/",

@@ -23,7 +23,7 @@ class ToyTrial:
 
     backbone_parameters = 5_500_000
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, images: Any) -> None:
         self.config = config
 
     def memory(self, batch_size: int, crops: Any, precision: str) -> int:

@@ -14,8 +14,7 @@ import math
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,18 +87,7 @@ def wishes_of(args: argparse.Namespace) -> "Wishes":
     """The command line as the library takes it."""
     from mmrel.apis.pretraining.wishes import Wishes
 
-    names = (
-        "data",
-        "method",
-        "network",
-        "weights",
-        "hours",
-        "epochs",
-        "batch",
-        "list_file",
-        "preset",
-    )
-    return Wishes(**{name: getattr(args, name) for name in names})
+    return Wishes(**{field.name: getattr(args, field.name) for field in fields(Wishes)})
 
 
 def make_plan(wishes: "Wishes", state: "RunState") -> "Plan":
@@ -142,31 +130,11 @@ def write_plan(plan: "Plan", state: "RunState") -> None:
     say(f"The configuration: {state.config}")
 
 
-@contextmanager
-def advice_on_memory(state: "RunState") -> Iterator[None]:
-    """Where memory runs out, say what of this tool's options helps.
-
-    Raises:
-        UsageError: in the place of torch's error.
-    """
-    import torch
-
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        batch = state.fresh_batch()
-        smaller = f"--batch {batch // 2}" if batch > 2 else "--network vit-tiny"
-        raise UsageError(
-            f"The GPU's memory does not hold a step of {batch} images. Start again with {smaller} and another "
-            f"--work-dir, or end what else uses the GPU. ({str(error).partition('. ')[0]})"
-        ) from error
-
-
 def train(config: Path, work_dir: Path, resume: bool) -> None:
     """Call ``tools/train.py`` with a configuration.
 
     Raises:
-        UsageError: what train.py says; of memory that runs out also what to change here.
+        UsageError: what train.py says.
     """
     arguments = [str(config), "--work-dir", str(work_dir), *(["--resume"] if resume else [])]
     say(f"\npython tools/train.py {shlex.join(arguments)}\n")
@@ -206,16 +174,17 @@ def main() -> None:
     """Plan, write the configuration, train, export; or go on with what an earlier start left."""
     args = parse_args()
     from mmrel.apis.pretraining.machine import hide_gpus
+
+    hide_gpus(args.preset)  # before torch is imported
+    from mmrel.apis.pretraining.out_of_memory import memory_for
     from mmrel.apis.pretraining.run_state import RunState, default_work_dir
 
-    hide_gpus(args.preset)
     wishes = wishes_of(args)
     state = RunState(args.work_dir or default_work_dir(wishes), wishes)
     resume = state.can_resume(args.resume)
     if resume:
-        say(
-            f"Going on with the run in {state.work_dir}: {state.config}, latest {state.checkpoints()[0].name}"
-        )
+        latest = state.checkpoints()[0].name
+        say(f"Going on with the run in {state.work_dir}: {state.config}, latest {latest}")
     else:
         write_plan(make_plan(wishes, state), state)
     if args.dry_run:
@@ -224,7 +193,7 @@ def main() -> None:
     if resume and state.is_done():
         say("That run is complete.")
     else:
-        with advice_on_memory(state):
+        with memory_for(state.fresh_batch()):
             train(state.config, state.work_dir, resume)
     finish(state, wishes)
 

@@ -143,7 +143,8 @@ def check_batches(loader: DataLoader) -> None:
     """
     if len(loader):
         return
-    count = len(loader.sampler) if loader.sampler is not None else len(loader.dataset)
+    sampler: Any = loader.sampler
+    count = len(sampler)
     each = " for each process" if get_world_size() > 1 else ""
     batch = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)
     raise UsageError(

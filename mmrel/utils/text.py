@@ -14,6 +14,12 @@ def counted(number: int, name: str) -> str:
     return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
+def format_duration(seconds: float) -> str:
+    """As :func:`format_seconds`, or ``12 days`` from two days on."""
+    days = seconds / 86_400
+    return f"{days:,.0f} days" if days >= 2 else format_seconds(seconds)
+
+
 def format_seconds(seconds: float) -> str:
     """``m:ss``, or ``h:mm:ss`` from an hour on."""
     minutes, rest = divmod(round(seconds), 60)

@@ -5,6 +5,7 @@ from typing import Any
 
 import plan_toys
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmrel.apis.pretraining.choices import (
@@ -51,7 +52,13 @@ def row(made: Plan, name: str) -> str:
             ["300 photos show little of the world"],
         ),
         (3_000, "128", "435 epochs = 10,005 steps", "0.99907", []),
-        (3_000_000, "256", "42 epochs = 492,156 steps", "0.99899", []),
+        (
+            3_000_000,
+            "256",
+            "42 epochs = 492,156 steps",
+            "0.99899",
+            ["It would take 15 days on this"],
+        ),
     ],
 )
 def test_plan__from_30_photos_to_3_million(
@@ -188,6 +195,8 @@ def test_memory__what_does_not_fit_is_refused_with_advice() -> None:
         check_memory(int(7.2 * GIB), 64, Wishes("d"), small, fits)
     with pytest.raises(UsageError, match=r"Give a smaller --network \(vit-tiny\), or --preset cpu"):
         check_memory(3 * GIB, 2, Wishes("d"), small, 0)
+    with pytest.raises(UsageError, match=r"A step of 1 image needs"):
+        check_memory(GIB, 1, Wishes("d"), small, 1)
     check_memory(GIB, 4, Wishes("d"), small, 7)
 
 
@@ -195,6 +204,18 @@ def test_plan__a_gpu_with_too_little_memory() -> None:
     tiny = Machine("Toy GPU", 1, GIB, True, 4, GIB20)
     with pytest.raises(UsageError, match=r"Toy GPU has 1\.0 GiB free\. Give a smaller --network"):
         plan(300, machine=tiny)
+
+
+def test_plan__a_trial_that_runs_out_of_memory() -> None:
+    class Full(plan_toys.ToyTrial):
+        def pace(self, batch_size: int) -> Any:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    words = (
+        r"does not hold a step of 16 images\. Start again with --batch 8 .*\(CUDA out of memory\)"
+    )
+    with pytest.raises(UsageError, match=words):
+        plan_toys.planner(300, GPU).plan(Full)
 
 
 def test_precision_and_workers() -> None:
@@ -236,6 +257,13 @@ def test_length__hours_and_epochs() -> None:
     assert choose_length(Wishes("d", epochs=7), photos, 16, 1.0).run == RunLength(160, 16, 7)
     made = choose_length(Wishes("d", hours=0.1), photos, 16, 1.0)
     assert made.run == RunLength(160, 16, 34) and made.seconds == 340 + 15  # 360 s
+
+
+def test_warnings__a_run_that_nobody_waits_for() -> None:
+    photos = plan_toys.survey(3_000_000)
+    made = choose_length(Wishes("d"), photos, 16, 3.3)
+    assert made.run.steps == 7_875_000
+    assert warnings_for(made, photos, 0.0, False, 3.3)[0].startswith("It would take 301 days")
 
 
 def test_warnings__going_on_has_its_own_words() -> None:

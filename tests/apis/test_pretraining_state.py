@@ -103,7 +103,7 @@ def test_trial__measures_and_models_a_step(tmp_path: Path) -> None:
         optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.04),
     )
     config = dict(model=tiny.dino(), train_dataloader=dict(dataset=dataset), optim_wrapper=wrapper)
-    trial = Trial(Config(config))
+    trial = Trial(Config(config), ["a/001.jpg", "b/c/002.jpg"])
     trained = sum(p.numel() for p in trial.model.parameters() if p.requires_grad)
     assert trial.parameters == trained
     fixed = trial.memory(0, [(2, 16), (1, 8)], "fp32")

@@ -145,6 +145,20 @@ def test_train__user_errors_are_one_paragraph(
     assert error.count("\n") == 1
 
 
+def test_train__fewer_images_than_a_batch(
+    config: Path, tool: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a schedule in epochs it would become a riddle about ``convert_to_iter_based``."""
+    options = ["data_root=" + str(config.parent / "data"), "train_dataloader.batch_size=64"]
+    options += ["train_dataloader.drop_last=True", f"work_dir={config.parent / 'run'}"]
+    assert tool("train", config, "--cfg-options", *options) == 2
+    told = capsys.readouterr().err
+    assert (
+        "error: The training set has 8 images, fewer than a batch of 64, and drop_last=True" in told
+    )
+    assert "--cfg-options train_dataloader.batch_size=8, or keep" in told
+
+
 def test_train__amp_and_lr_scaling_need_their_keys(
     config: Path, tool: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -123,7 +123,7 @@ def test_pretrain__a_gpu_that_runs_out_of_memory_gets_advice(
     monkeypatch.setattr(LaunchedRunner, "train", train)
     code, _, err = run(photos, "--method", "relvit", "--epochs", 1, "--work-dir", tmp_path / "work")
     assert code == 2
-    assert "does not hold a step of 8 images. Start again with --batch 4" in err
+    assert "The memory does not hold a step of 8 images. Start again with --batch 4" in err
 
 
 @pytest.mark.slow

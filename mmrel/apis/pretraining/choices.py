@@ -7,6 +7,7 @@ from mmrel.apis.pretraining.machine import GIB, Machine
 from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.wishes import Choice, Wishes
 from mmrel.utils.errors import UsageError
+from mmrel.utils.text import counted
 
 CONTRASTIVE = ("mocov3", "sit")
 """Methods whose negatives are the other images of a batch."""
@@ -172,7 +173,7 @@ def check_memory(need: int, batch: int, wishes: Wishes, machine: Machine, fits: 
     Raises:
         UsageError: with what it needs, what there is, and what to change.
     """
-    if batch <= fits:
+    if LEAST_BATCH <= batch <= fits:
         return
     smaller = (
         f"Give --batch {power_of_two(fits)}" if fits >= 2 else "Give a smaller --network (vit-tiny)"
@@ -180,7 +181,7 @@ def check_memory(need: int, batch: int, wishes: Wishes, machine: Machine, fits: 
     where = machine.gpu or "this machine"
     other = ", or --preset cpu" if machine.gpu else ""
     raise UsageError(
-        f"A step of {batch} images needs some {need / GIB:.1f} GiB (modelled), but {where} has "
+        f"A step of {counted(batch, 'image')} needs some {need / GIB:.1f} GiB (modelled), but {where} has "
         f"{machine.free / GIB:.1f} GiB free. {smaller}{other}, or end what else uses the memory."
     )
 

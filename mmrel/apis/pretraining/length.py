@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mmrel.apis.pretraining.survey import Survey
 from mmrel.apis.pretraining.wishes import Choice, Wishes
 from mmrel.engine.run_length import RunLength
-from mmrel.utils.text import counted, format_seconds
+from mmrel.utils.text import counted, format_duration
 
 LEAST_STEPS = 1_000
 """Below it what is learnt is little better than random weights: quickstart-sized networks need some hundred steps for
@@ -19,6 +19,9 @@ MOST_SHOWN = 128_000_000
 FEW_PHOTOS, SOME_PHOTOS = 100, 1_000
 MOST_SHARE = 0.05
 """Share of the random start in the exported teacher that is never passed over in silence."""
+
+LONG = 7 * 86_400
+"""Seconds from which on a run is hardly meant."""
 
 START = 15
 """Seconds from the start of the training to its first step, and from its last one to the exported file."""
@@ -118,6 +121,11 @@ def warnings_for(
             f"{share:.0%} of the random start will be left in the exported teacher: it averages the weights of the "
             f"last steps, and {run.steps:,} steps are too few to forget the first."
         )
+    if length.seconds > LONG:
+        texts.append(
+            f"It would take {format_duration(length.seconds)} on this machine. --hours takes as many steps as fit a "
+            "time, and of too many photos a part; or take a GPU, a smaller --network, or fewer photos (--list)."
+        )
     photos = survey.num_readable
     if photos < SOME_PHOTOS:
         texts.append(_few_photos(photos, going_on))
@@ -137,9 +145,9 @@ def _too_short(run: RunLength, images: int, going_on: bool, seconds_per_step: fl
     return (
         f"{counted(run.steps, 'step')} {'are' if run.steps > 1 else 'is'} too few to learn anything: {means}. "
         f"It takes some {LEAST_STEPS:,} at least, which are {epochs:,} epochs of these photos "
-        f"({format_seconds(LEAST_STEPS * seconds_per_step)}) or {photos:,} photos in "
+        f"({format_duration(LEAST_STEPS * seconds_per_step)}) or {photos:,} photos in "
         f"{counted(run.epochs, 'epoch')}; {GOOD_STEPS:,} ({good:,} epochs, "
-        f"{format_seconds(GOOD_STEPS * seconds_per_step)}) are a good start."
+        f"{format_duration(GOOD_STEPS * seconds_per_step)}) are a good start."
     )
 
 

@@ -12,7 +12,8 @@ from mmrel.utils.text import counted
 
 GIB = 2**30
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-PRESETS = ("auto", "cpu", "gpu")
+BF16 = (8, 0)
+"""Compute capability of the first GPUs with bfloat16 (Ampere)."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def look_at_machine(preset: str = "auto") -> Machine:
         gpu=torch.cuda.get_device_name() if found else None,
         num_gpus=torch.cuda.device_count() if found else 0,
         gpu_memory=torch.cuda.mem_get_info()[0] if found else 0,
-        bf16=found and torch.cuda.is_bf16_supported(including_emulation=False),
+        bf16=found and torch.cuda.get_device_capability() >= BF16,
         cores=usable_cores(),
         memory=_free_memory(),
         cpu=processor(),

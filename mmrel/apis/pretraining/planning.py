@@ -6,7 +6,7 @@ wishes -------------------------------------------------------------------------
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from mmrel.apis.pretraining.choices import (
 from mmrel.apis.pretraining.intervals import choose_intervals
 from mmrel.apis.pretraining.length import Length, choose_length, warnings_for
 from mmrel.apis.pretraining.machine import GIB, Machine
+from mmrel.apis.pretraining.out_of_memory import memory_for
 from mmrel.apis.pretraining.schedule_rows import initial_share_of, schedule_rows
 from mmrel.apis.pretraining.settings import merged
 from mmrel.apis.pretraining.survey import Survey
@@ -38,9 +39,12 @@ from mmrel.apis.pretraining.written_config import COMMAND, PHOTOS, STEPS, config
 from mmrel.engine.automatic import settle_run
 from mmrel.engine.run_length import RunLength
 from mmrel.utils.config import load_config
-from mmrel.utils.text import format_seconds
+from mmrel.utils.text import format_duration
 
 DRAFT = "draft.py"
+TRIED = 64
+"""Images that a trial is given; of millions, it need not list the others again."""
+
 PROVISIONAL = RunLength(1_000, 10, 100)
 """Any length: what follows from it changes neither the memory nor the time of a step."""
 
@@ -99,11 +103,11 @@ class Planner:
         """The method's configuration for own photos."""
         return self.configs / METHODS[self.wishes.method]
 
-    def plan(self, measure: Callable[[Any], Trial] = Trial) -> Plan:
+    def plan(self, measure: Callable[[Any, Sequence[str]], Trial] = Trial) -> Plan:
         """Decide on everything.
 
         Args:
-            measure: makes, from a configuration, what tries steps of it.
+            measure: makes, from a configuration and some images, what tries steps of it.
 
         Raises:
             UsageError: the photos, the weights or the memory do not allow it.
@@ -116,9 +120,10 @@ class Planner:
         config = self.draft()
         settle_run(config, PROVISIONAL)
         crops = Crops.of(config)
-        trial = measure(config)
-        self._sizes(trial, config, crops)
-        pace = self._pace(trial, config, crops)
+        some = self.survey.images[:: max(1, len(self.survey.images) // TRIED)]
+        trial = measure(config, some)
+        self._sizes(trial, crops)
+        pace = self._pace(trial, crops)
         trial.close()
         return self._finish(pace)
 
@@ -127,7 +132,8 @@ class Planner:
         self.choices.append(
             Choice("device", self.machine.name, "" if self.machine.gpu else self._why_cpu())
         )
-        network = choose_network(self.wishes, self.machine, self.weights and self.weights.network)
+        of_weights = self.weights.network if self.weights else None
+        network = choose_network(self.wishes, self.machine, of_weights)
         recipe = load_config(str(self.base))
         patch = self.weights.patch if self.weights else recipe.patch_size
         size, self._why_crops = choose_crop_size(recipe.crop_size, self.survey, self.machine, patch)
@@ -171,7 +177,7 @@ class Planner:
             write_config(path, text)
             return load_config(str(path))
 
-    def _sizes(self, trial: Trial, config: Any, crops: Crops) -> None:
+    def _sizes(self, trial: Trial, crops: Crops) -> None:
         """Rows of the shape, now that the network is there to be counted."""
         millions = trial.backbone_parameters / 1e6
         value = f"{self._network.value}, {millions:.1f} million weights"
@@ -181,7 +187,7 @@ class Planner:
             self._precision,
         ]
 
-    def _pace(self, trial: Trial, config: Any, crops: Crops) -> Pace:
+    def _pace(self, trial: Trial, crops: Crops) -> Pace:
         """Choose the batch by the memory, and time steps of it."""
         precision = self._precision.value
         fixed = trial.memory(0, crops.kinds, precision)
@@ -200,7 +206,8 @@ class Planner:
             "modelled: weights, moments, teacher and what a step keeps",
         )
         self.choices += [chosen, self._workers, memory]
-        return trial.pace(batch)
+        with memory_for(batch):
+            return trial.pace(batch)
 
     def _finish(self, pace: Pace) -> Plan:
         """The length, what follows from it, and the text of the configuration."""
@@ -210,7 +217,9 @@ class Planner:
         photos: tuple[str, ...] = ()
         if length.every > 1:
             photos = self.survey.images[:: length.every]
-            self.settings["train_dataloader"]["dataset"]["ann_file"] = str(self.work_dir / PHOTOS)
+            self.settings["train_dataloader"]["dataset"]["ann_file"] = str(
+                (self.work_dir / PHOTOS).absolute()
+            )
         self.settings["train_cfg"] = dict(max_epochs=length.run.epochs)
         hooks = choose_intervals(length.run.steps_per_epoch, length.run.epochs, seconds)
         self.settings = merged(self.settings, dict(default_hooks=hooks))
@@ -223,7 +232,8 @@ class Planner:
         warnings = warnings_for(length, self.survey, share, self.weights is not None, seconds)
         self.settings |= {COMMAND: self.wishes.given(), STEPS: length.run.steps}
         text = config_text(self.base, self.command, self.choices, self.settings, self.statements)
-        title = f"{TITLES[self.wishes.method]} on {self.survey.root}"
+        photos_there = f"{self.survey.num_images:,} photos in {self.survey.root}"
+        title = f"Plan: {TITLES[self.wishes.method]}, {photos_there}"
         return Plan(title, self.choices, warnings, text, length, photos)
 
 
@@ -232,6 +242,6 @@ def _time(length: Length, seconds: float, cpu: bool) -> Choice:
     how = "measured on a few steps" if cpu else "measured on a few steps, not compiled"
     return Choice(
         "time",
-        f"about {format_seconds(length.seconds)}",
+        f"about {format_duration(length.seconds)}",
         f"{each} a step, {how}; the log's eta corrects it as it runs",
     )

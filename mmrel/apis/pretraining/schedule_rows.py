@@ -59,10 +59,14 @@ def _teacher(config: Any, run: RunLength) -> Iterator[Choice]:
             "teacher", "none", "this method has no teacher: the network itself is exported"
         )
         return
-    share = initial_share_of(config, run)
-    start = "released weights" if config.get("load_from") else "random start"
     value = f"momentum {hook['momentum']:g} to {hook.get('end_momentum', 1.0):g}"
-    yield Choice("teacher", value, f"{share:.2%} of its {start} is left in the exported weights")
+    yield Choice("teacher", value, _why_momentum(config, run))
+
+
+def _why_momentum(config: Any, run: RunLength) -> str:
+    if config.get("load_from"):
+        return "slow enough to keep what the released weights know"
+    return f"{initial_share_of(config, run):.2%} of its random start is left in what is exported"
 
 
 def _temperature(config: Any) -> Iterator[Choice]:

@@ -88,7 +88,7 @@ def survey_folder(
     _check_enough(root, len(images), listing, images)
     headers, unreadable = look_at(folder, images)
     survey = Survey(
-        root=str(folder),
+        root=str(folder.absolute()),
         num_images=len(images),
         headers=tuple(headers),
         unreadable=unreadable,

@@ -1,8 +1,11 @@
 """A few real steps of a recipe, to know what it takes: seconds, and memory. Nothing of them is kept."""
 
 import gc
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,9 +62,11 @@ class Trial:
 
     Args:
         config: a pretraining configuration, resolved.
+        images: paths below its folder to take the batch from; empty: the folder is listed.
     """
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, images: Sequence[str] = ()) -> None:
+        self.images = images
         init_default_scope(config.get("default_scope", "mmpretrain"))
         settings = dict(config.model)
         settings.setdefault("data_preprocessor", config.get("data_preprocessor"))
@@ -111,7 +116,7 @@ class Trial:
 
     def _batch(self, batch_size: int) -> tuple[Any, float]:
         """A batch as the loader gives it, and the seconds that one image took."""
-        dataset = DATASETS.build(self.config.train_dataloader.dataset)
+        dataset = self._dataset()
         count = min(DECODED, batch_size, len(dataset))
         keys = [SampleKey(0, 0, i * len(dataset) // count) for i in range(count)]
         samples = [dataset[keys[0]]]  # the first call builds what the others find
@@ -119,6 +124,17 @@ class Trial:
         samples += [dataset[key] for key in keys[1:]]
         seconds = (time.perf_counter() - start) / max(count - 1, 1)
         return default_collate([samples[i % count] for i in range(batch_size)]), seconds
+
+    def _dataset(self) -> Any:
+        settings = dict(self.config.train_dataloader.dataset)
+        if not self.images:
+            return DATASETS.build(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "images.txt"
+            path.write_text("".join(f"{name}\n" for name in self.images), encoding="utf-8")
+            dataset = DATASETS.build(settings | dict(ann_file=str(path)))
+            len(dataset)  # lists the images now, while the file is there
+            return dataset
 
     def close(self) -> None:
         """Give the memory back."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmrel.apis.going_on import going_on_options
@@ -43,9 +44,9 @@ def look_at_weights(wishes: Wishes) -> Weights | None:
     Raises:
         UsageError: the file is missing, of no known layout, or of another network than the one asked for.
     """
-    path = wishes.weights
-    if path is None:
+    if wishes.weights is None:
         return None
+    path = str(Path(wishes.weights).expanduser().absolute())
     try:
         found = read_backbone_file(path)
     except (OSError, ValueError) as error:
