@@ -1,26 +1,23 @@
-"""mmpretrain beside transformers 5: without its multi-modal models, which that release cannot serve.
+"""mmpretrain's multimodal models beside transformers 5, of which they know only version 4.
 
-mmpretrain imports BLIP, OFA and others as soon as any transformers from 4.28 on is installed, and with them all of its
-models. transformers 5 no longer has what they build on (``find_pruneable_heads_and_indices``), so that no model of
-mmpretrain could be imported, with a ``TypeError`` that names neither. mmrel's own use of Hugging Face folders brings
-such environments about.
+mmpretrain imports them wherever transformers is installed, and transformers 5 lacks names that they take from it: then
+the whole of mmpretrain cannot be imported.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from types import ModuleType
 
-FIRST_WITHOUT = 5
+from packaging.version import Version
+
+FIRST_UNKNOWN = Version("5.0.dev0")
+"""From here on mmpretrain's multimodal models cannot be imported."""
 
 
 def leave_out_multimodal(module: ModuleType) -> None:
-    """Let mmpretrain take its own way for environments without transformers; asked for, such a model says so.
+    """Let mmpretrain go on without its multimodal models, as it does where transformers is not installed.
 
     Args:
         module (ModuleType): ``mmpretrain.utils.dependency``.
     """
-    try:
-        major = int(version("transformers").partition(".")[0])
-    except (PackageNotFoundError, ValueError):
-        return
-    if major >= FIRST_WITHOUT:
-        vars(module)["WITH_MULTIMODAL"] = False
+    if module.WITH_MULTIMODAL and Version(version("transformers")) >= FIRST_UNKNOWN:
+        module.WITH_MULTIMODAL = False
