@@ -20,4 +20,4 @@ def leave_out_multimodal(module: ModuleType) -> None:
         module (ModuleType): ``mmpretrain.utils.dependency``.
     """
     if module.WITH_MULTIMODAL and Version(version("transformers")) >= FIRST_UNKNOWN:
-        module.WITH_MULTIMODAL = False
+        vars(module)["WITH_MULTIMODAL"] = False

@@ -11,7 +11,7 @@ def upcast(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def has_autocast(device: str) -> bool:
     """Whether autocast exists for a type of device; torch.compile before 2.14 cannot trace torch's own function."""
     return torch.amp.is_autocast_available(device)

@@ -18,6 +18,8 @@ from PIL import Image
 from test_pretraining_configs import CONFIGS, shrink
 from test_relvit_configs import shrunk
 
+from mmrel.launch.runner import build_runner
+
 pytestmark = pytest.mark.gpu
 RECIPES = {
     "sere": "sere/ibot-sere_vit-small-p16_8xb128-amp-coslr-100e_in1k",
@@ -114,3 +116,13 @@ def test_run__waits_for_nothing_but_the_log(
     assert last.iterations == ITERATIONS and runner.iter == ITERATIONS
     assert next(runner.model.parameters()).is_cuda
     assert (tmp_path / "epoch_1.pth").is_file()
+
+
+@pytest.mark.parametrize("method", RECIPES)
+def test_run__compiles_on_a_gpu(method: str, images: Path, tmp_path: Path) -> None:
+    """With ``compile=True`` a part that cannot be compiled is an error, not a line in the log and eager code."""
+    config = settings(method, "bf16", images, tmp_path)
+    config.compile = True
+    runner = build_runner(config)
+    runner.train()
+    assert runner.iter == ITERATIONS
