@@ -65,6 +65,8 @@ def recognise(contents: Contents, backbone: State) -> Layout:
     if "blocks.0.ls1.gamma" in backbone:
         own = "mask_token" in backbone or "register_tokens" in backbone
         return LAYOUTS["dinov2" if own else "timm"]
+    if "reg_token" in backbone:
+        return LAYOUTS["timm"]
     return LAYOUTS[_by_container(contents, backbone)]
 
 
