@@ -146,7 +146,7 @@ def read_backbone_file(
     state, notes = as_float32(mapped, Path(path))
     check_shapes(state, source)
     meta = describe_any(scheme, contents, state, num_heads, img_size)
-    state, meta, changes = fit_input(state, meta, patch_size, in_channels, source)
+    state, meta, changes = fit_input(state, meta, patch_size, in_channels)
     meta |= given
     meta["network"] = _network_name(found, meta, network, source)
     meta.setdefault("source", Path(path).name)

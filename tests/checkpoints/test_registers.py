@@ -82,7 +82,8 @@ def test_hugging_face__features_of_transformers(size: tuple[int, int], tmp_path:
     model = transformers.Dinov2WithRegistersModel(config).eval()
     for parameter in model.parameters():
         parameter.normal_(std=0.15)
-    path = save(model.state_dict(), tmp_path / "hf.pth")
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
     found = model(images(size), output_hidden_states=True)
     check_tokens(path, size, found.hidden_states[-1], found.last_hidden_state)
     assert read_backbone_file(path, num_heads=HEADS).layout == "hf-dinov2"

@@ -6,11 +6,11 @@ from typing import Any
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
-from mmrel.models.backbones.patch_embedding import KERNEL
 from mmrel.utils.text import listed
 
 State = dict[str, Tensor]
 MAX_LISTED = 8
+KERNEL = "patch_embed.projection.weight"
 
 
 def check_fit(
