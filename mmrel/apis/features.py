@@ -229,8 +229,8 @@ def _check_tensor(images: Tensor, backbone: ViT) -> Tensor:
     channels = backbone.in_channels
     if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
         raise ValueError(
-            f"images is a tensor {tuple(images.shape)} of {images.dtype}; wanted (B, {channels}, H, W) of a float type, "
-            "normalised. Give raw pixels of RGB images as uint8 arrays (H, W, 3)"
+            f"images is a tensor {tuple(images.shape)} of {images.dtype}; wanted (B, {channels}, H, W) of a float "
+            "type, normalised. Give raw pixels of RGB images as uint8 arrays (H, W, 3)"
         )
     if not len(images):
         raise ValueError("images is empty; give at least one image")

@@ -6,6 +6,7 @@ from mmrel.checkpoints.config_text import as_normalization
 from mmrel.checkpoints.describe import PROJECTION
 from mmrel.checkpoints.rules import State
 from mmrel.ops.patch_kernel import fit_patch_kernel
+from mmrel.utils.normalization import Normalization
 
 
 def fit_input(
@@ -37,7 +38,11 @@ def fit_input(
             f"patch_size is {patch_size} and in_channels is {in_channels}; give 1 or more, or None to leave them"
         )
     kernel, remarks = fit_patch_kernel(state[PROJECTION], (size, size), channels)
-    return {**state, PROJECTION: kernel}, meta | _sizes(meta, size) | _normalization(meta, channels), remarks
+    return (
+        {**state, PROJECTION: kernel},
+        meta | _sizes(meta, size) | _normalization(meta, channels),
+        remarks,
+    )
 
 
 def _sizes(meta: dict[str, Any], size: int) -> dict[str, Any]:
@@ -58,3 +63,12 @@ def _normalization(meta: dict[str, Any], channels: int) -> dict[str, Any]:
         name: list(values) for name, values in known.for_channels(channels)._asdict().items()
     }
     return {"in_channels": channels, **numbers}
+
+
+def check_normalization(given: Normalization, channels: int) -> None:
+    """Raise ``ValueError`` unless mean and deviation, which somebody gave, have a number for each channel."""
+    if len(given.mean) != channels:
+        raise ValueError(
+            f"mean is {given.mean} and std is {given.std}, but the network is for images of {channels} channel(s); give "
+            "one number for each."
+        )

@@ -42,7 +42,7 @@ def fit_patch_kernel(
         kernel = resize_patch_kernel(kernel, size)
         remarks.append(
             f"The patch kernel was resized from {_by(sides)} to {_by(size)} pixels by the pseudo-inverse resize "
-            f"(FlexiViT); patch_size={sides[0]} would keep it."
+            "(FlexiViT)."
         )
     return kernel, remarks
 

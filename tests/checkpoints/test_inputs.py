@@ -37,9 +37,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @torch.no_grad()
-def test_get_backbone__patch_16_of_dinov2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_get_backbone__patch_16_of_dinov2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(official.dinov2().content, tmp_path / "dinov2.pth")
     log = lines(monkeypatch)
     own = get_backbone(path, num_heads=HEADS)
@@ -81,9 +79,7 @@ def test_init_cfg__patch_14_in_a_recipe_of_16(
 
 
 @pytest.mark.parametrize(("patch", "channels"), [(16, 3), (14, 1), (8, 5)])
-def test_load_from__fits_the_kernel_and_says_so(
-    patch: int, channels: int, tmp_path: Path
-) -> None:
+def test_load_from__fits_the_kernel_and_says_so(patch: int, channels: int, tmp_path: Path) -> None:
     network = dino(patch_size=patch, in_channels=channels, layer_scale_init_value=1.0)
     case = official.dinov2()
     found = begin(network, case.content, tmp_path)
@@ -143,7 +139,10 @@ FOREIGN: dict[str, tuple[dict[str, Any], str]] = {
     "CaiT": ({"blocks_token_only.0.norm1.weight": (48,)}, "XCiT or CaiT"),
 }
 ALONE: dict[str, tuple[tuple[str, ...], str]] = {
-    "SAM": (("image_encoder.patch_embed.proj.bias", "image_encoder.blocks.0.attn.rel_pos_w"), "SAM"),
+    "SAM": (
+        ("image_encoder.patch_embed.proj.bias", "image_encoder.blocks.0.attn.rel_pos_w"),
+        "SAM",
+    ),
     "CLIP": (("visual.conv1.weight", "visual.transformer.resblocks.0.ln_1.bias"), "CLIP or SigLIP"),
     "Swin of transformers": (
         ("swin.encoder.layers.0.blocks.0.attention.self.relative_position_bias_table",),

@@ -1,4 +1,4 @@
-"""Register tokens: the same features as DINOv2's definition, transformers' and timm's; and they never leave the network."""
+"""Register tokens: the features of DINOv2's definition, transformers' and timm's; they never leave the network."""
 
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,18 @@ def test_timm__positions_of_class_and_registers(class_position: bool, tmp_path: 
         assert all(torch.equal(back[key], given[key]) for key in given)
     raw, normed = vit_tokens(same, images((70, 70)), HEADS, "size")
     check_tokens(save(back, tmp_path / "back.pth"), (70, 70), raw, normed)
+
+
+@torch.no_grad()
+def test_timm__without_class_token(tmp_path: Path) -> None:
+    state = official.vit(patch=14, grid=(5, 5), class_token=False)
+    state["reg_token"] = official.draw((1, 4, official.WIDTH))
+    path = save(state, tmp_path / "gap.pth")
+    same = state | {"register_tokens": state["reg_token"]}
+    _, normed = vit_tokens(same, images((70, 70)), HEADS, "size")
+    tokens = get_backbone(path, num_heads=HEADS)(images((70, 70)))
+    assert read_backbone_file(path, num_heads=HEADS).layout == "timm" and tokens.cls is None
+    torch.testing.assert_close(tokens.patches, normed[:, 4:], rtol=1e-5, atol=1e-5)
 
 
 def network(**settings: Any) -> ViT:

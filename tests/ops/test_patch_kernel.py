@@ -7,7 +7,13 @@ from torch.nn import functional as F
 
 from mmrel.ops.patch_kernel import fit_kernel_channels, resize_patch_kernel
 
-SIZES = [((14, 14), (16, 16)), ((4, 4), (8, 8)), ((8, 8), (6, 6)), ((3, 5), (7, 4)), ((6, 6), (2, 3))]
+SIZES = [
+    ((14, 14), (16, 16)),
+    ((4, 4), (8, 8)),
+    ((8, 8), (6, 6)),
+    ((3, 5), (7, 4)),
+    ((6, 6), (2, 3)),
+]
 
 
 @pytest.mark.parametrize(("given", "wanted"), SIZES)
@@ -77,7 +83,9 @@ def test_channels__five_get_red_green_blue_red_green_at_three_fifths() -> None:
         fit_kernel_channels(kernel, 5).flatten(), torch.tensor([1.0, 2, 3, 1, 2]) * (3 / 5)
     )
     assert fit_kernel_channels(kernel, 3) is kernel
-    with pytest.raises(ValueError, match="trained on images of 4 channels, which do not tell what 3 would"):
+    with pytest.raises(
+        ValueError, match="trained on images of 4 channels, which do not tell what 3 would"
+    ):
         fit_kernel_channels(torch.zeros(1, 4, 2, 2), 3)
     with pytest.raises(ValueError, match="at least 1 channel"):
         fit_kernel_channels(kernel, 0)

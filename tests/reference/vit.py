@@ -21,7 +21,9 @@ def vit_tokens(
     use_class_token: bool = True,
     use_positions: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Tokens ``(B, E + R + N, C)``, R register tokens behind the class token, before and after the final norm, which are the same if there is none.
+    """Tokens ``(B, E + R + N, C)`` before and after the final norm, which are the same if there is none.
+
+    The R register tokens, if any, stand between class token and patches.
 
     Args:
         state: keys of DINO's or timm's layout, without prefix.

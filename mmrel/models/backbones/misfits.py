@@ -51,8 +51,8 @@ def check_fit(
     ]
     if text := "; ".join(filter(None, problems)):
         raise ValueError(
-            f"The backbone in {source!r} does not fit this {type(model).__name__}: {text}. {_advice(given, wanted)}, or "
-            "choose another checkpoint."
+            f"The backbone in {source!r} does not fit this {type(model).__name__}: {text}. "
+            f"{_advice(given, wanted)}, or choose another checkpoint."
         )
 
 
@@ -75,8 +75,8 @@ def _by(sides: Sequence[int]) -> str:
 
 Shapes = Mapping[str, tuple[int, ...]]
 GENERAL = (
-    "Set arch, patch_size, with_cls_token and out_norm to those of the pretraining (out_norm='none' needs no final norm "
-    "ln1, with_cls_token=False no class token)"
+    "Set arch, patch_size, with_cls_token and out_norm to those of the pretraining (out_norm='none' needs no final "
+    "norm ln1, with_cls_token=False no class token)"
 )
 
 

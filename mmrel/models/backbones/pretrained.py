@@ -159,7 +159,11 @@ def fit_input(model: Any, state: State, source: str) -> tuple[State, list[str]]:
     try:
         kernel, remarks = fit_patch_kernel(kernel, wanted.kernel_size, wanted.in_channels)
     except ValueError as error:
-        raise ValueError(f"{source!r} does not fit this {type(model).__name__}: {error}.") from error
+        raise ValueError(
+            f"{source!r} does not fit this {type(model).__name__}: {error}."
+        ) from error
+    if (own := state[KERNEL].shape[-1]) != kernel.shape[-1]:
+        remarks.append(f"With patch_size={own}, the model would have the patches of the weights.")
     return state | {KERNEL: kernel}, remarks
 
 

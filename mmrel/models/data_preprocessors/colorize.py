@@ -21,7 +21,8 @@ class Colorizer:
         blur_kernel: size of the blur kernel in pixels, odd.
         kernels: ``'triton'``: in at most four kernels, each of which reads and writes the batch once
             (:mod:`mmrel.ops.colors`); ``'torch'``: one torch operation after the other, on the images that it concerns
-            (:mod:`.augment`), with the same results to 1e-5; ``'auto'``: the first where the device has it.
+            (:mod:`.augment`), with the same results to 1e-5; ``'auto'``: the first where the device has it. The
+            first is for three channels only.
 
     Raises:
         ValueError: another kind of kernels.
@@ -78,7 +79,10 @@ class Colorizer:
         return augment_colors(images, table, taps, (blurs, solarizes), normalization)
 
     def stepwise(self, images: Tensor, host_table: Tensor, bounded: bool = True) -> Tensor:
-        """All operations that these channels have, one after the other, see :meth:`.color_plan.ColorPlan.apply`; images may be overwritten."""
+        """All operations one after the other, see :meth:`.color_plan.ColorPlan.apply`; images may be overwritten.
+
+        Of images ``(n, C, h, w)`` that are not R, G and B, saturation, hue and grey are left out, which is logged once.
+        """
         if images.shape[1] != CHANNELS:
             host_table = self._without_rgb_colors(host_table, images.shape[1])
         plan = ColorPlan.from_table(host_table, images.device)
@@ -89,8 +93,8 @@ class Colorizer:
         if not self._said:
             self._said = True
             print_log(
-                f"The images have {channels} channel(s), not R, G and B: of the colour augmentation, brightness, contrast, "
-                "blur and solarisation are done; saturation, hue and grey are left out",
+                f"The images have {channels} channel(s), not R, G and B: of the colour augmentation, brightness, "
+                "contrast, blur and solarisation are done; saturation, hue and grey are left out",
                 "current",
             )
         table = table.clone()

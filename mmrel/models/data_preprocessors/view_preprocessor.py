@@ -125,8 +125,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
     def _check_channels(self, images: Tensor) -> None:
         if images.shape[1] != len(self.mean):
             raise ValueError(
-                f"the images have {images.shape[1]} channel(s), but {type(self).__name__} has {len(self.mean)} value(s) "
-                f"of mean and std; set model.data_preprocessor.mean and std to {images.shape[1]} values each"
+                f"the images have {images.shape[1]} channel(s), but {type(self).__name__} has {len(self.mean)} "
+                f"value(s) of mean and std; set model.data_preprocessor.mean and std to {images.shape[1]} values each"
             )
 
     def _stacked(self, crops: list[Tensor]) -> Tensor:
