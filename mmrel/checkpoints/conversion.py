@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmrel.checkpoints.config_text import given_normalization
+from mmrel.checkpoints.config_text import as_normalization, given_normalization
 from mmrel.checkpoints.containers import (
     Contents,
     Network,
@@ -32,7 +32,6 @@ from mmrel.checkpoints.recognise import check_supported, recognise
 from mmrel.checkpoints.rules import State
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.files import save_atomically
-from mmrel.utils.normalization import Normalization
 
 INDISTINGUISHABLE = ("dino", "ibot", "timm")
 PREFIX = "backbone."
@@ -149,8 +148,8 @@ def read_backbone_file(
     check_shapes(state, source)
     meta = describe_any(scheme, contents, state, num_heads, img_size)
     state, meta, changes = fit_input(state, meta, patch_size, in_channels)
-    if given:
-        check_normalization(Normalization(**given), meta["in_channels"])
+    if known := as_normalization(mean, std):
+        check_normalization(known, meta["in_channels"])
     meta |= given
     meta["network"] = _network_name(found, meta, network, source)
     meta.setdefault("source", Path(path).name)

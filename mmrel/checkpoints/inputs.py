@@ -69,6 +69,6 @@ def check_normalization(given: Normalization, channels: int) -> None:
     """Raise ``ValueError`` unless mean and deviation, which somebody gave, have a number for each channel."""
     if len(given.mean) != channels:
         raise ValueError(
-            f"mean is {given.mean} and std is {given.std}, but the network is for images of {channels} channel(s); give "
-            "one number for each."
+            f"mean is {given.mean} and std is {given.std}, but the network is for images of {channels} channel(s); "
+            "give one number for each."
         )
