@@ -39,8 +39,11 @@ NEUTRAL = {
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
     "fast": ["simplejpeg>=1.8"],
     "logging": ["tensorboard"],
+    "safetensors": ["safetensors>=0.4"],
+    "export": ["onnx>=1.15", "onnxruntime>=1.17"],
 }
-TEST = ["pytest>=8"]
+# transformers is what Hugging Face folders are compared with; nothing else of mmrel needs it.
+TEST = ["pytest>=8", 'transformers>=5; python_version >= "3.11"']
 
 
 def extras() -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
@@ -69,6 +70,7 @@ MODEL_WRAPPERS = _child("model wrapper", MMENGINE_MODEL_WRAPPERS, "mmrel.engine"
 DATASETS = _child("dataset", MMENGINE_DATASETS, "mmrel.datasets.image_folder")
 DATA_SAMPLERS = _child("data sampler", MMENGINE_DATA_SAMPLERS, "mmrel.datasets.samplers")
 TRANSFORMS = _child("transform", MMENGINE_TRANSFORMS, "mmrel.datasets.transforms")
+FUNCTIONS = _child("function", MMENGINE_FUNCTIONS, "mmrel.checkpoints.conversion")
 HOOKS = _child("hook", MMENGINE_HOOKS, "mmrel.engine")
 LOOPS = _child("loop", MMENGINE_LOOPS, "mmrel.engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", MMENGINE_OPTIM_WRAPPERS, "mmrel.engine")

@@ -23,6 +23,7 @@ def pytest_configure() -> None:
 
 
 NEUTRAL = (
+    "apis/test_exported_graphs.py",
     "benchmarks/",
     "campaigns/test_mutants.py",
     "checkpoints/",
@@ -45,9 +46,11 @@ NEUTRAL = (
     "quickstart/",
     "test_architecture.py",
     "tools/test_convert_checkpoint.py",
+    "tools/test_export_onnx.py",
     "tools/test_extract_features.py",
     "tools/test_wheelhouse.py",
     "utils/test_bombs.py",
+    "utils/test_weights_folder.py",
     "visualization/test_curves.py",
     "visualization/test_pca.py",
     "visualization/test_re",

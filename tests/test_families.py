@@ -48,7 +48,11 @@ def needs(installed: Path, extra: str) -> Iterator[Requirement]:
 
 
 @pytest.mark.parametrize(
-    "extra", ["", "detection", "segmentation", "scenes", "fast", "logging", "all", "test", "dev"]
+    "extra",
+    [
+        *("", "detection", "segmentation", "scenes", "fast", "logging", "safetensors", "export"),
+        *("all", "test", "dev"),
+    ],
 )
 def test_extras__neutral_ones_bring_no_openmmlab_package(installed: Path, extra: str) -> None:
     names = {need.name for need in needs(installed, extra)}

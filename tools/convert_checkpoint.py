@@ -5,12 +5,14 @@
     python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere_timm.pth --to timm
     python tools/convert_checkpoint.py dinov2_vits14_pretrain.pth backbone.pth --patch-size 16
     python tools/convert_checkpoint.py checkpoint0100.pth pretraining.pth --full
+    python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere-vit-s --to hugging-face
 
 The file holds ``{'state_dict': {'backbone.*': tensor}, 'meta': {...}}`` and loads everywhere with
-``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``. With ``--to`` it holds the backbone alone,
-under the names of DINO or timm. With ``--full`` it holds what pretraining goes on from, for ``load_from``: both
-networks, heads and centres. The layout is told from the keys. A key that is unknown or missing is an error that names
-it. Nothing stored in the file is executed. See docs/checkpoints.md.
+``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``; if its name ends with ``.safetensors``, it is
+of that format. With ``--to`` it holds the backbone alone, under the names of DINO or timm; with ``--to hugging-face``,
+OUT is a folder that transformers opens, and such a folder may be IN. With ``--full`` it holds what pretraining goes on
+from, for ``load_from``: both networks, heads and centres. The layout is told from the keys. A key that is unknown or
+missing is an error that names it. Nothing stored in the file is executed. See docs/checkpoints.md.
 """
 
 import argparse
@@ -24,14 +26,17 @@ from mmrel.launch.arguments import add_normalization, positive
 if TYPE_CHECKING:
     from mmrel.checkpoints import Backbone
 
-TARGETS = ("timm", "dino")
+HUGGING_FACE = "hugging-face"
+TARGETS = ("timm", "dino", HUGGING_FACE)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Convert the checkpoint of a vision transformer.")
-    parser.add_argument("source", type=Path, metavar="IN", help="checkpoint to read")
-    parser.add_argument("output", type=Path, metavar="OUT", help="file to write")
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help="checkpoint, or Hugging Face folder, to read"
+    )
+    parser.add_argument("output", type=Path, metavar="OUT", help="file to write, or folder")
     direction = parser.add_mutually_exclusive_group()
     direction.add_argument(
         "--from",
@@ -41,7 +46,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="whose layout the file has (default: told from its keys)",
     )
     direction.add_argument(
-        "--to", choices=TARGETS, help="write the backbone under the names of that project"
+        "--to",
+        choices=TARGETS,
+        help="write the backbone under the names of that project; hugging-face: as a folder",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -142,7 +149,7 @@ def report(backbone: "Backbone") -> str:
 
 def run(options: argparse.Namespace) -> "Backbone":
     """Convert in the way that the options ask for."""
-    from mmrel.checkpoints import convert, convert_full, convert_to_official
+    from mmrel.checkpoints import convert, convert_full, convert_to_folder, convert_to_official
 
     settings = {
         "layout": options.layout,
@@ -168,6 +175,8 @@ def run(options: argparse.Namespace) -> "Backbone":
         return convert_full(options.source, options.output, **settings)
     names = ("network", "mean", "std", "patch_size", "in_channels")
     settings |= {name: getattr(options, name) for name in names}
+    if options.to == HUGGING_FACE:
+        return convert_to_folder(options.source, options.output, **settings)
     if options.to:
         return convert_to_official(options.source, options.output, options.to, **settings)
     return convert(options.source, options.output, **settings)

@@ -16,6 +16,7 @@ from mmrel.checkpoints.config_text import (
     find_normalization,
     given_normalization,
 )
+from mmrel.checkpoints.hugging_face.settings import USUAL_EPS
 from mmrel.checkpoints.inputs import check_normalization
 from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
@@ -25,6 +26,7 @@ from mmrel.registry import MODELS
 from mmrel.utils.config import load_config
 from mmrel.utils.normalization import Normalization
 from mmrel.utils.text import listed
+from mmrel.utils.weights_folder import is_weights_folder
 
 CONFIG_SUFFIXES = (".py", ".json", ".yml", ".yaml")
 
@@ -82,8 +84,8 @@ def _build(source: str | Path | Config, network: str | None, options: dict[str, 
     if isinstance(source, Config):
         return _random_backbone(source, network, given)
     path = Path(source).expanduser()
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not path.is_file() and not is_weights_folder(path):
+        what = "is a folder without weights in it" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
             f"'{path}' {what} (looked for {path.absolute()}); give a checkpoint or a pretraining's config"
         )
@@ -125,6 +127,7 @@ def _pretrained_backbone(found: Backbone, source: str) -> ViT:
         # Only mmpretrain's own files do not tell, and mmpretrain resizes by size.
         pos_interpolation=meta["pos_interpolation"] or "size",
         layer_scale_init_value=1.0 if meta["layer_scale"] else 0.0,
+        norm_cfg=dict(type="LN", eps=meta.get("norm_eps", USUAL_EPS)),
     )
     backbone.provenance = _provenance(found, source)
     for line in (backbone.provenance, *(f"{source}: {change}" for change in found.changes)):

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
         to_official,
     )
     from mmrel.checkpoints.full import convert_full
+    from mmrel.checkpoints.hugging_face.folder import convert_to_folder
 
 __all__ = [
     "Backbone",
     "convert",
     "convert_full",
+    "convert_to_folder",
     "convert_to_official",
     "load_backbone",
     "read_backbone_file",
@@ -30,5 +32,6 @@ __getattr__ = lazy_attributes(
     {
         **dict.fromkeys(__all__, "mmrel.checkpoints.conversion"),
         "convert_full": "mmrel.checkpoints.full",
+        "convert_to_folder": "mmrel.checkpoints.hugging_face.folder",
     },
 )

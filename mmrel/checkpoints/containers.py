@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmrel.checkpoints.foreign import find_foreign
 from mmrel.checkpoints.rules import State
+from mmrel.utils.weights_folder import SETTINGS
 
 WRAPPERS = [
     "module",
@@ -25,6 +26,7 @@ WRAPPERS = [
     "trunk",
     "model",
     "dinov2",
+    "vit",
     "0",
 ]
 STEM = (
@@ -82,6 +84,7 @@ def open_contents(loaded: Any, source: str) -> Contents:
         raise ValueError(
             f"'{source}' holds a {type(loaded).__name__}, not a dict of tensors. Give a checkpoint."
         )
+    beside, loaded = loaded, {k: v for k, v in loaded.items() if k != SETTINGS}
     pair = {
         name: _state(loaded[name], source, name)
         for name in ("teacher", "student")
@@ -89,10 +92,10 @@ def open_contents(loaded: Any, source: str) -> Contents:
     }
     if pair:
         keys = tuple(key for state in pair.values() for key in state)
-        return Contents("teacher/student", pair, keys, loaded)
+        return Contents("teacher/student", pair, keys, beside)
     container, state = _single(loaded, source)
     networks = _split_networks(state, source) or {"single": state}
-    return Contents(container, networks, tuple(state), loaded)
+    return Contents(container, networks, tuple(state), beside)
 
 
 def choose_network(contents: Contents, wanted: str | None, default: str, source: str) -> str:

@@ -19,6 +19,7 @@ from mmrel.checkpoints.mapping import listed
 from mmrel.checkpoints.offer import BACKBONE, Offer, offer
 from mmrel.checkpoints.rules import State
 from mmrel.models.backbones.misfits import check_fit
+from mmrel.models.backbones.norm_eps import eps_remark
 from mmrel.models.backbones.pretrained import fit_input, fit_tensors, trained_grid
 
 TEACHER = "teacher."
@@ -190,4 +191,4 @@ def _backbone_remarks(model: Any, given: Offer) -> list[str]:
         remarks.append("The mask token is not in the file and begins anew.")
     if without := [key for key in tensors if key not in own]:
         remarks.append(f"The backbone was built without {listed(without)}.")
-    return remarks
+    return remarks + eps_remark(backbone, given.meta)

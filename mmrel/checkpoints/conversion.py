@@ -23,15 +23,17 @@ from mmrel.checkpoints.describe import (
     check_shapes,
     choose_num_heads,
     describe,
-    describe_official,
 )
+from mmrel.checkpoints.hugging_face.description import describe_beside
+from mmrel.checkpoints.hugging_face.settings import read_settings
 from mmrel.checkpoints.inputs import check_normalization, fit_input
 from mmrel.checkpoints.layouts import LAYOUTS, MMREL, NETWORKS, Layout
 from mmrel.checkpoints.mapping import as_float32, map_backbone, map_to_official
 from mmrel.checkpoints.recognise import check_supported, recognise
 from mmrel.checkpoints.rules import State
+from mmrel.registry import FUNCTIONS
 from mmrel.utils.checkpoint_file import read_checkpoint
-from mmrel.utils.files import save_atomically
+from mmrel.utils.safetensors_file import save_weights
 
 INDISTINGUISHABLE = ("dino", "ibot", "timm")
 PREFIX = "backbone."
@@ -105,6 +107,7 @@ def load_backbone(
     return backbone.state, backbone.meta
 
 
+@FUNCTIONS.register_module()
 def read_backbone_file(
     path: str | Path,
     layout: str = "auto",
@@ -177,7 +180,7 @@ def convert(path: str | Path, output: str | Path, **options: Any) -> Backbone:
 def write_backbone(backbone: Backbone, path: str | Path, output: str | Path) -> None:
     """Write a backbone that was read from ``path`` as plain tensors ``backbone.*`` with its meta."""
     state = {PREFIX + key: value for key, value in backbone.state.items()}
-    save_atomically({"state_dict": state, "meta": backbone.meta}, other_file(path, output))
+    save_weights(state, other_file(path, output), backbone.meta)
 
 
 def convert_to_official(path: str | Path, output: str | Path, to: str, **options: Any) -> Backbone:
@@ -191,7 +194,7 @@ def convert_to_official(path: str | Path, output: str | Path, to: str, **options
     """
     backbone = read_backbone_file(path, **options)
     state, dropped = to_official(backbone.state, to)
-    save_atomically(state, other_file(path, output))
+    save_weights(state, other_file(path, output))
     if dropped:
         backbone.notes.append(f"{to} has no place for {', '.join(dropped)}: left out.")
     return backbone
@@ -217,6 +220,9 @@ def to_official(state: State, layout: str) -> tuple[State, list[str]]:
 
 def choose_layout(contents: Contents, name: str, source: str) -> Layout:
     """The layout of that name; for ``'auto'``, the one that the keys tell."""
+    read_settings(
+        contents.beside
+    )  # refuses what is no plain ViT by its name, before its keys are looked at
     if name in LAYOUTS:
         return LAYOUTS[name]
     if name != "auto":
@@ -239,11 +245,11 @@ def describe_any(
 ) -> dict[str, Any]:
     """The meta of a backbone, whoever trained it."""
     if scheme is not MMREL:
-        return describe_official(state, scheme, num_heads, img_size)
+        return describe_beside(contents.beside, state, scheme, num_heads, img_size)
     beside = contents.beside.get("meta")
     own = beside if isinstance(beside, Mapping) else {}
     meta = describe(state, own, img_size)
-    meta |= {key: own[key] for key in ("source", "network") if key in own}
+    meta |= {key: own[key] for key in ("source", "network", "norm_eps") if key in own}
     known = meta["num_heads"]
     if None not in (known, num_heads) and known != num_heads:
         raise ValueError(

@@ -57,6 +57,21 @@ HUGGING_FACE = (
     Rule("layernorm.{p}", "ln1.{p}", "final norm"),
 )
 
+_THEIRS, _OURS = "encoder.layer.{i}", "layers.{i}"
+_BEFORE, _AFTER = f"{_THEIRS}.layernorm_before.{{p}}", f"{_THEIRS}.layernorm_after.{{p}}"
+HUGGING_FACE_VIT = (
+    *(
+        replace(rule, flat=False)
+        for rule in HUGGING_FACE
+        if "{i}" not in rule.theirs and rule.part != REGISTERS
+    ),
+    *(rule for rule in HUGGING_FACE if ".attention." in rule.theirs),
+    Rule(_BEFORE, f"{_OURS}.ln1.{{p}}"),
+    Rule(_AFTER, f"{_OURS}.ln2.{{p}}"),
+    Rule(f"{_THEIRS}.intermediate.dense.{{p}}", f"{_OURS}.ffn.layers.0.0.{{p}}"),
+    Rule(f"{_THEIRS}.output.dense.{{p}}", f"{_OURS}.ffn.layers.1.{{p}}"),
+)
+
 CLASSIFIER = {"classifier": r"(head|fc)\.(weight|bias)"}
 MLP = r"mlp\.\d+\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 PROTOTYPES = r"(weight_g|weight_v|weight|parametrizations\.weight\.original[01])"
@@ -199,6 +214,19 @@ HF_DINOV2 = Layout(
     register_interpolation="antialias",
     separate_qkv=True,
 )
+HF_VIT = Layout(
+    "hf-vit",
+    HUGGING_FACE_VIT,
+    frozenset({"mask token"}),
+    {
+        "classifier": r"classifier\.(weight|bias)",
+        "decoder": r"decoder\..+",
+        "pooler": r"pooler\.dense\.(weight|bias)",
+    },
+    pos_interpolation="size",
+    separate_qkv=True,
+    normalization=None,
+)
 MMREL = Layout(
     "mmrel",
     tuple(
@@ -227,6 +255,7 @@ LAYOUTS = {
         TIMM,
         DINOV2,
         HF_DINOV2,
+        HF_VIT,
         MMREL,
     )
 }

@@ -14,6 +14,7 @@ from mmrel.checkpoints.layouts import LAYOUTS, MMREL, Layout
 from mmrel.checkpoints.registers import positions_with_class, positions_without_class
 from mmrel.checkpoints.rules import State, find_rule, rename
 from mmrel.utils import text
+from mmrel.utils.weights_folder import INDEX
 
 PRETRAINING_ONLY = ("mask_token",)
 QKV = ("query", "key", "value")
@@ -97,7 +98,9 @@ def as_float32(state: State, path: Path) -> tuple[State, list[str]]:
     Raises:
         ValueError: a tensor is not of plain floating-point numbers, or is larger than the file.
     """
-    size = path.stat().st_size if path.is_file() else inf  # a URL's file is not here
+    # The file of a URL is not here, and an index of several is smaller than they are.
+    single = path.is_file() and not path.name.endswith(INDEX)
+    size = path.stat().st_size if single else inf
     for key, value in state.items():
         if value.layout != torch.strided or value.is_meta or not value.is_floating_point():
             raise ValueError(

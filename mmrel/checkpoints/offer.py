@@ -26,6 +26,7 @@ from mmrel.checkpoints.describe import (
 )
 from mmrel.checkpoints.full import full_state
 from mmrel.checkpoints.head_layouts import HEADS
+from mmrel.checkpoints.hugging_face.settings import read_settings
 from mmrel.checkpoints.layouts import MMREL, Layout
 from mmrel.checkpoints.mapping import as_float32, map_backbone
 from mmrel.checkpoints.recognise import check_supported
@@ -166,6 +167,9 @@ def _described(
 
 
 def _tells_num_heads(contents: Contents, scheme: Layout, backbone: State) -> bool:
+    told = read_settings(contents.beside)
+    if told is not None and told.num_heads is not None:
+        return True
     beside = contents.beside.get("meta")
     own = beside if scheme is MMREL and isinstance(beside, Mapping) else {}
     return bool(describe(backbone, own)["num_heads"]) or tells_num_heads(backbone, scheme)

@@ -8,6 +8,7 @@ import re
 
 from mmrel.checkpoints.containers import Contents
 from mmrel.checkpoints.foreign import ROTARY, find_foreign
+from mmrel.checkpoints.hugging_face.settings import read_settings
 from mmrel.checkpoints.layouts import LAYOUTS, Layout
 from mmrel.checkpoints.rules import State
 
@@ -23,6 +24,7 @@ UNSUPPORTED = {
     ),
 }
 MARKS = {
+    "hf-vit": r"encoder\.layer\.\d+\.(layernorm_before|layernorm_after|intermediate\.dense)\..+",
     "hf-dinov2": r"embeddings\.position_embeddings|embeddings\.patch_embeddings\..+|encoder\.layer\.\d+\..+",
     "mmrel": r"patch_embed\.projection\..+|layers\.\d+\.(ln1|ln2|attn|ffn)\..+",
     "selfpatch": r"ca_head\..+",
@@ -77,6 +79,9 @@ def has_fixed_positions(backbone: State) -> bool:
 
 
 def _by_container(contents: Contents, backbone: State) -> str:
+    told = read_settings(contents.beside)
+    if told is not None and told.origin == "timm":
+        return "timm"
     fixed = contents.container == "model" and has_fixed_positions(backbone)
     if fixed or (contents.container == "model" and "fc_norm.weight" in backbone):
         return "mae"

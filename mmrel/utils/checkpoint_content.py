@@ -56,6 +56,10 @@ def _count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**62
 
 
+def _small(value: Any) -> bool:
+    return type(value) is float and 0 < value < 1
+
+
 def _size(value: Any) -> bool:
     pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(_whole, value))
     return _whole(value) or pair
@@ -75,6 +79,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = (
         ("with_cls_token", "use_pos_embed", "final_norm", "layer_scale"),
         (lambda value: isinstance(value, bool), "True or False"),
     )
+    | {"norm_eps": (_small, "a number above 0")}
     | {"img_size": (_size, "a number from 1 on, or two of them")}
 )
 

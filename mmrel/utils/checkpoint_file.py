@@ -11,7 +11,9 @@ from typing import IO, Any
 
 import torch
 
+from mmrel.utils.safetensors_file import SUFFIX, read_safetensors
 from mmrel.utils.torch_file import read_torch_file
+from mmrel.utils.weights_folder import INDEX, read_shards, settings_beside, weights_in
 
 _TRUST = False
 
@@ -34,19 +36,35 @@ def read_checkpoint(path: str | Path) -> Any:
     """Load a file on the CPU; nothing that is stored in it is executed.
 
     Args:
-        path: a file of ``torch.save``, of either format, or ``.safetensors`` (needs the package safetensors).
+        path: a file of ``torch.save``, of either format, or ``.safetensors`` (needs the package safetensors); a folder
+            as Hugging Face's hub has them, or its index of several files.
 
     Returns:
-        What was saved: usually nested dicts of tensors.
+        What was saved: usually nested dicts of tensors. Of weights with a ``config.json`` beside them, also that, under
+        ``'hugging_face'``, see :mod:`mmrel.utils.weights_folder`.
 
     Raises:
         OSError: there is no such file, or it must not be read.
         ValueError: it is empty, truncated, damaged, or holds objects that are not on the list.
     """
     path = Path(path)
+    if path.is_dir():
+        path = weights_in(path)
+    if path.name.endswith(INDEX):
+        _check_file(path)
+        content = {"state_dict": read_shards(path, _read_file)}
+    else:
+        content = _read_file(path)
+    # What MMEngine or mmrel wrote has a meta, which tells all that a config would.
+    if isinstance(content, dict) and "meta" not in content:
+        content |= settings_beside(path)
+    return content
+
+
+def _read_file(path: Path) -> Any:
     _check_file(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    if path.suffix == SUFFIX:
+        return read_safetensors(path)
     with path.open("rb") as file:
         return read_stream(file, f"'{path}'")
 
@@ -66,8 +84,6 @@ def read_stream(file: IO[bytes], name: str = "A checkpoint") -> Any:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise ValueError(f"'{path}' is a folder. Give the path of a checkpoint file in it.")
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no checkpoint at '{path}'. Give the path of a file, for instance "
@@ -78,24 +94,6 @@ def _check_file(path: Path) -> None:
             raise ValueError(
                 f"'{path}' is empty: its download or its writing failed. Fetch it again."
             )
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"'{path}' needs the package safetensors to be read. Install it with `pip install safetensors`, or give "
-            "a .bin or .pth file of the same weights."
-        ) from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"'{path}' cannot be read as safetensors ({_reason(error)}). It is damaged or of another format; fetch "
-            "it again."
-        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ from mmrel.utils.errors import UsageError
 from mmrel.utils.hosts import HOSTS, STOCK_HOOKS, missing_host
 from mmrel.utils.plain_files import plain_files
 from mmrel.utils.plain_tree import check_depth
+from mmrel.utils.weights_folder import is_weights_folder, weights_in
 
 LOADER_TIMEOUT = 600
 """Seconds that a batch may take before a run ends and names the files that the loader's workers were at."""
@@ -190,12 +191,15 @@ def prepare_work_dir(config: Any) -> None:
 
 
 def check_load_from(config: Any) -> None:
-    """Make sure that the checkpoint which a run continues or a test measures exists.
+    """Make sure that the checkpoint which a run continues or a test measures exists; of a folder, name the file.
 
     Raises:
         UsageError: If it is a local file and absent.
     """
     path = config.get("load_from")
+    if isinstance(path, str) and is_weights_folder(path):
+        # MMEngine takes files alone. The settings beside this one are found again.
+        config.load_from = path = str(weights_in(Path(path)))
     if _missing(path):
         raise UsageError(
             f"The checkpoint {path!r} does not exist (looked for {Path(path).absolute()}). "
@@ -221,7 +225,11 @@ def check_pretrained(config: Any) -> None:
 
 
 def _missing(path: Any) -> bool:
-    return isinstance(path, str) and "://" not in path and not Path(path).is_file()
+    return (
+        isinstance(path, str)
+        and "://" not in path
+        and not (Path(path).is_file() or is_weights_folder(path))
+    )
 
 
 def _no_such_config(path: str) -> str:

@@ -316,6 +316,24 @@ def hf_dinov2() -> Official:
     return Official(lambda state: state | head, hugging_face(), left_out={"classifier": 2})
 
 
+VIT_NAMES = {
+    ".norm1.": ".layernorm_before.",
+    ".norm2.": ".layernorm_after.",
+    ".mlp.fc1.": ".intermediate.dense.",
+    ".mlp.fc2.": ".output.dense.",
+}
+"""What transformers' ViTModel calls otherwise than its Dinov2Model."""
+
+
+def hf_vit() -> Official:
+    state = {key: value for key, value in hugging_face().items() if ".layer_scale" not in key}
+    for theirs, other in VIT_NAMES.items():
+        state = {key.replace(theirs, other): value for key, value in state.items()}
+    state["embeddings.mask_token"] = draw((1, 1, WIDTH))
+    heads = pair("pooler.dense", WIDTH, WIDTH) | pair("classifier", 10, WIDTH)
+    return Official(lambda s: s | heads, state, left_out={"classifier": 2, "pooler": 2})
+
+
 LAYOUTS: dict[str, Callable[[], Official]] = {
     "dino": dino,
     "ibot": ibot,
@@ -328,6 +346,7 @@ LAYOUTS: dict[str, Callable[[], Official]] = {
     "timm": timm,
     "dinov2": dinov2,
     "hf-dinov2": hf_dinov2,
+    "hf-vit": hf_vit,
 }
 
 

@@ -29,6 +29,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "timm": dict(layer_scale_init_value=1.0),
     "dinov2": PATCH_14,
     "hf-dinov2": PATCH_14,
+    "hf-vit": dict(img_size=70, patch_size=14),
     "selfpatch": dict(with_cls_token=False, final_norm=False),
 }
 

@@ -1,6 +1,7 @@
 """Converted weights give the features of the original definition; positions and parts fit other networks."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmrel.models.backbones import DenseViT, ViT
 from mmrel.models.backbones.pretrained import load_fitted
 from mmrel.ops.position import fit_position_embedding
 
-RULES = dict.fromkeys(("relvit", "mae", "mocov3", "timm", "hf-dinov2"), "size")
+RULES = dict.fromkeys(("relvit", "mae", "mocov3", "timm", "hf-dinov2", "hf-vit"), "size")
 ARCH = dict(embed_dims=48, num_layers=2, num_heads=HEADS, feedforward_channels=96)
 
 
@@ -53,6 +54,13 @@ def reference(layout: str, state: dict[str, Tensor], images: Tensor) -> tuple[Te
     rule = RULES.get(layout, "dino")
     if layout == "hf-dinov2":
         return hugging_face_tokens(state, images, HEADS)
+    if layout == "hf-vit":
+        for name, theirs in official.VIT_NAMES.items():
+            other = re.compile(rf"(?<!attention){re.escape(theirs)}")
+            state = {other.sub(name, key): value for key, value in state.items()}
+        ones = torch.ones(official.WIDTH)
+        names = [f"encoder.layer.{i}.layer_scale{n}.lambda1" for i in range(2) for n in (1, 2)]
+        return hugging_face_tokens(state | dict.fromkeys(names, ones), images, HEADS)
     used = layout != "relvit"
     return vit_tokens(state, images, HEADS, rule, use_class_token=used, use_positions=used)
 

@@ -11,7 +11,14 @@ from reference.vit import vit_tokens
 from torch import Tensor
 
 from mmrel.apis.backbone import get_backbone
-from mmrel.checkpoints import convert, load_backbone, read_backbone_file, to_official
+from mmrel.apis.extractor import feature_extractor
+from mmrel.checkpoints import (
+    convert,
+    convert_to_folder,
+    load_backbone,
+    read_backbone_file,
+    to_official,
+)
 from mmrel.evaluation.attention import query_attention
 from mmrel.models.backbones import DenseViT, ViT
 from mmrel.models.backbones.intermediate import block_attention, intermediate_tokens
@@ -87,6 +94,33 @@ def test_hugging_face__features_of_transformers(size: tuple[int, int], tmp_path:
     found = model(images(size), output_hidden_states=True)
     check_tokens(path, size, found.hidden_states[-1], found.last_hidden_state)
     assert read_backbone_file(path, num_heads=HEADS).layout == "hf-dinov2"
+
+
+@torch.no_grad()
+def test_hugging_face__a_folder_that_transformers_opens(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    path = save(official.dinov2(registers=4).content, tmp_path / "reg4.pth")
+    convert_to_folder(path, tmp_path / "folder", num_heads=HEADS)
+    model = transformers.AutoModel.from_pretrained(tmp_path / "folder")
+    assert type(model).__name__ == "Dinov2WithRegistersModel"
+    own = get_backbone(path, num_heads=HEADS)
+    for size in SIZES:
+        tokens, wanted = own(images(size)), model.eval()(images(size)).last_hidden_state
+        torch.testing.assert_close(tokens.cls, wanted[:, 0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(tokens.patches, wanted[:, 5:], rtol=1e-5, atol=1e-5)
+    again = load_backbone(tmp_path / "folder")[0]
+    assert all(torch.equal(again[key], value) for key, value in own.state_dict().items())
+
+
+@torch.no_grad()
+def test_extractor__has_registers_too(tmp_path: Path) -> None:
+    path = save(official.dinov2(registers=4).content, tmp_path / "reg4.pth")
+    extractor = feature_extractor(path, ("cls", "map"), normalise=False, num_heads=HEADS)
+    own = get_backbone(path, num_heads=HEADS)
+    for size in SIZES:
+        (cls, maps), tokens = extractor(images(size)), own(images(size))
+        torch.testing.assert_close(cls, tokens.cls, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(maps.flatten(2).mT, tokens.patches, rtol=1e-5, atol=1e-5)
 
 
 def timm_like(registers: int, class_position: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -166,3 +166,29 @@ def test_tool__refuses_in_one_line(
     error = capsys.readouterr().err
     assert message in error and error.startswith("convert_checkpoint: ") and error.count("\n") == 1
     assert not (tmp_path / "out.pth").exists()
+
+
+def test_tool__hugging_face_folders_in_and_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder to a file, to safetensors, and to a folder again: the same tensors."""
+    pytest.importorskip("safetensors")
+    from checkpoints.hub_folders import hub_folder
+
+    folder = hub_folder(tmp_path / "hub")
+    assert run(folder, tmp_path / "a.safetensors") == 0
+    told = capsys.readouterr().out
+    assert "layout hf-vit" in told and "3 heads" in told and "left out" not in told
+    assert run(tmp_path / "a.safetensors", tmp_path / "again", "--to", "hugging-face") == 0
+    assert "note: A ViTModel takes other sizes" in capsys.readouterr().out
+    assert run(tmp_path / "again", tmp_path / "b.pth") == 0
+    assert run(tmp_path / "a.safetensors", tmp_path / "c.pth") == 0
+    left, right = (
+        torch.load(tmp_path / n, weights_only=True)["state_dict"] for n in ("b.pth", "c.pth")
+    )
+    right.pop("backbone.mask_token")
+    assert same(left, right)
+    assert run(folder, tmp_path / "again", "--to", "hugging-face") == 1
+    assert "exists. Give the name of a new folder" in capsys.readouterr().err
+    assert run(tmp_path, tmp_path / "x.pth") == 1
+    assert "is a folder without weights" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from mmrel.apis.evaluation.labels import choose_labels
 from mmrel.checkpoints import read_backbone_file
 from mmrel.models.backbones import ViT
 from mmrel.utils.errors import UsageError
+from mmrel.utils.weights_folder import is_weights_folder
 
 CHECKPOINT, RANDOM, THUMBNAILS = "checkpoint", "random", "thumbnails"
 THUMBNAIL_SIDE = 16
@@ -124,7 +125,7 @@ def _check_files(checkpoints: Sequence[str | Path]) -> list[Path]:
         )
     files = [Path(checkpoint).expanduser() for checkpoint in checkpoints]
     for path in files:
-        if not path.is_file():
+        if not path.is_file() and not is_weights_folder(path):
             what = "is a folder" if path.is_dir() else "does not exist"
             raise UsageError(
                 f"the checkpoint {path} {what} (looked for {path.absolute()}); give a file"
@@ -190,10 +191,13 @@ def _checkpoint(path: Path, label: str, weights: dict[str, Any], facts: dict[str
 
 
 def _sha256(path: Path) -> str:
+    """Of a file, or of the files of a Hugging Face folder one after the other."""
     total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
+    for part in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if part.is_file():
+            with part.open("rb") as file:
+                while block := file.read(1 << 20):
+                    total.update(block)
     return total.hexdigest()
 
 

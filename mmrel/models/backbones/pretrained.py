@@ -5,6 +5,7 @@ prefix or a wrong architecture looks like bad pretraining. The check here turns 
 error before anything is loaded.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,13 @@ from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
 from mmrel.models.backbones.misfits import KERNEL, check_fit
+from mmrel.models.backbones.norm_eps import eps_remark
 from mmrel.ops.patch_kernel import fit_patch_kernel
 from mmrel.ops.position import fit_position_embedding, infer_grid
+from mmrel.registry import FUNCTIONS
 from mmrel.utils.checkpoint_content import check_weights, checked_meta
 from mmrel.utils.checkpoint_file import read_checkpoint
+from mmrel.utils.weights_folder import SETTINGS
 
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -49,7 +53,7 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
     """Read the tensors below a prefix, and the file's ``meta``. Nothing in the file is executed.
 
     Args:
-        checkpoint: path or URL.
+        checkpoint: path or URL; or a Hugging Face folder, as :func:`mmrel.checkpoints.read_backbone_file` takes it.
         prefix: for instance ``'backbone.'``; ``None`` takes every key.
 
     Returns:
@@ -69,6 +73,9 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
             "--cfg-options model.backbone.init_cfg.checkpoint=PATH, or give checkpoint=None to start "
             "from random weights."
         ) from error
+    if SETTINGS in loaded:  # a Hugging Face folder, whose names are its own
+        found = FUNCTIONS.get("mmrel.read_backbone_file")(checkpoint)
+        return found.state, found.meta
     state = loaded.get("state_dict", loaded)
     head = "" if prefix is None else prefix.rstrip(".") + "."
     backbone = {
@@ -132,6 +139,8 @@ def load_fitted(
     fitted = model.fit_state(state, meta)
     check_fit(model, fitted, meta, source, num_heads)
     model.load_state_dict(fitted)
+    for remark in eps_remark(model, meta):
+        print_log(f"{source}: {remark}", "current", logging.WARNING)
     print_log(
         f"{source}: all {len(fitted)} tensors of the backbone fit, none is missing", "current"
     )
