@@ -13,7 +13,14 @@ with ``--dynamic all``, two image sizes. Needs onnx and onnxruntime (``pip insta
 import argparse
 from pathlib import Path
 
-from mmrel.launch.arguments import add_blocks, add_weights, positive, weights_of
+from mmrel.launch.arguments import (
+    add_blocks,
+    add_checkpoint,
+    add_image_size,
+    image_size_of,
+    positive,
+    weights_of,
+)
 from mmrel.utils import UsageError
 from mmrel.utils.errors import reports_usage_errors
 
@@ -35,15 +42,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "class token)",
     )
     add_blocks(parser)
-    parser.add_argument(
-        "--image-size",
-        "--size",
-        type=positive,
-        nargs="+",
-        default=[224],
-        metavar="PIXELS",
-        help="side, or height and width; multiples of the patch size (default: 224)",
-    )
+    add_image_size(parser, "side of the images, or height and width")
     parser.add_argument(
         "--dynamic",
         choices=("none", "batch", "all"),
@@ -63,7 +62,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default=1e-4,
         help="largest difference from torch, as a share of the largest number (default: 1e-4)",
     )
-    add_weights(parser)
+    add_checkpoint(parser)
     return parser.parse_args(arguments)
 
 
@@ -74,11 +73,10 @@ def run(args: argparse.Namespace) -> str:
     from mmrel.launch.safe_loading import load_safely
 
     require_onnx()
-    if len(args.image_size) > 2:
-        raise UsageError(f"--image-size is {args.image_size}; give one side, or height and width")
+    size = image_size_of(args)
     if args.out.is_dir():
         raise UsageError(f"{args.out} is a folder; give the name of the file to write")
-    size = (args.image_size[0], args.image_size[-1])
+    sides = (size, size) if isinstance(size, int) else size
     load_safely()
     try:
         extractor = feature_extractor(
@@ -93,7 +91,7 @@ def run(args: argparse.Namespace) -> str:
         raise UsageError(str(error)) from error
     print(f"writing {args.out}, and comparing it with torch ...", flush=True)
     found = write_onnx(
-        extractor, args.out, size, args.dynamic, args.input, args.opset, args.tolerance
+        extractor, args.out, sides, args.dynamic, args.input, args.opset, args.tolerance
     )
     lines = [
         f"{args.out}: images -> {', '.join(output_names(extractor))}; "

@@ -100,12 +100,8 @@ class FeatureExtractor(nn.Module):
 
     def _embedded(self, maps: Tensor, rows: int, cols: int) -> tuple[Tensor, int]:
         """What the first block gets, as ``ViT.embed`` computes it, and the number of tokens before the patches."""
-        network = self.backbone
-        tokens, cls, extra = (
-            maps.flatten(2).transpose(1, 2),
-            network.cls_token,
-            int(network.num_extra_tokens),
-        )
+        network, cls = self.backbone, self.backbone.cls_token
+        tokens, extra = maps.flatten(2).transpose(1, 2), int(network.num_extra_tokens)
         if network.use_pos_embed:
             tokens = tokens + resized_positions(
                 network.pos_embed[:, extra:],

@@ -89,9 +89,8 @@ def write_onnx(
         if wrong := [c for c in found if not c.difference <= tolerance * max(1.0, c.largest)]:
             raise UsageError(
                 f"{output} was not written: onnxruntime's results differ from torch's by up to "
-                f"{max(c.difference for c in wrong):.2g} (numbers up to {max(c.largest for c in wrong):.3g}; allowed is "
-                f"a share of {tolerance:g}). Give another --opset, or a larger --tolerance if that is enough for your "
-                "use."
+                f"{max(c.difference for c in wrong):.2g} (numbers up to {max(c.largest for c in wrong):.3g}; allowed "
+                f"is a share of {tolerance:g}). Give another --opset, or a larger --tolerance if that is enough."
             )
         publish(unfinished, output)
     return found

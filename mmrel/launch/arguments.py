@@ -65,6 +65,12 @@ def add_normalization(parser: argparse._ActionsContainer) -> None:
 
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add what a checkpoint does not tell, which of its networks counts, and the device."""
+    add_checkpoint(parser)
+    parser.add_argument("--device", help="for instance cpu or cuda:1 (default: a GPU if any)")
+
+
+def add_checkpoint(parser: argparse._ActionsContainer) -> None:
+    """Add what a checkpoint does not tell, and which of its networks counts."""
     parser.add_argument(
         "--network",
         choices=["teacher", "student"],
@@ -75,11 +81,10 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
         "--num-heads", type=positive, help="attention heads, where the file does not tell"
     )
     add_normalization(parser)
-    parser.add_argument("--device", help="for instance cpu or cuda:1 (default: a GPU if any)")
 
 
 def weights_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`add_weights` added, as ``get_backbone`` takes it."""
+    """What :func:`add_checkpoint` added, as ``get_backbone`` takes it."""
     return {name: getattr(args, name) for name in ("network", "num_heads", "mean", "std")}
 
 
@@ -91,17 +96,34 @@ def add_readout(parser: argparse.ArgumentParser) -> None:
         help="which tokens (default: cls, or avg for a backbone without class token)",
     )
     add_blocks(parser)
+    add_image_size(parser, "side of the central crop, or its height and width")
+    parser.add_argument(
+        "--resize", type=positive, help="short side before the crop (default: 8/7 of the crop's)"
+    )
+
+
+def add_image_size(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add how large the images are that a network gets."""
     parser.add_argument(
         "--image-size",
         type=positive,
         nargs="+",
         default=[224],
         metavar="PIXELS",
-        help="side of the central crop, or its height and width; multiples of the patch size (default: 224)",
+        help=f"{what}; multiples of the patch size (default: 224)",
     )
-    parser.add_argument(
-        "--resize", type=positive, help="short side before the crop (default: 8/7 of the crop's)"
-    )
+
+
+def image_size_of(args: argparse.Namespace) -> int | tuple[int, int]:
+    """What :func:`add_image_size` added: a side, or (height, width).
+
+    Raises:
+        UsageError: more than two numbers.
+    """
+    if len(args.image_size) > 2:
+        raise UsageError(f"--image-size is {args.image_size}; give one side, or height and width")
+    first, last = args.image_size[0], args.image_size[-1]
+    return first if len(args.image_size) == 1 else (first, last)
 
 
 def add_blocks(parser: argparse.ArgumentParser) -> None:
@@ -120,14 +142,12 @@ def readout_of(args: argparse.Namespace) -> dict[str, Any]:
     """What :func:`add_readout` added, as the library's functions take it.
 
     Raises:
-        UsageError: more than two numbers for the image size.
+        UsageError: as :func:`image_size_of`.
     """
-    if len(args.image_size) > 2:
-        raise UsageError(f"--image-size is {args.image_size}; give one side, or height and width")
     return dict(
         feature=args.feature,
         out_indices=args.out_indices,
         out_norm=False if args.no_norm else None,
         resize=args.resize,
-        crop=args.image_size[0] if len(args.image_size) == 1 else tuple(args.image_size),
+        crop=image_size_of(args),
     )

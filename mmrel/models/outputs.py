@@ -1,4 +1,7 @@
-"""What necks hand to heads: projected tokens, and the shapes of their fields."""
+"""What necks hand to heads: projected tokens, and the shapes of their fields.
+
+Necks give the fields behind ``cls`` by name: torch.compile before 2.14 miscounts them beside keyword-only ones.
+"""
 
 from dataclasses import dataclass, field
 

@@ -11,9 +11,15 @@ def upcast(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def has_autocast(device: str) -> bool:
+    """Whether autocast exists for a type of device; torch.compile before 2.14 cannot trace torch's own function."""
+    return torch.amp.is_autocast_available(device)
+
+
 def without_autocast(tensor: Tensor) -> AbstractContextManager:
     """A context in which autocast is off on the tensor's device."""
     device = tensor.device.type
-    if torch.amp.is_autocast_available(device):
+    if has_autocast(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()

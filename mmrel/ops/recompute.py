@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mmrel.ops.precision import without_autocast
+from mmrel.ops.precision import has_autocast, without_autocast
 
 
 class Precision(NamedTuple):
@@ -33,7 +33,7 @@ class Precision(NamedTuple):
         """What autocast, if it is on, makes of these tokens."""
         device = tokens.device.type
         # Of a device without autocast, such as meta, torch refuses to say whether it is on.
-        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        autocast = has_autocast(device) and torch.is_autocast_enabled(device)
         if tokens.dtype == torch.float64 or not autocast:
             return cls(tokens.dtype, tokens.dtype)
         product = torch.get_autocast_dtype(device)

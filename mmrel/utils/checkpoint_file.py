@@ -13,7 +13,13 @@ import torch
 
 from mmrel.utils.safetensors_file import SUFFIX, read_safetensors
 from mmrel.utils.torch_file import read_torch_file
-from mmrel.utils.weights_folder import INDEX, read_shards, settings_beside, weights_in
+from mmrel.utils.weights_folder import (
+    INDEX,
+    SETTINGS,
+    read_shards,
+    settings_beside,
+    weights_in,
+)
 
 _TRUST = False
 
@@ -55,9 +61,10 @@ def read_checkpoint(path: str | Path) -> Any:
         content = {"state_dict": read_shards(path, _read_file)}
     else:
         content = _read_file(path)
-    # What MMEngine or mmrel wrote has a meta, which tells all that a config would.
-    if isinstance(content, dict) and "meta" not in content:
-        content |= settings_beside(path)
+    if isinstance(content, dict):
+        content.pop(SETTINGS, None)  # which only a folder has
+        # What MMEngine or mmrel wrote has a meta, which tells all that a config would.
+        content |= {} if "meta" in content else settings_beside(path)
     return content
 
 

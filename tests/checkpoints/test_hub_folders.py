@@ -59,6 +59,8 @@ def test_settings__defaults_of_the_class_where_a_config_is_short(tmp_path: Path)
         (IMAGES | {"do_normalize": False}, (0, 0, 0), (255, 255, 255)),
         (IMAGES | {"do_rescale": False}, IMAGES["image_mean"], IMAGES["image_std"]),
         ({"image_mean": [0.5, 0.5, 0.5]}, None, None),
+        (IMAGES | {"image_mean": [10**400] * 3}, None, None),
+        (IMAGES | {"rescale_factor": "255"}, None, None),
         (None, None, None),
     ],
 )
@@ -107,6 +109,9 @@ def test_a_config_beside_a_single_file_counts(tmp_path: Path) -> None:
         ({"patch_size": [14, 16]}, r"patch_size='\[14, 16\]'"),
         ({"image_size": [70]}, "image_size"),
         ({"layer_norm_eps": 0}, "layer_norm_eps='0'; wanted a number above 0"),
+        ({"layer_norm_eps": 10**400}, "layer_norm_eps='1000"),
+        ({"num_attention_heads": True}, "num_attention_heads='True'"),
+        ({"model_type": "dinov2", "mlp_ratio": "4"}, "mlp_ratio='4'; wanted a number above 0"),
         ({"layer_norm_eps": float("nan")}, "layer_norm_eps='nan'"),
     ],
 )

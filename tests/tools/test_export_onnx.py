@@ -27,7 +27,7 @@ def test_tool__writes_a_file_that_onnxruntime_runs(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     source, out = save(official.vit(), tmp_path / "dino.pth"), tmp_path / "dino.onnx"
-    options = ["--num-heads", str(HEADS), "--feature", "cls", "map", "--size", "48", "64"]
+    options = ["--num-heads", str(HEADS), "--feature", "cls", "map", "--image-size", "48", "64"]
     done = subprocess.run(
         [sys.executable, str(TOOL), str(source), str(out), *options, "--dynamic", "all"],
         capture_output=True,
@@ -50,10 +50,13 @@ def test_tool__writes_a_file_that_onnxruntime_runs(tmp_path: Path) -> None:
         (("dino.pth", "x.onnx"), "Give it with --num-heads"),
         (("dino.pth", ".", "--num-heads", "3"), "is a folder; give the name of the file"),
         (
-            ("dino.pth", "x.onnx", "--num-heads", "3", "--size", "50"),
+            ("dino.pth", "x.onnx", "--num-heads", "3", "--image-size", "50"),
             "multiples of that, such as 48",
         ),
-        (("dino.pth", "x.onnx", "--size", "1", "2", "3"), "give one side, or height and width"),
+        (
+            ("dino.pth", "x.onnx", "--image-size", "1", "2", "3"),
+            "give one side, or height and width",
+        ),
         (("flat.pth", "x.onnx", "--num-heads", "3", "--feature", "cls"), "has no class token"),
     ],
 )

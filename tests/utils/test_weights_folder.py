@@ -64,6 +64,10 @@ def test_read__settings_of_something_else_are_not_taken(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     assert "hugging_face" in read_checkpoint(tmp_path / "a.pth")
     assert "hugging_face" not in read_checkpoint(tmp_path / "mmengine.pth")
+    torch.save(STATE | {"hugging_face": {"config": 5}}, tmp_path / "crafted.pth")
+    assert read_checkpoint(tmp_path / "crafted.pth")["hugging_face"]["config"] == CONFIG
+    (tmp_path / "config.json").unlink()
+    assert read_checkpoint(tmp_path / "crafted.pth").keys() == STATE.keys()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ default of that class, is put in.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 from mmrel.checkpoints.config_text import as_normalization
@@ -55,6 +54,7 @@ SIZES = {
     "patch_size": "patch_size",
 }
 SCALE = 255.0
+MAX_NUMBER = 2**31
 Number = float | int | None
 
 
@@ -111,7 +111,7 @@ def _of_transformers(config: Mapping[str, Any], preprocessor: Mapping[str, Any])
     _refuse(known, "hidden_act", "gelu", "has an activation other than exact GELU")
     _refuse(known, "qkv_bias", True, "has no biases on queries, keys and values")
     if "dinov2" in kind and "mlp_ratio" in known:
-        known["intermediate_size"] = int(_number(known, "hidden_size") * known["mlp_ratio"])
+        known["intermediate_size"] = int(_whole(known, "hidden_size") * _number(known, "mlp_ratio"))
     sizes = {ours: _whole(known, name) for name, ours in SIZES.items() if name in known}
     return Settings(
         "transformers",
@@ -144,8 +144,11 @@ def _preprocessed(settings: Mapping[str, Any]) -> Normalization | None:
 
 
 def _scaled(mean: Any, std: Any, factor: Any) -> Normalization | None:
-    known = as_normalization(mean, std)
-    if known is None or type(factor) not in (int, float) or not isfinite(factor) or factor <= 0:
+    try:
+        known = as_normalization(mean, std)
+    except OverflowError:  # of a number with hundreds of digits
+        return None
+    if known is None or not _is_plain(factor):
         return None
     # Published means have three digits on the 0-1 scale: 0.485 is 123.675, not 123.67499999999998.
     pair = ([round(value / factor, 6) for value in part] for part in known)
@@ -164,7 +167,7 @@ def _whole(config: Mapping[str, Any], name: str) -> int:
     value = config[name]
     if isinstance(value, list) and len(value) == 2 and value[0] == value[1]:
         value = value[0]
-    if type(value) is not int or not 0 < value < 2**31:
+    if type(value) is not int or not 0 < value < MAX_NUMBER:
         raise ValueError(
             f"{CONFIG} beside the weights says {name}={str(value)[:40]!r}; wanted a number from 1 on. Correct it, or "
             "fetch the folder again."
@@ -174,12 +177,16 @@ def _whole(config: Mapping[str, Any], name: str) -> int:
 
 def _number(config: Mapping[str, Any], name: str) -> float:
     value = config[name]
-    if type(value) not in (int, float) or not isfinite(value) or value <= 0:
+    if not _is_plain(value):
         raise ValueError(
             f"{CONFIG} beside the weights says {name}={str(value)[:40]!r}; wanted a number above 0. Correct it, or "
             "fetch the folder again."
         )
     return float(value)
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < MAX_NUMBER
 
 
 def _size(config: Mapping[str, Any], name: str) -> int | tuple[int, int]:

@@ -133,7 +133,9 @@ class Block(TransformerEncoderLayer):
     def _has_dropout(self) -> bool:
         rates = [self.attn.attn_drop, self.attn.proj_drop.p]
         if isinstance(self.ffn, FeedForward):
-            rates += [part[-1].p for part in self.ffn.layers[:-2]] + [self.ffn.layers[-1].p]
+            # A slice would build a new module, which torch.compile before 2.14 does not trace.
+            *inner, _, last = self.ffn.layers
+            rates += [part[-1].p for part in inner] + [last.p]
         return any(rates)
 
     def _drops(self) -> list[DropPath]:

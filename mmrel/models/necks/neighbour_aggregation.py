@@ -75,7 +75,7 @@ class NeighbourAggregation(BaseModule):
         groups = _groups(tokens)
         cls = torch.cat([self.image_token(group) for group in groups])
         patches = [group.prenorm_patches for group in groups]
-        return AggregatedTokens(self.cls_projector(cls), self._patch_logits(patches, views))
+        return AggregatedTokens(self.cls_projector(cls), patches=self._patch_logits(patches, views))
 
     def teacher(self, tokens: NetworkTokens, views: ViewBatch) -> AggregatedTokens:
         """Logits of the global crops' image tokens, and of what all crops' patches have for neighbours."""
@@ -88,7 +88,7 @@ class NeighbourAggregation(BaseModule):
         targets = [self.neighbour_tokens(group) for group in groups]
         return AggregatedTokens(
             bottleneck[:num_global] @ prototypes.T,
-            self._patch_logits(targets, views),
+            patches=self._patch_logits(targets, views),
             cls_mean=mean_logits(bottleneck, prototypes),
             mean_rows=len(bottleneck),
         )

@@ -83,7 +83,9 @@ class PrototypeProjection(PrototypeProjector):
         selected = torch.cat([cls_part, patch_part[_mask_indices(views)]])
         projected = self._logits(selected, len(cls))
         mean = mean_logits(patch_part, self._patch_layer.weight)
-        return ProjectedTokens(projected.cls, projected.patches, mean, len(patches))
+        return ProjectedTokens(
+            projected.cls, patches=projected.patches, patch_mean=mean, patch_rows=len(patches)
+        )
 
     def teacher_copy(self) -> "PrototypeProjection":
         """A deep copy: the teacher has every part of this head."""
@@ -96,9 +98,9 @@ class PrototypeProjection(PrototypeProjector):
     def _logits(self, bottleneck: Tensor, num_cls: int) -> ProjectedTokens:
         if self.last_layer2 is None:
             logits = self.last_layer(bottleneck)
-            return ProjectedTokens(logits[:num_cls], logits[num_cls:])
+            return ProjectedTokens(logits[:num_cls], patches=logits[num_cls:])
         return ProjectedTokens(
-            self.last_layer(bottleneck[:num_cls]), self.last_layer2(bottleneck[num_cls:])
+            self.last_layer(bottleneck[:num_cls]), patches=self.last_layer2(bottleneck[num_cls:])
         )
 
 
