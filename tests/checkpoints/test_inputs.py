@@ -31,7 +31,8 @@ def enlarged(images: Tensor) -> Tensor:
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is logged from now on."""
     found: list[str] = []
-    logger = MMLogger.get_instance("inputs", log_level="INFO")
+    logger = MMLogger.get_instance("inputs")
+    logger.setLevel("INFO")
     monkeypatch.setattr(logger, "handle", lambda record: found.append(record.getMessage()))
     return found
 
