@@ -11,9 +11,13 @@ from mmengine.logging import MMLogger, print_log
 
 from mmrel.checkpoints import Backbone, read_backbone_file
 from mmrel.checkpoints.architectures import SIZES
-from mmrel.checkpoints.config_text import as_normalization, find_normalization
-from mmrel.checkpoints.conversion import given_normalization
+from mmrel.checkpoints.config_text import (
+    as_normalization,
+    find_normalization,
+    given_normalization,
+)
 from mmrel.checkpoints.hugging_face.settings import USUAL_EPS
+from mmrel.checkpoints.inputs import check_normalization
 from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.dense_vit import check_blocks
@@ -49,8 +53,9 @@ def get_backbone(
         out_indices: numbers of the blocks whose features :func:`mmrel.apis.extract_features` takes of this backbone,
             where nothing else is said there; negative ones count from the end. ``None``: the last one.
         out_norm: whether those features pass the final norm, if the network has one.
-        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size``, ``mean`` and ``std``, and
-            others of :func:`mmrel.checkpoints.read_backbone_file`.
+        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size``, ``mean`` and ``std``; what
+            to change: ``patch_size`` (14 to 16) and ``in_channels``; and others of
+            :func:`mmrel.checkpoints.read_backbone_file`.
 
     Returns:
         The backbone in evaluation mode, on the CPU, every tensor of it from the checkpoint; ``normalization`` is the
@@ -101,6 +106,8 @@ def _random_backbone(config: Config, network: str | None, given: Normalization |
         )
     with brief_log():
         backbone.init_weights()
+    if given is not None:
+        check_normalization(given, backbone.in_channels)
     known = find_normalization(model, config.get("data_preprocessor"))
     backbone.normalization = given or known
     return backbone if network == "student" else backbone.teacher_copy()
@@ -113,6 +120,8 @@ def _pretrained_backbone(found: Backbone, source: str) -> ViT:
         arch={name: meta[name] for name in SIZES},
         img_size=size if isinstance(size, int) else tuple(size),
         patch_size=meta["patch_size"],
+        in_channels=meta["in_channels"],
+        num_registers=meta["num_registers"],
         with_cls_token=meta["with_cls_token"],
         final_norm=meta["final_norm"],
         use_pos_embed=meta["use_pos_embed"],
@@ -122,7 +131,8 @@ def _pretrained_backbone(found: Backbone, source: str) -> ViT:
         norm_cfg=dict(type="LN", eps=meta.get("norm_eps", USUAL_EPS)),
     )
     backbone.provenance = _provenance(found, source)
-    print_log(backbone.provenance, "current")
+    for line in (backbone.provenance, *(f"{source}: {change}" for change in found.changes)):
+        print_log(line, "current")
     load_fitted(backbone, found.state, meta, source)
     backbone.normalization = as_normalization(meta["mean"], meta["std"])
     if backbone.normalization is None:

@@ -50,7 +50,8 @@ class FeatureExtractor(nn.Module):
         self.norm = norm and backbone.final_norm
         self.normalise = normalise
         self.patch_size = int(backbone.patch_size)
-        for name, values in zip(("mean", "std"), backbone.normalization or IMAGENET, strict=True):
+        known = backbone.normalization or IMAGENET.for_channels(backbone.in_channels)
+        for name, values in zip(("mean", "std"), known, strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:

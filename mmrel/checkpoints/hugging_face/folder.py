@@ -1,6 +1,7 @@
 """A backbone as a folder that Hugging Face's transformers opens with ``AutoModel.from_pretrained``.
 
-A network with layer scale becomes a ``Dinov2Model``, one without a ``ViTModel``. The former's pooled output is the
+A network with layer scale becomes a ``Dinov2Model`` or, with register tokens, a ``Dinov2WithRegistersModel``, one
+without layer scale a ``ViTModel``. The former's pooled output is the
 class token after the final norm; the latter has a pooling layer, which here passes the class token on as it is.
 """
 
@@ -138,9 +139,15 @@ def _dinov2_config(meta: Mapping[str, Any]) -> dict[str, Any]:
             f"The MLP is {meta['feedforward_channels']} wide, no whole multiple of the network's {meta['embed_dims']}, "
             "which a Dinov2Model of transformers cannot be. Convert it --to timm instead."
         )
+    kinds = {"architectures": ["Dinov2Model"], "model_type": "dinov2"}
+    if meta["num_registers"]:
+        kinds = {
+            "architectures": ["Dinov2WithRegistersModel"],
+            "model_type": "dinov2_with_registers",
+            "num_register_tokens": meta["num_registers"],
+        }
     return {
-        "architectures": ["Dinov2Model"],
-        "model_type": "dinov2",
+        **kinds,
         "mlp_ratio": ratio,
         "layerscale_value": 1.0,
         "drop_path_rate": 0.0,
@@ -163,8 +170,8 @@ def _check(meta: Mapping[str, Any], state: State) -> None:
         problems.append("positions on a grid that is no square")
     if "ln2.weight" in state:
         problems.append("a norm of the mean patch token")
-    if meta.get("num_registers"):
-        problems.append("register tokens")
+    if meta["num_registers"] and not meta["layer_scale"]:
+        problems.append("register tokens without layer scale")
     if problems:
         raise ValueError(
             f"The network has {', '.join(problems)}, which transformers' ViTModel and Dinov2Model do not provide for. "
@@ -174,10 +181,11 @@ def _check(meta: Mapping[str, Any], state: State) -> None:
 
 def _notes(meta: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:
     size, notes = meta["img_size"], []
-    if meta["pos_interpolation"] == "dino":
+    own, theirs = meta["pos_interpolation"], "antialias" if meta["num_registers"] else "size"
+    if own not in (None, theirs):
         notes.append(
-            f"Positions: transformers resizes them by size, these weights' own code by DINO's rule. Features are equal "
-            f"at {size} x {size} pixels and differ a little at other sizes."
+            f"Positions: transformers resizes them by the rule {theirs!r}, these weights' own code by {own!r}. "
+            f"Features are equal at {size} x {size} pixels and differ a little at other sizes."
         )
     if config["model_type"] == "vit":
         notes.append(
