@@ -147,10 +147,14 @@ class SourceDataset(CustomDataset):
 
     def _join_prefix(self) -> None:
         """As ``BaseDataset``, but without asking a storage for how it joins paths."""
-        root = self.data_root or ""
+        root, prefix = self.data_root or "", self.data_prefix["img_path"]
+        if len(self.roots) > 1 and (prefix or self.ann_file):
+            raise UsageError(
+                f"data_prefix={prefix!r} and ann_file={self.ann_file!r} are for one data_root, and there are "
+                f"{len(self.roots)}; write the prefix into each, and give lists of images as data_root"
+            )
         if self.ann_file and "://" not in self.ann_file:
             self.ann_file = os.path.join(root, self.ann_file)  # noqa: PTH118
-        prefix = self.data_prefix["img_path"]
         joined = prefix if "://" in prefix else os.path.join(root, prefix)  # noqa: PTH118
         self.data_prefix["img_path"] = joined
 
@@ -159,7 +163,7 @@ class SourceDataset(CustomDataset):
         try:
             if self.ann_file:
                 args = self.ann_file, self.with_label, self.backend_args
-                return read_annotation_file(check_folder(roots[0]), *args)
+                return read_annotation_file(check_folder(self.img_prefix), *args)
             return open_sources(
                 roots, self.is_valid_file, self.allowed_unreadable, self.backend_args
             )

@@ -123,7 +123,7 @@ MUTANTS = (
         "datasets/sources/archive.py",
         'if zlib.crc32(data) != int(record["crc"]):',
         "if data is None:",
-        ("datasets/test_sources.py",),
+        ("datasets/test_archive_sources.py",),
     ),
     Mutant(
         "the epoch's number does not reach the sampler",

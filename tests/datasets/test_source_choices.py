@@ -182,6 +182,19 @@ def test_weights__bad(weights: Any, message: str, tmp_path: Path) -> None:
         two_roots(tmp_path, weights=weights)
 
 
+def test_roots__one_alone_has_a_prefix_or_a_list(tmp_path: Path) -> None:
+    for options in (dict(data_prefix="a"), dict(ann_file="x.txt")):
+        with pytest.raises(UsageError, match="are for one data_root, and there are 2"):
+            two_roots(tmp_path, **options)
+
+
+def test_ann_file__without_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.txt").write_text("a/deep/02.jpeg\n")
+    assert ImageFolder(ann_file="x.txt", pipeline=DECODE)[0]["img"].shape[2] == 3
+
+
 def test_weights__no_subsets(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="leave `indices` or `weights` away"):
         two_roots(tmp_path, weights=[1, 2]).get_subset_(3)
