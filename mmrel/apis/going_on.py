@@ -100,9 +100,9 @@ def _inside(model: Mapping[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """Dicts and lists of a configuration as Python's own, copied."""
+    """Dicts and lists of a configuration as Python's own, copied; tuples hold numbers alone."""
     if isinstance(value, Mapping):
         return {key: _plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else list(value)
+    if isinstance(value, list):
+        return [_plain(child) for child in value]
     return value

@@ -58,10 +58,10 @@ def test_plan__keeps_what_the_weights_were_trained_with(tmp_path: Path) -> None:
 
 
 def test_plan__says_nothing_that_the_method_has_already(tmp_path: Path) -> None:
-    config = plan(tmp_path, "dino")[1]
+    made, config = plan(tmp_path, "dino")
     assert "layer_scale_init_value" not in config.model.backbone
     assert config.model.backbone.arch == "auto"
-    assert "mean=" not in config.text
+    assert "mean=" not in made.config
 
 
 @pytest.mark.parametrize("heads", [6, 12])

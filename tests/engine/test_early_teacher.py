@@ -17,6 +17,7 @@ from torch._dynamo.utils import counters
 from mmrel.checkpoints.continuation import continue_from
 from mmrel.checkpoints.export import export_backbone
 from mmrel.engine.hooks import EarlyTeacherHook
+from mmrel.engine.loops.memory_groups import memory_groups
 
 EARLY = "early_teacher."
 STEPS = EPOCH * EPOCHS
@@ -41,6 +42,9 @@ def test_run__keeps_what_it_began_with(tmp_path: Path) -> None:
     assert all(equal(held(state), held(first)) for state in trace.states)
     assert not any("early_teacher" in name for name in trace.moments[-1])
     assert "random start" in engine_toys.log_of(runner)
+    groups = {group.name: group.bytes for group in memory_groups(runner)}
+    weights = sum(p.numel() for p in runner.model.early_teacher.parameters())
+    assert groups["the early teacher"] == 4 * weights
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,8 @@ def _backbone_settings(meta: Mapping[str, Any], backbone: Mapping[str, Any]) -> 
     own = arch["num_heads"] if isinstance(arch, Mapping) else usual
     settings: dict[str, Any] = {}
     if meta["num_heads"] not in (None, own):
-        settings["arch"] = {name: meta[name] for name in names}
+        # A dict in the place of a name needs MMEngine's word for it.
+        settings["arch"] = dict(_delete_=True, **{name: meta[name] for name in names})
     if meta["layer_scale"]:
         settings["layer_scale_init_value"] = 1.0
     return settings

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from torch import Tensor
+from torch.optim import Optimizer
 
 from mmrel.utils.text import listed
 
@@ -243,3 +244,31 @@ def _describe(names: tuple[str, ...], values: Tensor, limit: int = 5) -> str:
 
 def _is_finite(number: float) -> bool:
     return number - number == 0.0
+
+
+def is_deferred(check: str, optimizer: Optimizer, parameter: Tensor) -> bool:
+    """Whether the check comes an iteration later, without a wait, which takes an optimizer that gates its own step.
+
+    Args:
+        check: ``"auto"``, ``"immediate"`` or ``"deferred"``.
+        optimizer: the one to be checked.
+        parameter: one of its parameters.
+
+    Raises:
+        ValueError: another word, or an optimizer that cannot.
+    """
+    gated = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
+    if check == "auto":
+        return gated and parameter.is_cuda
+    if check == "deferred" and not gated:
+        raise ValueError(
+            f"nonfinite_check='deferred' needs an optimizer whose step can be gated on the device, but "
+            f"{type(optimizer).__name__} was built without fused=True; add fused=True to the "
+            "optimizer, or use nonfinite_check='immediate'."
+        )
+    if check not in ("deferred", "immediate"):
+        raise ValueError(
+            f"nonfinite_check must be 'auto', 'immediate' or 'deferred', but is {check!r}; leave it "
+            "out for 'auto'."
+        )
+    return check == "deferred"

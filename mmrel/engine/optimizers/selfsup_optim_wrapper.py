@@ -23,7 +23,7 @@ from mmrel.engine.checkpointing.finite import nonfinite_state
 from mmrel.engine.checkpointing.whole import shared_out
 from mmrel.engine.deferred_scalars import defer_scalar
 from mmrel.engine.optimizers.clipping import clip_per_tensor, clipper_of
-from mmrel.engine.optimizers.nonfinite import NonFiniteGuard
+from mmrel.engine.optimizers.nonfinite import NonFiniteGuard, is_deferred
 from mmrel.engine.optimizers.precision import PRECISIONS, check_precision
 from mmrel.registry import OPTIM_WRAPPERS
 from mmrel.utils.text import listed
@@ -84,7 +84,7 @@ class SelfSupOptimWrapper(OptimWrapper):
         self.max_skipped = max_skipped
         self._clip = clipper_of(clip_grad)
         self.device_type: str = parameter.device.type
-        deferred = _is_deferred(nonfinite_check, optimizer, parameter)
+        deferred = is_deferred(nonfinite_check, optimizer, parameter)
         self.guard = NonFiniteGuard(deferred, self._describe_state)
         self.loss_scaler, self._fixed_scale = self._build_scaler(loss_scale)
         self.frozen_parameters: list[nn.Parameter] = []
@@ -288,21 +288,3 @@ class SelfSupOptimWrapper(OptimWrapper):
 
     def _parameter_names(self, parameters: Iterable[nn.Parameter]) -> tuple[str, ...]:
         return tuple(self._names.get(id(parameter), "unnamed") for parameter in parameters)
-
-
-def _is_deferred(check: str, optimizer: Optimizer, parameter: Tensor) -> bool:
-    gated = bool(getattr(optimizer, "_step_supports_amp_scaling", False))
-    if check == "auto":
-        return gated and parameter.is_cuda
-    if check == "deferred" and not gated:
-        raise ValueError(
-            f"nonfinite_check='deferred' needs an optimizer whose step can be gated on the device, but "
-            f"{type(optimizer).__name__} was built without fused=True; add fused=True to the "
-            "optimizer, or use nonfinite_check='immediate'."
-        )
-    if check not in ("deferred", "immediate"):
-        raise ValueError(
-            f"nonfinite_check must be 'auto', 'immediate' or 'deferred', but is {check!r}; leave it "
-            "out for 'auto'."
-        )
-    return check == "deferred"
