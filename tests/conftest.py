@@ -26,6 +26,7 @@ NEUTRAL = (
     "checkpoints/",
     "datasets/test_scenes",
     "datasets/test_splits.py",
+    "engine/test_run_length.py",
     "evaluation/test_davis_",
     "evaluation/test_knn_leave_one_out.py",
     "evaluation/test_probes.py",

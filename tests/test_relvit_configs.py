@@ -25,7 +25,12 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 FOLDER = CONFIGS / "relvit"
 QUICKSTART = CONFIGS / "quickstart" / "relvit_vit-tiny-p8_scenes.py"
 RECIPES = [
-    *sorted([*(p for p in FOLDER.glob("*.py") if not p.stem.endswith("custom")), *FOLDER.glob("benchmarks/*.py")]),
+    *sorted(
+        [
+            *(p for p in FOLDER.glob("*.py") if not p.stem.endswith("custom")),
+            *FOLDER.glob("benchmarks/*.py"),
+        ]
+    ),
     QUICKSTART,
 ]
 """All but the one for images of one's own, relvit_vit-small-p16_custom.py."""

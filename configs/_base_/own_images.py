@@ -1,6 +1,6 @@
 # What the recipes for a folder of your own share (configs/*/*_custom.py). Change these keys alone, for instance with
 # --cfg-options network=vit-tiny crop_size=96: every "auto" follows from them, or from the number of images, the batch
-# and the epochs (mmrel.engine.run_length has the rules). The log and the configuration in the work dir show the numbers.
+# and the epochs (mmrel.engine.run_length has the rules). The log and the configuration in the work dir show numbers.
 network = "vit-small"  # vit-tiny, vit-small or vit-base
 crop_size = 224  # side of the global crops in pixels; that of local crops follows
 patch_size = 16

@@ -1,6 +1,6 @@
 # MoCo v3, on your own folder of images, from 50 to millions. No labels are needed.
-# Paper:    An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.02057. It contrasts the
-#           images of a batch: take as large a batch as memory allows.
+# Paper:    An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021, arXiv 2104.02057.
+#           It contrasts the images of a batch: take as large a batch as memory allows.
 # Command:  python tools/train.py configs/mocov3/mocov3_vit-small-p16_custom.py \
 #               --cfg-options data_root=/my/photos
 # Keys:     network=vit-tiny, vit-small or vit-base; crop_size; patch_size; precision; train_cfg.max_epochs;

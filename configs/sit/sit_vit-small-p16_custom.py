@@ -1,6 +1,6 @@
 # SiT, on your own folder of images, from 50 to millions. No labels are needed.
-# Paper:    SiT: Self-supervised vIsion Transformer, arXiv 2104.03602, version 3. The weight of the reconstruction is the
-#           paper's for small sets, 5, up to 200,000 images, and 1 for more.
+# Paper:    SiT: Self-supervised vIsion Transformer, arXiv 2104.03602, version 3. The weight of the reconstruction
+#           is the paper's for small sets, 5, up to 200,000 images, and 1 for more.
 # Command:  python tools/train.py configs/sit/sit_vit-small-p16_custom.py \
 #               --cfg-options data_root=/my/photos
 # Keys:     network=vit-tiny, vit-small or vit-base; crop_size; patch_size; precision; train_cfg.max_epochs;

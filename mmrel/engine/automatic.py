@@ -51,12 +51,10 @@ class Run:
     Attributes:
         length: its images, batch and epochs.
         recipe: the paper's numbers.
-        processes: of the run.
     """
 
     length: RunLength
     recipe: dict[str, Any]
-    processes: int = 1
 
     def warmup_epochs(self) -> float:
         """The warm-up in epochs, which the schedules count in; whole numbers as such."""
@@ -91,14 +89,12 @@ RULES: dict[tuple[str, str], Rule] = {
     ("LastLayerFreezeHook", "epochs"): lambda run: choose_freeze_last_layer(
         run.length, run.recipe.get("frozen_epochs", 1)
     ),
-    ("AdamW", "lr"): lambda run: choose_lr(
-        run.length, run.recipe["lr"], run.recipe["batch_size"]
-    ),
+    ("*", "lr"): lambda run: choose_lr(run.length, run.recipe["lr"], run.recipe["batch_size"]),
     ("SiT", "alpha"): lambda run: choose_reconstruction_weight(run.length),
     ("LoggerHook", "interval"): lambda run: choose_log_interval(run.length),
     ("AtomicCheckpointHook", "interval"): lambda run: choose_checkpoint_interval(run.length),
 }
-"""What an ``"auto"`` becomes, by the class that is configured, or none, and the key."""
+"""What an ``"auto"`` becomes, by the class that is configured (``""``: none, ``"*"``: any), and the key."""
 
 
 def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str], list[str]]:
@@ -116,11 +112,11 @@ def settle_length(config: Any, processes: int = 1) -> tuple[Any, list[str], list
         UsageError: the configuration has no loader or no length to count.
     """
     loader = config.get("train_dataloader")
-    places = [place for place in _places(config) if place[1] != "drop_last"]
+    places = _places(config)
     if loader is None or not (places or loader.get("drop_last") == AUTO):
         return None, [], []
     dataset = _build(config)
-    run = Run(_length(config, len(dataset), processes), config.get("recipe") or {}, processes)
+    run = Run(_length(config, len(dataset), processes), config.get("recipe") or {})
     lines = [_headline(run)]
     if loader.get("drop_last") == AUTO:
         loader["drop_last"] = run.length.drop_last
@@ -156,7 +152,9 @@ def _places(config: Any) -> list[tuple[dict[str, Any], str, Rule]]:
     for part in dicts_in([config[name] for name in config]):
         kind = str(part.get("type", "")).rpartition(".")[2]
         for key, value in part.items():
-            rule = RULES.get((kind, key)) if value == AUTO and isinstance(value, str) else None
+            if value != AUTO:
+                continue
+            rule = RULES.get((kind, key)) or RULES.get(("*", key))
             if rule is not None:
                 found.append((part, key, rule))
     return found
@@ -171,8 +169,8 @@ def _length(config: Any, num_images: int, processes: int) -> RunLength:
     loader, epochs = config.train_dataloader, (config.get("train_cfg") or {}).get("max_epochs")
     if not isinstance(epochs, int) or not isinstance(loader.get("batch_size"), int):
         raise UsageError(
-            f"{config.filename} has values 'auto', which need train_cfg.max_epochs and train_dataloader.batch_size, but "
-            f"these are {epochs!r} and {loader.get('batch_size')!r}; set both, or give numbers in the place of 'auto'."
+            f"{config.filename} has values 'auto', which need train_cfg.max_epochs and train_dataloader.batch_size, "
+            f"but these are {epochs!r} and {loader.get('batch_size')!r}; set both, or give numbers instead of 'auto'."
         )
     parts = (config.get("optim_wrapper") or {}).get("accumulative_counts", 1)
     batch, drop_last = loader.batch_size * processes, loader.get("drop_last", False)

@@ -109,8 +109,8 @@ def enable_amp(config: Any) -> None:
 def leave_out_amp(config: Any) -> None:
     """Train in float32 on a CPU what a recipe trains in mixed precision: MMEngine's wrapper for it needs a GPU.
 
-    ``mmrel.SelfSupOptimWrapper`` can do so on a CPU too, and does where a paper's recipe says it; a recipe for images of
-    one's own (its key ``network``) takes what is fast.
+    ``mmrel.SelfSupOptimWrapper`` can compute in float16 on a CPU too, and does where a paper's recipe says it; a recipe
+    for images of one's own (its key ``network``) takes what is fast.
     """
     wrapper = config.get("optim_wrapper") or {}
     own = "network" in config and wrapper.get("precision") == "fp16"

@@ -134,7 +134,9 @@ def build_runner(config: Any) -> Any:
     First the configuration gets the numbers that follow from the length of the run, where it says ``"auto"``.
     """
     prepare_cpu_distributed(config)
-    dataset, lines, warnings = settle_length(config, planned_processes(config.get("launcher", "none")))
+    dataset, lines, warnings = settle_length(
+        config, planned_processes(config.get("launcher", "none"))
+    )
     own = "runner_type" not in config
     runner = LaunchedRunner.from_cfg(config) if own else RUNNERS.build(config)
     if dataset is not None:

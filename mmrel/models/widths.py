@@ -25,23 +25,23 @@ def check_widths(
     Raises:
         WidthError: some differ.
     """
-    necks = dict(necks)
+    by_name: dict[str, Any] = dict(necks)
     width = getattr(backbone, "token_channels", None) or getattr(backbone, "embed_dims", None)
     wrong = [
         f"the backbone's tokens have {width} channels and {_described('neck', name, neck)} has "
         f"in_channels={neck.in_channels}: set in_channels={width} there"
-        for name, neck in necks.items()
+        for name, neck in by_name.items()
         if width is not None and getattr(neck, "in_channels", width) != width
     ]
     patch = getattr(backbone, "patch_size", None)
     wrong += [
         f"the backbone has patch_size={patch} and {_described('neck', name, neck)} has patch_size={neck.patch_size}: "
         f"set patch_size={patch} there"
-        for name, neck in necks.items()
+        for name, neck in by_name.items()
         if patch is not None and getattr(neck, "patch_size", patch) != patch
     ]
     for name, head in heads:
-        neck = necks.get(getattr(head, "neck", ""))
+        neck = by_name.get(getattr(head, "neck", ""))
         given = getattr(neck, "prototypes", {}).get(getattr(head, "reads", None))
         if given is not None and head.out_channels != given:
             wrong.append(

@@ -1,7 +1,7 @@
 """The keys ``network``, ``crop_size``, ``patch_size`` and ``precision`` of a configuration, and what follows from them.
 
 A configuration that has these keys at its top level says ``"auto"`` wherever a number follows from them, so that one
-of them can be changed alone: ``--cfg-options network=vit-tiny crop_size=96``. :func:`settle_network` puts the numbers in.
+of them can be changed alone: ``--cfg-options network=vit-tiny crop_size=96``. :func:`settle_network` fills them in.
 """
 
 from collections.abc import Callable, Iterator
@@ -75,13 +75,10 @@ class Shape:
             raise UsageError(
                 f"patch_size is {patch!r}; give a number of pixels, such as 16, 14 or 8."
             )
-        if (
-            not isinstance(crop, int)
-            or isinstance(crop, bool)
-            or crop % patch
-            or crop < 3 * patch
-        ):
-            near = max(3, round(crop / patch)) * patch if isinstance(crop, int | float) else 14 * patch
+        if not isinstance(crop, int) or isinstance(crop, bool) or crop % patch or crop < 3 * patch:
+            near = (
+                max(3, round(crop / patch)) * patch if isinstance(crop, int | float) else 14 * patch
+            )
             raise UsageError(
                 f"crop_size is {crop!r}; it must be a whole number of patches of {patch} pixels, at least three: "
                 f"give crop_size={near}, or another patch_size."
@@ -150,8 +147,8 @@ def _refuse(config: Any, given: dict[str, Any]) -> None:
     option = ", ".join(f"{key}={value}" for key, value in given.items())
     if "network" in config:
         raise UsageError(
-            f"{option} was given, but {config.filename} is the configuration of a run: its widths and sizes are numbers "
-            "already. Give the recipe that the run was started with, and another --work-dir."
+            f"{option} was given, but {config.filename} is the configuration of a run: its widths and sizes are "
+            "numbers already. Give the recipe that the run was started with, and another --work-dir."
         )
     raise UsageError(
         f"{option} was given, but {config.filename} has no such key: its widths and sizes are those of a paper. The "

@@ -182,6 +182,7 @@ def test_a_width_of_its_own_is_told(photos: Path, tmp_path: Path) -> None:
     config.model.base.backbone.arch = "deit-tiny"
     config.work_dir = str(tmp_path)
     with pytest.raises(
-        UsageError, match=r"192 channels and neck 'projection'.*in_channels=384: set in_channels=192"
+        UsageError,
+        match=r"192 channels and neck 'projection'.*in_channels=384: set in_channels=192",
     ):
         build_runner(config)

@@ -1,5 +1,6 @@
 # CIFAR-10 in its native size for RelViT's pretraining.
-# Expected: data/cifar10/train/<class>/*.png and data/cifar10/test/<class>/*.png, as tools/convert_dataset.py writes them.
+# Expected: data/cifar10/train/<class>/*.png and data/cifar10/test/<class>/*.png, as tools/convert_dataset.py writes
+# them.
 _base_ = ["./relvit_folders.py"]
 
 data_root = "data/cifar10/train"

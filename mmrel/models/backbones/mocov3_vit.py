@@ -14,8 +14,7 @@ from torch import nn
 
 from mmrel.models.backbones.vit import ViT
 from mmrel.registry import MODELS
-
-VIT_SMALL = dict(embed_dims=384, num_layers=12, num_heads=12, feedforward_channels=1536)
+from mmrel.utils.network_keys import MOCOV3_SMALL as VIT_SMALL
 
 
 @MODELS.register_module()
