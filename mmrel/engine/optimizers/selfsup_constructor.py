@@ -73,8 +73,8 @@ class SelfSupOptimWrapperConstructor:
         if self.rule not in DECAY_RULES or options:
             raise ValueError(
                 f"paramwise_cfg must be dict(decay_rule=...) with one of {DECAY_RULES} and perhaps "
-                f"with_frozen=True and backbone_lr_mult, but is {dict(paramwise_cfg or {})!r}; other multipliers belong "
-                "to MMEngine's DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
+                f"with_frozen=True and backbone_lr_mult, but is {dict(paramwise_cfg or {})!r}; other "
+                "multipliers belong to MMEngine's DefaultOptimWrapperConstructor or to mmrel.LayerDecay."
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
