@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from mmrel.datasets.annotations.mask_file import MASK_SUFFIXES
 from mmrel.datasets.folder_listing import list_files
 from mmrel.datasets.scenes.classes import PALETTE, SEGMENTATION_CLASSES
 from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.evaluation.images import ByteImage, read_image
-from mmrel.evaluation.mask_files import MASK_SUFFIXES, Labels, read_mask
+from mmrel.evaluation.mask_files import Labels, read_mask
 from mmrel.utils.text import listed
 
 Palette = tuple[tuple[int, int, int], ...]
