@@ -3,6 +3,7 @@
     python tools/convert_checkpoint.py dino_deitsmall16_pretrain.pth backbone.pth
     python tools/convert_checkpoint.py vit-s-300ep.pth.tar backbone.pth --network teacher
     python tools/convert_checkpoint.py work_dirs/sere/epoch_100.pth sere_timm.pth --to timm
+    python tools/convert_checkpoint.py dinov2_vits14_pretrain.pth backbone.pth --patch-size 16
     python tools/convert_checkpoint.py checkpoint0100.pth pretraining.pth --full
 
 The file holds ``{'state_dict': {'backbone.*': tensor}, 'meta': {...}}`` and loads everywhere with
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmrel.checkpoints.layouts import NETWORKS, OFFICIAL
-from mmrel.launch.arguments import add_normalization
+from mmrel.launch.arguments import add_normalization, positive
 
 if TYPE_CHECKING:
     from mmrel.checkpoints import Backbone
@@ -70,6 +71,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="image size in pixels of the position embedding, where its grid is no square",
     )
     parser.add_argument(
+        "--patch-size",
+        type=positive,
+        metavar="PIXELS",
+        help="resize the patch kernel to this side (FlexiViT's pseudo-inverse resize; 16 for DINOv2 in recipes of 16)",
+    )
+    parser.add_argument(
+        "--in-channels",
+        type=positive,
+        metavar="N",
+        help="channels of the images: the patch kernel is summed for 1 and repeated and scaled for more",
+    )
+    parser.add_argument(
         "--teacher-momentum",
         type=float,
         metavar="M",
@@ -99,6 +112,7 @@ def report(backbone: "Backbone") -> str:
         "final norm": meta["final_norm"],
         "layer scale": meta["layer_scale"],
     }
+    registers = meta["num_registers"]
     whole = "teacher and student" if backbone.full else "the only one"
     numbers = sum(value.numel() for value in backbone.state.values())
     lines = [
@@ -109,11 +123,12 @@ def report(backbone: "Backbone") -> str:
         f"patch {meta['patch_size']}, grid {rows} x {cols} ({height} x {width} pixels), positions "
         f"resized by '{meta['pos_interpolation'] or 'unknown'}'",
         f"images normalised with: {normalization_of(meta)}",
-        ", ".join(f"{'with' if there else 'without'} {part}" for part, there in parts.items()),
+        ", ".join(f"{'with' if there else 'without'} {part}" for part, there in parts.items())
+        + (f", {registers} register tokens" if registers else ""),
         f"mapped: {len(backbone.state)} tensors, {numbers:,} numbers",
     ]
     lines += [f"left out: {group}: {len(keys)}" for group, keys in backbone.left_out.items()]
-    return "\n".join(["  " + line for line in [*lines, *(f"note: {n}" for n in backbone.notes)]])
+    return "\n".join(["  " + line for line in [*lines, *(f"changed: {c}" for c in backbone.changes), *(f"note: {n}" for n in backbone.notes)]])
 
 
 def run(options: argparse.Namespace) -> "Backbone":
@@ -136,8 +151,14 @@ def run(options: argparse.Namespace) -> "Backbone":
         settings["teacher_momentum"] = options.teacher_momentum
         if options.mean or options.std:
             raise ValueError("--mean and --std go with a backbone. Leave them out with --full.")
+        if options.patch_size or options.in_channels:
+            raise ValueError(
+                "--patch-size and --in-channels go with a backbone. With --full, leave them out: load_from fits the "
+                "patch kernel to the recipe."
+            )
         return convert_full(options.source, options.output, **settings)
-    settings |= {"network": options.network, "mean": options.mean, "std": options.std}
+    names = ("network", "mean", "std", "patch_size", "in_channels")
+    settings |= {name: getattr(options, name) for name in names}
     if options.to:
         return convert_to_official(options.source, options.output, options.to, **settings)
     return convert(options.source, options.output, **settings)

@@ -11,8 +11,11 @@ from mmengine.logging import MMLogger, print_log
 
 from mmrel.checkpoints import Backbone, read_backbone_file
 from mmrel.checkpoints.architectures import SIZES
-from mmrel.checkpoints.config_text import as_normalization, find_normalization
-from mmrel.checkpoints.conversion import given_normalization
+from mmrel.checkpoints.config_text import (
+    as_normalization,
+    find_normalization,
+    given_normalization,
+)
 from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.dense_vit import check_blocks
@@ -46,8 +49,9 @@ def get_backbone(
         out_indices: numbers of the blocks whose features :func:`mmrel.apis.extract_features` takes of this backbone,
             where nothing else is said there; negative ones count from the end. ``None``: the last one.
         out_norm: whether those features pass the final norm, if the network has one.
-        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size``, ``mean`` and ``std``, and
-            others of :func:`mmrel.checkpoints.read_backbone_file`.
+        **options: of a checkpoint, where it does not tell them: ``num_heads``, ``img_size``, ``mean`` and ``std``; what
+            to change: ``patch_size`` (14 to 16) and ``in_channels``; and others of
+            :func:`mmrel.checkpoints.read_backbone_file`.
 
     Returns:
         The backbone in evaluation mode, on the CPU, every tensor of it from the checkpoint; ``normalization`` is the
@@ -110,6 +114,8 @@ def _pretrained_backbone(found: Backbone, source: str) -> ViT:
         arch={name: meta[name] for name in SIZES},
         img_size=size if isinstance(size, int) else tuple(size),
         patch_size=meta["patch_size"],
+        in_channels=meta["in_channels"],
+        num_registers=meta["num_registers"],
         with_cls_token=meta["with_cls_token"],
         final_norm=meta["final_norm"],
         use_pos_embed=meta["use_pos_embed"],
@@ -118,7 +124,8 @@ def _pretrained_backbone(found: Backbone, source: str) -> ViT:
         layer_scale_init_value=1.0 if meta["layer_scale"] else 0.0,
     )
     backbone.provenance = _provenance(found, source)
-    print_log(backbone.provenance, "current")
+    for line in (backbone.provenance, *(f"{source}: {change}" for change in found.changes)):
+        print_log(line, "current")
     load_fitted(backbone, found.state, meta, source)
     backbone.normalization = as_normalization(meta["mean"], meta["std"])
     if backbone.normalization is None:

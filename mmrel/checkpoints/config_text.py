@@ -1,7 +1,7 @@
 """Settings of backbone and images in the text of a configuration, which is parsed and never executed."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -54,13 +54,32 @@ def read_normalization(settings: Any) -> Normalization | None:
 
 
 def as_normalization(mean: Any, std: Any) -> Normalization | None:
-    """Three numbers each, deviations above 0; ``None`` for anything else."""
+    """A number for each channel, deviations above 0; ``None`` for anything else."""
     try:
         pair = Normalization(tuple(map(float, mean)), tuple(map(float, std)))
     except (TypeError, ValueError):
         return None
-    fits = len(pair.mean) == len(pair.std) == 3 and all(map(isfinite, pair.mean + pair.std))
+    fits = 0 < len(pair.mean) == len(pair.std) and all(map(isfinite, pair.mean + pair.std))
     return pair if fits and min(pair.std) > 0 else None
+
+
+def given_normalization(
+    mean: Sequence[float] | None, std: Sequence[float] | None
+) -> dict[str, list[float]]:
+    """Mean and deviation as a meta holds them; empty if they are not given.
+
+    Raises:
+        ValueError: one is given alone, or they are not one number for each channel, deviations above 0.
+    """
+    if mean is None and std is None:
+        return {}
+    known = as_normalization(mean, std)
+    if known is None:
+        raise ValueError(
+            f"mean is {mean} and std is {std}; give both, one number for each channel (R, G, B on the 0-255 scale), "
+            "std above 0."
+        )
+    return {"mean": list(known.mean), "std": list(known.std)}
 
 
 def method_name(text: str) -> str | None:

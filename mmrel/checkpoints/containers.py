@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mmrel.checkpoints.foreign import find_foreign
 from mmrel.checkpoints.rules import State
 
 WRAPPERS = [
@@ -127,6 +128,8 @@ def split_backbone(name: str, state: State, source: str) -> Network:
             if found
             else f"holds no vision transformer of a known layout; its keys start with: {listed or 'nothing'}"
         )
+        if foreign := find_foreign(state):
+            problem = f"is {foreign}"
         raise ValueError(
             f"'{source}' {problem}. Give a ViT checkpoint (docs/checkpoints.md lists the layouts), or save the "
             "one network alone."

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from mmrel.checkpoints.mapping import listed
 from mmrel.checkpoints.offer import BACKBONE, Offer, offer
 from mmrel.checkpoints.rules import State
-from mmrel.models.backbones.pretrained import check_fit, fit_tensors, trained_grid
+from mmrel.models.backbones.misfits import check_fit
+from mmrel.models.backbones.pretrained import fit_input, fit_tensors, trained_grid
 
 TEACHER = "teacher."
 NOT_LEARNT = ("data_preprocessor",)
@@ -107,6 +108,7 @@ def _backbones(model: Any, given: Offer, source: str) -> State:
 
 def _fit(backbone: Any, tensors: State, given: Offer, source: str) -> State:
     heads = None
+    tensors, _ = fit_input(backbone, tensors, source)
     if isinstance(backbone, VisionTransformer):
         rule = getattr(backbone, "load_interpolation", None) or given.rule
         tensors = fit_tensors(backbone, tensors, given.meta, rule)
@@ -179,7 +181,7 @@ def _backbone_remarks(model: Any, given: Offer) -> list[str]:
     if not isinstance(backbone, VisionTransformer):
         return []
     tensors, own = given.backbone("") or given.backbone(TEACHER), backbone.state_dict()
-    remarks = []
+    remarks = fit_input(backbone, tensors, "")[1]
     size, grid = trained_grid(given.meta), tuple(backbone.patch_resolution)
     if size not in (None, grid):
         sizes = " to ".join(f"{rows} x {cols}" for rows, cols in filter(None, (size, grid)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmrel.checkpoints.config_text import as_normalization
+from mmrel.checkpoints.config_text import given_normalization
 from mmrel.checkpoints.containers import (
     Contents,
     Network,
@@ -25,6 +25,7 @@ from mmrel.checkpoints.describe import (
     describe,
     describe_official,
 )
+from mmrel.checkpoints.inputs import fit_input
 from mmrel.checkpoints.layouts import LAYOUTS, MMREL, NETWORKS, Layout
 from mmrel.checkpoints.mapping import as_float32, map_backbone, map_to_official
 from mmrel.checkpoints.recognise import check_supported, recognise
@@ -48,6 +49,7 @@ class Backbone:
         prefix: what stood before the backbone's keys.
         left_out: names of the tensors that were known and left behind, by group.
         notes: what the user should know.
+        changes: what was changed in the weights, because it was asked for.
         full: whether this is a whole pretraining state, with prefixes.
     """
 
@@ -58,6 +60,7 @@ class Backbone:
     prefix: str
     left_out: dict[str, list[str]]
     notes: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     full: bool = False
 
 
@@ -85,9 +88,9 @@ def load_backbone(
     Returns:
         The tensors (``'layers.0.ln1.weight'``, float32), and the meta: ``arch``, ``embed_dims``, ``num_layers``,
         ``num_heads``, ``feedforward_channels``, ``patch_size``, ``img_size`` (side, or [height, width]),
-        ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``'dino'`` or
-        ``'size'``: the rule that the weights were trained with), ``mean`` and ``std`` (of R, G and B, 0-255 scale: what
-        the images were normalised with), ``method``, ``epoch``, ``iter``, ``source`` (name of the training's or the
+        ``in_channels``, ``num_registers``, ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``,
+        ``pos_interpolation`` (``'dino'``, ``'size'`` or ``'antialias'``: the rule that the weights were trained with),
+        ``mean`` and ``std`` (of each channel, R, G and B, 0-255 scale: what the images were normalised with), ``method``, ``epoch``, ``iter``, ``source`` (name of the training's or the
         project's file) and ``network``. What a file does not tell is ``None``: ``epoch``, ``iter``, ``network``; for
         timm's and RelViT's official files ``mean`` and ``std``, which differ from model to model; and, for mmpretrain's
         own files, ``pos_interpolation`` and ``method``.
@@ -111,6 +114,8 @@ def read_backbone_file(
     contents: Contents | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    patch_size: int | None = None,
+    in_channels: int | None = None,
 ) -> Backbone:
     """As :func:`load_backbone`, with everything that is worth a report.
 
@@ -122,8 +127,11 @@ def read_backbone_file(
         num_heads: attention heads, where the file does not tell them.
         img_size: side or (height, width) in pixels that the positions were made for, where their grid is no square.
         contents: what the file holds, if somebody has read it.
-        mean: of R, G and B on the 0-255 scale, that the images were normalised with, where the file does not tell it.
+        mean: of each channel (R, G, B) on the 0-255 scale, that the images were normalised with, where the file does
+            not tell it.
         std: likewise.
+        patch_size: side in pixels that the patch kernel is resized to, on the same grid (:mod:`mmrel.ops.patch_kernel`).
+        in_channels: channels of the images that the patch kernel is summed or repeated for.
     """
     source = str(path)
     given = given_normalization(mean, std)
@@ -138,11 +146,13 @@ def read_backbone_file(
     state, notes = as_float32(mapped, Path(path))
     check_shapes(state, source)
     meta = describe_any(scheme, contents, state, num_heads, img_size)
+    state, meta, changes = fit_input(state, meta, patch_size, in_channels, source)
     meta |= given
     meta["network"] = _network_name(found, meta, network, source)
     meta.setdefault("source", Path(path).name)
     notes += _notes(scheme, contents, found, meta, layout)
-    return Backbone(state, meta, scheme.name, contents.container, found.prefix, left_out, notes)
+    parts = scheme.name, contents.container, found.prefix, left_out, notes, changes
+    return Backbone(state, meta, *parts)
 
 
 def convert(path: str | Path, output: str | Path, **options: Any) -> Backbone:
@@ -239,24 +249,6 @@ def describe_any(
     heads = known or num_heads
     meta["num_heads"] = choose_num_heads(meta["embed_dims"], scheme, state, heads)
     return meta
-
-
-def given_normalization(
-    mean: Sequence[float] | None, std: Sequence[float] | None
-) -> dict[str, list[float]]:
-    """Mean and deviation as a meta holds them; empty if they are not given.
-
-    Raises:
-        ValueError: one is given alone, or they are not three numbers each, deviations above 0.
-    """
-    if mean is None and std is None:
-        return {}
-    known = as_normalization(mean, std)
-    if known is None:
-        raise ValueError(
-            f"mean is {mean} and std is {std}; give both, three numbers each (R, G, B on the 0-255 scale), std above 0."
-        )
-    return {"mean": list(known.mean), "std": list(known.std)}
 
 
 def _network_name(

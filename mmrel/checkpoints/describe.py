@@ -50,9 +50,9 @@ def describe(
 
     Returns:
         ``arch`` (a name or ``'custom'``), ``embed_dims``, ``num_layers``, ``num_heads`` (``None`` if unknown),
-        ``feedforward_channels``, ``patch_size``, ``img_size`` (side or [height, width]; ``None`` if unknown),
-        ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``None`` if
-        unknown), ``mean`` and ``std`` (of R, G and B, 0-255 scale; ``None`` if unknown), ``method`` (``None`` if
+        ``feedforward_channels``, ``patch_size``, ``in_channels``, ``num_registers``, ``img_size`` (side or [height,
+        width]; ``None`` if unknown), ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``None`` if
+        unknown), ``mean`` and ``std`` (of each channel, 0-255 scale; ``None`` if unknown), ``method`` (``None`` if
         unknown), ``epoch`` and ``iter``.
 
     Raises:
@@ -74,7 +74,10 @@ def describe(
         "with_cls_token": meta.get("with_cls_token", "cls_token" in state),
         "use_pos_embed": meta.get("use_pos_embed", config.get("use_pos_embed", True)),
         "pos_interpolation": meta.get("pos_interpolation", config.get("pos_interpolation")),
-        **_as_meta(as_normalization(meta.get("mean"), meta.get("std")) or normalization(text)),
+        **_as_meta(
+            as_normalization(meta.get("mean"), meta.get("std")) or normalization(text),
+            sizes["in_channels"],
+        ),
         "method": meta.get("method") or method_name(text),
         "epoch": meta.get("epoch"),
         "iter": meta.get("iter"),
@@ -99,6 +102,7 @@ def describe_official(
             "square grid of patches. Give the size in pixels that it was made for: --img-size HEIGHT WIDTH "
             "(img_size=(height, width))."
         )
+    rule = layout.register_interpolation if sizes["num_registers"] else None
     return {
         "arch": _arch_name(sizes | {"num_heads": heads}),
         **sizes,
@@ -106,8 +110,8 @@ def describe_official(
         "img_size": size,
         "with_cls_token": "cls_token" in state,
         "use_pos_embed": True,
-        "pos_interpolation": layout.pos_interpolation,
-        **_as_meta(layout.normalization),
+        "pos_interpolation": rule or layout.pos_interpolation,
+        **_as_meta(layout.normalization, sizes["in_channels"]),
         "method": layout.name,
         "epoch": None,
         "iter": None,
@@ -115,22 +119,25 @@ def describe_official(
     }
 
 
-def _as_meta(known: Normalization | None) -> dict[str, Any]:
-    """As lists, which every safe reader takes."""
+def _as_meta(known: Normalization | None, channels: int) -> dict[str, Any]:
+    """As lists, which every safe reader takes; ``None`` if they are those of other channels."""
     names = ("mean", "std")
-    return (
-        dict.fromkeys(names) if known is None else dict(zip(names, map(list, known), strict=True))
-    )
+    if known is None or len(known.mean) != channels:
+        return dict.fromkeys(names)
+    return dict(zip(names, map(list, known), strict=True))
 
 
 def measure(state: State) -> dict[str, Any]:
     """What the tensors themselves show."""
-    embed_dims, _, patch_size, _ = state[PROJECTION].shape
+    embed_dims, in_channels, patch_size, _ = state[PROJECTION].shape
+    registers = state.get("register_tokens")
     return {
         "embed_dims": embed_dims,
         "num_layers": num_blocks(state),
         "feedforward_channels": state[HIDDEN].shape[0],
         "patch_size": patch_size,
+        "in_channels": in_channels,
+        "num_registers": 0 if registers is None else registers.shape[1],
         "final_norm": "ln1.weight" in state,
         "layer_scale": "layers.0.attn.gamma1.weight" in state,
     }
@@ -240,6 +247,7 @@ def _shape(key: str, width: int, hidden: int) -> tuple[int | None, ...]:
     return {
         "cls_token": (1, 1, width),
         "mask_token": (1, 1, width),
+        "register_tokens": (1, None, width),
         "pos_embed": (1, None, width),
         PROJECTION: (width, None, None, None),
         "attn.qkv.weight": (3 * width, width),

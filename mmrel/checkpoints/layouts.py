@@ -25,6 +25,7 @@ PLAIN = (
     Rule("blocks.{i}.mlp.fc1.{p}", "layers.{i}.ffn.layers.0.0.{p}"),
     Rule("blocks.{i}.mlp.fc2.{p}", "layers.{i}.ffn.layers.1.{p}"),
 )
+REGISTERS = "register tokens"
 CLASS_TOKEN = Rule("cls_token", "cls_token", "class token")
 FINAL_NORM = Rule("norm.{p}", "ln1.{p}", "final norm")
 POOL_NORM = Rule("fc_norm.{p}", "ln2.{p}", "norm of the mean")
@@ -40,6 +41,7 @@ CLASSIC = (CLASS_TOKEN, *PLAIN, FINAL_NORM)
 HUGGING_FACE = (
     Rule("embeddings.cls_token", "cls_token", "class token"),
     Rule("embeddings.mask_token", "mask_token", "mask token", flat=True),
+    Rule("embeddings.register_tokens", "register_tokens", REGISTERS),
     Rule("embeddings.position_embeddings", "pos_embed"),
     Rule("embeddings.patch_embeddings.projection.{p}", "patch_embed.projection.{p}"),
     Rule("encoder.layer.{i}.norm1.{p}", "layers.{i}.ln1.{p}"),
@@ -78,6 +80,8 @@ class Layout:
         optional: parts of ``rules`` that a file may lack as a whole.
         left_out: groups of further keys that such files hold, each with a regular expression of whole keys.
         pos_interpolation: how the authors resize position embeddings, see :mod:`mmrel.ops.position`.
+        register_interpolation: the same for their networks with register tokens, where it is another rule.
+        class_position: whether positions begin with that of the class token where there are register tokens.
         separate_qkv: query, key and value are three tensors.
         num_heads: attention heads by width, where they are not one per 64 channels.
         author_network: the network that the authors evaluate.
@@ -90,6 +94,8 @@ class Layout:
     optional: frozenset[str] = frozenset()
     left_out: Mapping[str, str] = field(default_factory=dict)
     pos_interpolation: str = "dino"
+    register_interpolation: str | None = None
+    class_position: bool = True
     separate_qkv: bool = False
     num_heads: Mapping[int, int] = field(default_factory=dict)
     author_network: str = "teacher"
@@ -165,23 +171,32 @@ MOCOV3 = Layout(
 )
 TIMM = Layout(
     "timm",
-    (*CLASSIC, POOL_NORM, *LAYER_SCALE),
-    frozenset({"class token", "final norm", "norm of the mean", "layer scale"}),
+    (*CLASSIC, POOL_NORM, *LAYER_SCALE, Rule("reg_token", "register_tokens", REGISTERS)),
+    frozenset({"class token", "final norm", "norm of the mean", "layer scale", REGISTERS}),
     CLASSIFIER | {"representation layer": r"pre_logits\.fc\.(weight|bias)"},
     pos_interpolation="size",
+    class_position=False,
     normalization=None,
 )
 DINOV2 = Layout(
     "dinov2",
-    (*CLASSIC, *LAYER_SCALE, Rule("mask_token", "mask_token", "mask token", flat=True)),
-    left_out={"projection heads": rf"(dino|ibot)_head\.({MLP}|last_layer\.{PROTOTYPES})"},
+    (
+        *CLASSIC,
+        *LAYER_SCALE,
+        Rule("mask_token", "mask_token", "mask token", flat=True),
+        Rule("register_tokens", "register_tokens", REGISTERS),
+    ),
+    frozenset({REGISTERS}),
+    {"projection heads": rf"(dino|ibot)_head\.({MLP}|last_layer\.{PROTOTYPES})"},
+    register_interpolation="antialias",
 )
 HF_DINOV2 = Layout(
     "hf-dinov2",
     HUGGING_FACE,
-    frozenset({"mask token"}),
+    frozenset({"mask token", REGISTERS}),
     {"classifier": r"classifier\.(weight|bias)"},
     pos_interpolation="size",
+    register_interpolation="antialias",
     separate_qkv=True,
 )
 MMREL = Layout(
@@ -195,7 +210,7 @@ MMREL = Layout(
             )
         }.values()
     ),
-    frozenset({"class token", "final norm", "norm of the mean", "layer scale", "mask token"}),
+    TIMM.optional | {"mask token"},
 )
 
 LAYOUTS = {

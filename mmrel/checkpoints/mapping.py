@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmrel.checkpoints.containers import Network
 from mmrel.checkpoints.layouts import LAYOUTS, MMREL, Layout
+from mmrel.checkpoints.registers import positions_with_class, positions_without_class
 from mmrel.checkpoints.rules import State, find_rule, rename
 from mmrel.utils import text
 
@@ -56,7 +57,8 @@ def map_backbone(
             f"'{source}' does not fit the layout {layout.name}: {text}. If it is another project's, name it with "
             f"--from; known: {', '.join(LAYOUTS)}."
         )
-    return (_fuse_qkv(state, source) if layout.separate_qkv else state), groups
+    state = _fuse_qkv(state, source) if layout.separate_qkv else state
+    return (state if layout.class_position else positions_with_class(state)), groups
 
 
 def map_to_official(layout: Layout, state: State) -> tuple[State, list[str]]:
@@ -64,6 +66,7 @@ def map_to_official(layout: Layout, state: State) -> tuple[State, list[str]]:
     if missing := missing_keys(MMREL, state):
         raise ValueError(f"Not a whole backbone: {_problem('missing', missing)}.")
     separate = _split_qkv(state) if layout.separate_qkv else state
+    separate = separate if layout.class_position else positions_without_class(separate)
     renamed, unknown = rename(layout.rules, separate, to_ours=False)
     if wrong := [key for key in unknown if key not in PRETRAINING_ONLY]:
         raise ValueError(

@@ -7,11 +7,11 @@ positions are resized and, for ViT-S, the number of heads.
 import re
 
 from mmrel.checkpoints.containers import Contents
+from mmrel.checkpoints.foreign import ROTARY, find_foreign
 from mmrel.checkpoints.layouts import LAYOUTS, Layout
 from mmrel.checkpoints.rules import State
 
 UNSUPPORTED = {
-    r"register_tokens|reg_token": "register tokens, which mmrel's ViT does not have",
     r"blocks\.\d+\.mlp\.w(12|3|eights_in|eights_out)\..+|encoder\.layer\.\d+\.mlp\.weights_(in|out)\..+": (
         "SwiGLU blocks (ViT-g), which the conversion does not know"
     ),
@@ -33,12 +33,17 @@ MARKS = {
     "mae": r"decoder_(blocks|embed|pred|pos_embed|norm).*",
     "ibot": r"masked_embed|head\.last_layer2\..+",
 }
+ADVICE = "Give a plain ViT (docs/checkpoints.md lists the layouts)."
 TIMM_HEAD = r"(head|pre_logits\.fc|fc_norm)\.(weight|bias)"
 LIGHTNING_VERSION = "pytorch-lightning_version"
 
 
 def check_supported(state: State, source: str) -> None:
     """Raise ``ValueError`` for a vision transformer that cannot be converted, and say why."""
+    if foreign := find_foreign(state):
+        raise ValueError(f"'{source}' is {foreign}. {ADVICE}")
+    if "reg_token" in state and "pos_embed" not in state:
+        raise ValueError(f"'{source}' is DINOv3 or another ViT with {ROTARY}. {ADVICE}")
     for pattern, kind in UNSUPPORTED.items():
         if found := next((key for key in state if re.fullmatch(pattern, key)), None):
             raise ValueError(f"'{source}' has {kind} (its key {found}). Give another checkpoint.")
@@ -58,7 +63,8 @@ def recognise(contents: Contents, backbone: State) -> Layout:
     if "cls_token" not in backbone and _is_square(backbone):
         return LAYOUTS["selfpatch"]
     if "blocks.0.ls1.gamma" in backbone:
-        return LAYOUTS["dinov2" if "mask_token" in backbone else "timm"]
+        own = "mask_token" in backbone or "register_tokens" in backbone
+        return LAYOUTS["dinov2" if own else "timm"]
     return LAYOUTS[_by_container(contents, backbone)]
 
 

@@ -38,15 +38,15 @@ def query_attention(
             backbones without class token.
 
     Returns:
-        ``(B, heads, N)``, and the grid ``(rows, cols)`` with N = rows * cols. With a class token the sum is below 1 by
-        what that token gets.
+        ``(B, heads, N)``, and the grid ``(rows, cols)`` with N = rows * cols. With a class token or register tokens the
+        sum is below 1 by what those get.
 
     Raises:
         ValueError: an unknown query or block, no class token for ``'cls'``, or sizes that do not divide.
     """
     check_query(backbone, query)
     grid = images.shape[2] // backbone.patch_size, images.shape[3] // backbone.patch_size
-    attention, extra = block_attention(backbone, images, block), backbone.num_extra_tokens
+    attention, extra = block_attention(backbone, images, block), backbone.num_prefix_tokens
     if query == "cls":
         return attention[:, :, 0, extra:], grid
     return mean_query_attention(attention[:, :, extra:])[:, :, extra:], grid

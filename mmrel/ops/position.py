@@ -1,10 +1,11 @@
 """Positions of patches: embeddings on another grid, and how the patches of one grid lie to each other.
 
-Of embeddings two rules exist in the literature. ``'size'`` maps pixel centres by the ratio of the grids, as
-mmpretrain and most later code do. ``'dino'`` reproduces DINO (arXiv 2104.14294), iBOT, SERE and
+Of embeddings three rules exist in the literature. ``'size'`` maps pixel centres by the ratio of the grids, as
+mmpretrain and most later code do. ``'antialias'`` does the same with antialiasing, as DINOv2 with register tokens does
+(arXiv 2309.16588). ``'dino'`` reproduces DINO (arXiv 2104.14294), iBOT, SERE and
 SelfPatch: the *scale factors* ``(target + 0.1) / source`` are used for the coordinates too, so that
-sample i of 6 lies at ``(i + 0.5) * 14 / 6.1 - 0.5`` instead of ``(i + 0.5) * 14 / 6 - 0.5``. Both
-are bicubic (a = -0.75), with half-pixel centres and no antialiasing.
+sample i of 6 lies at ``(i + 0.5) * 14 / 6.1 - 0.5`` instead of ``(i + 0.5) * 14 / 6 - 0.5``. All
+are bicubic with half-pixel centres; ``'size'`` and ``'dino'`` have a = -0.75, antialiasing in torch has a = -0.5.
 
 The relations between patches are those of RelViT (Camporese et al., BMVC 2022, arXiv 2206.00481) and its
 public code. Different from the code: distances are exact (it computes them by matrix products, which leaves
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-METHODS = ("size", "dino")
+METHODS = ("size", "dino", "antialias")
 DINO_OFFSET = 0.1
 NUM_RELATIONS = 9
 COLLINEAR_OFFSET = 1e-4
@@ -39,7 +40,7 @@ def resize_position_embedding(
         source_grid: (rows, cols) of ``position``.
         target_grid: (rows, cols) wanted. If it equals ``source_grid`` the input itself is returned.
         num_extra_tokens: E; these tokens are kept as they are.
-        method: ``'size'`` or ``'dino'``, see the module's text.
+        method: ``'size'``, ``'dino'`` or ``'antialias'``, see the module's text.
 
     Returns:
         ``(1, E + rows * cols, C)`` in the dtype of ``position``; half precisions are resampled in
@@ -79,7 +80,7 @@ def fit_position_embedding(
         position: ``(1, L, C)`` with L = N or N + 1.
         target_grid: (rows, cols) of the model.
         num_extra_tokens: 1 if the model has a class token, else 0.
-        method: ``'size'`` or ``'dino'``.
+        method: one of :data:`METHODS`.
         source_grid: (rows, cols) of the checkpoint, if they are known.
 
     Returns:
@@ -224,8 +225,11 @@ def _class_slots(length: int, grid: Grid) -> int:
 
 
 def _bicubic(maps: Tensor, source: Grid, target: Grid, method: str) -> Tensor:
-    if method == "size":
-        return F.interpolate(maps, size=target, mode="bicubic", align_corners=False)
+    if method != "dino":
+        smooth = method == "antialias"
+        return F.interpolate(
+            maps, size=target, mode="bicubic", align_corners=False, antialias=smooth
+        )
     # With a scale factor torch samples at multiples of 1 / factor, not of given / wanted. The 0.1,
     # which DINO's code adds against floor() losing a row, so moves every sample a little; released
     # features depend on it.
@@ -255,8 +259,8 @@ def _check(position: Tensor, source: Grid, target: Grid, extra: int, method: str
     if method not in METHODS:
         raise ValueError(
             f"Unknown position interpolation {method!r}; allowed: {', '.join(METHODS)}. Use "
-            "'dino' for the features of DINO, iBOT, SERE and SelfPatch, 'size' for everything "
-            "else."
+            "'dino' for the features of DINO, iBOT, SERE and SelfPatch, 'antialias' for DINOv2 with register "
+            "tokens, 'size' for everything else."
         )
     if min(*source, *target) < 1 or extra < 0:
         raise ValueError(

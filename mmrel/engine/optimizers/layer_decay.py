@@ -24,6 +24,7 @@ KEYS = frozenset(
         "custom_keys",
     }
 )
+TOKENS = ("mask_token", "register_tokens")
 DepthFunction = Callable[[str], tuple[int, int]]
 
 
@@ -77,7 +78,7 @@ def depth_function(model: Any) -> DepthFunction:
         ValueError: neither the model nor its backbone can tell.
     """
     if hasattr(model, "get_layer_depth"):
-        return _with_mask_token(model.get_layer_depth)
+        return _with_tokens(model.get_layer_depth)
     backbone: Any = getattr(model, "backbone", None)
     if not hasattr(backbone, "get_layer_depth"):
         raise ValueError(
@@ -86,14 +87,14 @@ def depth_function(model: Any) -> DepthFunction:
             "get_layer_depth(). Use mmrel.DenseViT or an mmpretrain backbone, or remove the "
             "constructor from optim_wrapper."
         )
-    return _with_mask_token(lambda name: backbone.get_layer_depth(name, prefix="backbone."))
+    return _with_tokens(lambda name: backbone.get_layer_depth(name, prefix="backbone."))
 
 
-def _with_mask_token(depth: DepthFunction) -> DepthFunction:
-    """mmpretrain does not know that a mask token is an embedding."""
+def _with_tokens(depth: DepthFunction) -> DepthFunction:
+    """mmpretrain does not know that mask and register tokens are embeddings."""
 
     def function(name: str) -> tuple[int, int]:
         found, count = depth(name)
-        return (0, count) if name.split(".")[-1] == "mask_token" else (found, count)
+        return (0, count) if name.split(".")[-1] in TOKENS else (found, count)
 
     return function

@@ -57,7 +57,7 @@ class DenseViT(HostViT):
             Blocks after the last one are not run and not trained.
         out_norm: ``'none'``: raw maps (iBOT on COCO, SelfPatch); ``'last'``: the final norm on the
             last map only; ``'all'``: the one final norm on every map (iBOT on ADE20K).
-        pos_interpolation: ``'size'`` or ``'dino'``, see :mod:`mmrel.ops.position`; ``None``: as the
+        pos_interpolation: ``'size'``, ``'dino'`` or ``'antialias'``, see :mod:`mmrel.ops.position`; ``None``: as the
             checkpoint was trained, if its meta tells, otherwise ``'size'``.
         load_interpolation: the rule on loading, where it is another one than in ``forward``: iBOT resizes positions by
             ``'size'`` when it loads them for COCO and by ``'dino'`` at run time; ``None``: the same.
@@ -74,8 +74,8 @@ class DenseViT(HostViT):
             checkpoint of another number is refused. SelfPatch's released detection config has 8
             heads for weights of 6: this argument says that such a thing is meant.
         init_cfg: MMEngine's initialisation config.
-        **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance
-            ``drop_path_rate``.
+        **kwargs: ``num_registers``, see :class:`HostViT`, and further arguments of mmpretrain's
+            ``VisionTransformer``, for instance ``drop_path_rate`` or ``in_channels``.
     """
 
     arch_zoo: ClassVar = {**VisionTransformer.arch_zoo, "mocov3-small": MOCOV3_SMALL}
@@ -150,7 +150,7 @@ class DenseViT(HostViT):
         """Feature maps of the chosen blocks.
 
         Args:
-            x: images ``(B, 3, H, W)``; a side that is no multiple of the patch size is padded at
+            x: images ``(B, in_channels, H, W)``; a side that is no multiple of the patch size is padded at
                 its end.
 
         Returns:
@@ -163,7 +163,7 @@ class DenseViT(HostViT):
             tokens = layer(tokens)
             if index in self.out_indices:
                 normed = self._normalise(tokens, index)
-                feature_map = self._format_output(normed, grid)
+                feature_map = self._feature_map(normed, grid)
                 outputs.append((feature_map, normed[:, 0]) if self.out_cls_token else feature_map)
         return tuple(outputs)
 
@@ -174,12 +174,12 @@ class DenseViT(HostViT):
         """Attention maps, recomputed from queries and keys.
 
         Args:
-            x: images ``(B, 3, H, W)``.
+            x: images ``(B, in_channels, H, W)``.
             blocks: one block or several; negative ones count from the end.
 
         Returns:
-            ``(B, heads, E + N, E + N)``, rows summing to 1, E = 1 with a class token; a tuple for
-            several blocks.
+            ``(B, heads, E + N, E + N)``, rows summing to 1, with E = ``num_prefix_tokens`` before
+            the patches; a tuple for several blocks.
         """
         indices = check_blocks(blocks, self.num_layers)
         tokens, _ = self._embed(x)
@@ -208,9 +208,8 @@ class DenseViT(HostViT):
         state_dict.update({prefix + key: value for key, value in fitted.items()})
 
     def _embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        self.check_channels(x)
         tokens, grid = self.patch_embed(x)
-        if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
         position = resize_position_embedding(
             self.pos_embed,
             self.patch_resolution,
@@ -218,7 +217,15 @@ class DenseViT(HostViT):
             self.num_extra_tokens,
             self.pos_interpolation,
         )
-        return self.pre_norm(self.drop_after_pos(tokens + position)), grid
+        extra = self.num_extra_tokens
+        cls = None if self.cls_token is None else self.cls_token + position[:, :extra]
+        tokens = self.join(cls, tokens + position[:, extra:])
+        return self.pre_norm(self.drop_after_pos(tokens)), grid
+
+    def _feature_map(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """``(B, C, rows, cols)`` of the patches alone."""
+        patches = tokens[:, self.num_prefix_tokens :]
+        return patches.reshape(len(tokens), *grid, -1).permute(0, 3, 1, 2)
 
     def _normalise(self, tokens: Tensor, index: int) -> Tensor:
         wanted = self.out_norm == "all" or (

@@ -7,8 +7,9 @@ cannot freeze the embeddings alone, and its ``train()`` returns nothing.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmpretrain.models.backbones import VisionTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from mmrel.models.backbones.block import Block, check_recompute
 
@@ -20,17 +21,58 @@ class HostViT(VisionTransformer):
         frozen_stages: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of
             blocks also the final norm. Frozen parts stay in evaluation mode.
         recompute: what the blocks compute again in the backward pass instead of keeping it, see :class:`ViT`.
+        num_registers: R, register tokens (arXiv 2309.16588) between class token and patches. They have no position,
+            take part in the attention, and are no part of what the network returns.
         **kwargs: arguments of mmpretrain's ``VisionTransformer``.
     """
 
-    def __init__(self, frozen_stages: int = -1, recompute: str = "none", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        frozen_stages: int = -1,
+        recompute: str = "none",
+        num_registers: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        if num_registers < 0:
+            raise ValueError(f"num_registers is {num_registers}; give 0 or more register tokens")
+        self.num_registers = num_registers
+        registers = torch.zeros(1, num_registers, self.embed_dims)
+        self.register_tokens = nn.Parameter(registers) if num_registers else None
         for index, layer in enumerate(self.layers):
             check_recompute(recompute, layer)
             self.layers[index] = Block(layer, recompute)
         self.frozen_stages = _check_frozen(frozen_stages, self.num_layers)
         for part in self._frozen_parts():
             part.requires_grad_(False)
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens before the patches: the class token, if there is one, and the register tokens."""
+        return self.num_extra_tokens + self.num_registers
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images."""
+        return self.patch_embed.projection.in_channels
+
+    def join(self, cls: Tensor | None, patches: Tensor) -> Tensor:
+        """``(n, E + R + N, C)``: class token ``(1, 1, C)``, if any, register tokens, if any, and patches ``(n, N, C)``."""
+        prefix = [
+            token.expand(len(patches), -1, -1)
+            for token in (cls, self.register_tokens)
+            if token is not None
+        ]
+        return torch.cat([*prefix, patches], dim=1) if prefix else patches
+
+    def check_channels(self, images: Tensor) -> None:
+        """Raise ``ValueError`` unless images ``(n, channels, H, W)`` have the channels that the network was built for."""
+        if images.shape[1] != self.in_channels:
+            raise ValueError(
+                f"the images have {images.shape[1]} channel(s), the {type(self).__name__} takes {self.in_channels}; set "
+                "the backbone's in_channels to that of the images, and mean and std of the data preprocessor to as "
+                "many values"
+            )
 
     def train(self, mode: bool = True) -> "HostViT":
         """Set training mode; frozen parts stay in evaluation mode."""
@@ -46,7 +88,8 @@ class HostViT(VisionTransformer):
         if stages < 0:
             return []
         parts = [self.pos_embed, self.patch_embed, self.drop_after_pos, self.pre_norm]
-        parts += [] if self.cls_token is None else [self.cls_token]
+        tokens = (self.cls_token, self.register_tokens)
+        parts += [token for token in tokens if token is not None]
         parts += list(self.layers[:stages])
         return [*parts, self.ln1] if stages == self.num_layers and self.final_norm else parts
 

@@ -15,7 +15,15 @@ def draw_dino_weights(vit: VisionTransformer) -> None:
     """Truncated normal of std 0.02 for the class token, if any, and all linear layers; biases 0."""
     if vit.cls_token is not None:
         trunc_normal_(vit.cls_token, std=0.02)
+    draw_registers(vit)
     draw_linear_weights(vit)
+
+
+def draw_registers(vit: VisionTransformer) -> None:
+    """Normal of std 1e-6 for the register tokens, if any, as in DINOv2's code."""
+    registers = getattr(vit, "register_tokens", None)
+    if registers is not None:
+        nn.init.normal_(registers, std=1e-6)
 
 
 def draw_linear_weights(network: nn.Module) -> None:

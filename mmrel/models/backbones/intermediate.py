@@ -16,7 +16,7 @@ def intermediate_tokens(
 
     Args:
         backbone: as ``get_backbone`` gives it.
-        images: ``(B, 3, H, W)``, normalised; H and W are multiples of the patch size.
+        images: ``(B, in_channels, H, W)``, normalised; H and W are multiples of the patch size.
         blocks: numbers of blocks, ascending; negative ones count from the end. Later blocks are not run.
         norm: whether the tokens of each block pass the one final norm (DINO, DINOv2), if the backbone has one.
 
@@ -42,7 +42,8 @@ def block_attention(backbone: ViT, images: Tensor, block: int = -1) -> Tensor:
         block: its number; negative ones count from the end.
 
     Returns:
-        ``(B, heads, E + N, E + N)``, rows summing to 1; E = 1, the class token first, where there is one.
+        ``(B, heads, E + N, E + N)``, rows summing to 1, with E = ``backbone.num_prefix_tokens``: the class token first,
+        where there is one, then the register tokens.
 
     Raises:
         ValueError: there is no such block, or the sizes do not divide.

@@ -12,6 +12,7 @@ import torch
 from mmpretrain.models.utils import build_2d_sincos_position_embedding
 from torch import nn
 
+from mmrel.models.backbones.initialisation import draw_registers
 from mmrel.models.backbones.vit import ViT
 from mmrel.registry import MODELS
 
@@ -62,6 +63,7 @@ class MoCoV3ViT(ViT):
                 nn.init.zeros_(module.bias)
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=1e-6)
+        draw_registers(self)
 
 
 def draw_xavier(weight: torch.Tensor, fan_in: int, fan_out: int) -> None:

@@ -14,10 +14,11 @@ from mmengine.model import PretrainedInit
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
-from mmrel.ops.position import fit_position_embedding
+from mmrel.models.backbones.misfits import check_fit
+from mmrel.models.backbones.patch_embedding import fit_patch_embedding
+from mmrel.ops.position import fit_position_embedding, infer_grid
 from mmrel.utils.checkpoint_content import check_weights, checked_meta
 from mmrel.utils.checkpoint_file import read_checkpoint
-from mmrel.utils.text import listed
 
 State = dict[str, Tensor]
 InitCfg = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -86,69 +87,6 @@ def read_backbone(checkpoint: str, prefix: str | None) -> tuple[State, dict[str,
     return backbone, checked_meta(loaded.get("meta"), repr(checkpoint))
 
 
-def check_fit(
-    model: VisionTransformer,
-    state: State,
-    meta: Mapping[str, Any],
-    source: str,
-    num_heads: int | None = None,
-) -> None:
-    """Raise unless ``state`` holds exactly the model's tensors, with their shapes and heads.
-
-    Args:
-        model: with ``arch_settings``, as mmpretrain's ViT.
-        state: tensors after the model's own fitting (position embedding, unused parts).
-        meta: may name ``num_heads``; the weights alone do not show it.
-        source: what to call the checkpoint in the error.
-        num_heads: attention heads that the weights must have been trained with; ``None``: the
-            model's.
-
-    Raises:
-        ValueError: with the keys that are missing, unexpected or of another shape.
-    """
-    _check_patches(model, state, source)
-    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in state.items()}
-    problems = [
-        _listed("missing", sorted(wanted.keys() - given.keys())),
-        _listed("unexpected", sorted(given.keys() - wanted.keys())),
-        _listed(
-            "of another shape",
-            [
-                f"{key} (checkpoint {given[key]}, model {wanted[key]})"
-                for key in wanted
-                if key in given and given[key] != wanted[key]
-            ],
-        ),
-        _heads(model, meta, num_heads),
-    ]
-    if text := "; ".join(filter(None, problems)):
-        raise ValueError(
-            f"The backbone in {source!r} does not fit this {type(model).__name__}: {text}. Set "
-            "arch, patch_size, with_cls_token and out_norm to those of the pretraining "
-            "(out_norm='none' needs no final norm ln1, with_cls_token=False no class token), or "
-            "choose another checkpoint."
-        )
-
-
-def _check_patches(model: Any, state: State, source: str) -> None:
-    key = "patch_embed.projection.weight"
-    own, given = model.state_dict().get(key), state.get(key)
-    if own is None or given is None or not own.ndim == given.ndim == 4:
-        return  # a tensor of another rank is one of another shape, and named as such
-    if own.shape[2:] == given.shape[2:]:
-        return
-    raise ValueError(
-        f"The backbone in {source!r} does not fit this {type(model).__name__}: 1 key(s) of another shape: {key}. It "
-        f"was trained on patches of {_by(given.shape[2:])} pixels, the model has patches of {_by(own.shape[2:])}. Set "
-        f"patch_size={given.shape[-1]} everywhere in the config, or choose another checkpoint."
-    )
-
-
-def _by(sides: Sequence[int]) -> str:
-    return " x ".join(map(str, sides))
-
-
 def load_init_cfg(model: Any, num_heads: int | None = None) -> bool:
     """Load what a backbone's ``init_cfg`` names, if it is pretrained weights; every tensor must fit.
 
@@ -190,12 +128,46 @@ def load_fitted(
     Raises:
         ValueError: a tensor is missing, unexpected or of another shape, or the number of heads differs.
     """
+    state, remarks = fit_input(model, state, source)
     fitted = model.fit_state(state, meta)
     check_fit(model, fitted, meta, source, num_heads)
     model.load_state_dict(fitted)
     print_log(
         f"{source}: all {len(fitted)} tensors of the backbone fit, none is missing", "current"
     )
+    for remark in (*remarks, *_position_remarks(model, state, meta)):
+        print_log(f"{source}: {remark}", "current")
+
+
+def fit_input(model: Any, state: State, source: str) -> tuple[State, list[str]]:
+    """The tensors with the patch kernel as a ViT takes it, and a sentence on each change.
+
+    Only what begins with pretrained weights calls this, and logs it: a training that is resumed must find its own.
+
+    Args:
+        model: any backbone; those that are no ViT take the tensors as they are.
+        state: tensors without prefix.
+        source: what to call the checkpoint in the error.
+
+    Raises:
+        ValueError: the kernel's number of channels cannot be changed to the model's.
+    """
+    if not isinstance(model, VisionTransformer):
+        return state, []
+    projection = model.patch_embed.projection
+    return fit_patch_embedding(state, projection.kernel_size, projection.in_channels, source)
+
+
+def _position_remarks(model: Any, state: State, meta: Mapping[str, Any]) -> list[str]:
+    if not isinstance(model, VisionTransformer) or "pos_embed" not in state:
+        return []
+    grid, length = tuple(model.patch_resolution), state["pos_embed"].shape[1]
+    given = trained_grid(meta) or infer_grid(length, grid, model.num_extra_tokens)[0]
+    if given == grid:
+        return []
+    rule = getattr(model, "load_interpolation", None) or model.pos_interpolation
+    sizes = " to ".join(f"{rows} x {cols}" for rows, cols in (given, grid))
+    return [f"Positions were resized from {sizes} patches by the rule {rule!r}."]
 
 
 def fit_tensors(
@@ -211,7 +183,7 @@ def fit_tensors(
         state: tensors without prefix.
         meta: names ``img_size`` and ``patch_size``, from which the grid of the positions follows; without them it is
             the model's or a square.
-        method: how positions are resized, ``'dino'`` or ``'size'``.
+        method: how positions are resized, see :mod:`mmrel.ops.position`.
     """
     own = model.state_dict()
     fitted = {key: value for key, value in state.items() if key in own or key not in OPTIONAL_PARTS}
@@ -235,22 +207,3 @@ def trained_grid(meta: Mapping[str, Any]) -> tuple[int, int] | None:
         return None
     height, width = (size, size) if isinstance(size, int) else size
     return height // patch, width // patch
-
-
-def _listed(what: str, keys: list[str]) -> str:
-    return f"{len(keys)} key(s) {what}: {listed(keys, MAX_LISTED)}" if keys else ""
-
-
-def _heads(model: VisionTransformer, meta: Mapping[str, Any], num_heads: int | None) -> str:
-    given = meta.get("num_heads")
-    if given is None:
-        return ""
-    own = model.arch_settings["num_heads"]
-    wanted = own if num_heads is None else num_heads
-    if given == wanted:
-        return ""
-    expected = "" if wanted == own else f" and pretrained_num_heads is {wanted}"
-    return (
-        f"it was trained with {given} attention heads, the model has {own}{expected} (build arch with "
-        f"{given} heads or, if another number is meant, give pretrained_num_heads={given})"
-    )

@@ -68,7 +68,8 @@ class ViT(HostViT):
         use_pos_embed: whether positions are added. RelViT pretrains without: then the embedding is kept, so that
             checkpoints have the same keys, but neither added nor trained.
         pos_interpolation: how the position embedding is resized for other crop sizes: ``'dino'``
-            (scale factors with 0.1 added, as DINO and iBOT do) or ``'size'``. ``None``: as the checkpoint that
+            (scale factors with 0.1 added, as DINO and iBOT do), ``'size'``, or ``'antialias'`` (as DINOv2 with register
+            tokens does), see :mod:`mmrel.ops.position`. ``None``: as the checkpoint that
             ``init_cfg`` names was trained or, without one, as DINO does.
         recompute: what the blocks compute again in the backward pass instead of keeping it, for less memory:
             ``'none'``; ``'pointwise'``: GELU's result and the normed tokens of the feed-forward network, next to free;
@@ -80,8 +81,8 @@ class ViT(HostViT):
             DINOv3 keep it in half precision; otherwise it is float32. No effect in other precisions.
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
-        **kwargs: further arguments of mmpretrain's ``VisionTransformer``, for instance ``frozen_stages``, which means
-            here: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of blocks
+        **kwargs: ``num_registers``, see :class:`HostViT`, and further arguments of mmpretrain's ``VisionTransformer``:
+            ``in_channels``, for instance, or ``frozen_stages``, which means here: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of blocks
             also the final norm. Frozen parts stay in evaluation mode.
 
     Attributes:
@@ -172,14 +173,14 @@ class ViT(HostViT):
         """Tokens of a group of same-size crops.
 
         Args:
-            crops: ``(n, 3, H, W)``, H and W multiples of the patch size.
+            crops: ``(n, in_channels, H, W)``, H and W multiples of the patch size.
             masks: bool ``(n, N)``; where true, the patch embedding is replaced by the mask token.
 
         Returns:
             The tokens before and after the final norm, and the class token, if there is one.
 
         Raises:
-            ValueError: sizes do not divide, or masks without a mask token.
+            ValueError: sizes do not divide, another number of channels, or masks without a mask token.
         """
         tokens, grid = self.embed(crops, masks)
         for layer in self.layers:
@@ -187,7 +188,7 @@ class ViT(HostViT):
         return self.views(tokens, grid)
 
     def embed(self, crops: Tensor, masks: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
-        """What the first block gets, ``(n, E + N, C)``, E = 1 with a class token, and the patch grid; see forward."""
+        """What the first block gets, ``(n, E + N, C)``, E tokens before the patches, and the patch grid; see forward."""
         self._check_size(crops)
         tokens, grid = self.patch_embed(crops)
         if masks is not None:
@@ -199,16 +200,15 @@ class ViT(HostViT):
             positions = self._positions(grid)
             tokens = self._stream(tokens + positions[:, extra:])
             cls = None if cls is None else self._stream(cls + positions[:, :extra])
-        if cls is not None:
-            tokens = torch.cat([cls.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = self.join(cls, tokens)
         return self._stream(self.pre_norm(self.drop_after_pos(tokens))), tuple(grid)
 
     def views(self, tokens: Tensor, grid: tuple[int, int], norm: bool = True) -> TokenViews:
         """The output of a block, ``(n, E + N, C)``, after the final norm, if there is one and ``norm`` is true."""
         normed = self.ln1(tokens) if self.final_norm and norm else tokens
-        extra = self.num_extra_tokens
-        cls = normed[:, 0] if extra else None
-        return TokenViews(cls, normed[:, extra:], tokens[:, extra:], grid)
+        cls = normed[:, 0] if self.num_extra_tokens else None
+        first = self.num_prefix_tokens
+        return TokenViews(cls, normed[:, first:], tokens[:, first:], grid)
 
     def teacher_copy(self) -> "ViT":
         """A deep copy without mask token, with stochastic depth and dropout off: its tokens are targets."""
@@ -272,6 +272,7 @@ class ViT(HostViT):
         return torch.where(masks[..., None], self.mask_token.to(tokens.dtype), tokens)
 
     def _check_size(self, crops: Tensor) -> None:
+        self.check_channels(crops)
         height, width = crops.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
