@@ -81,9 +81,9 @@ class InstanceSet:
         """Some of the images."""
         return replace(self, images=tuple(self.images[index] for index in indices))
 
-    def of_classes(self, classes: Sequence[str]) -> "InstanceSet":
-        """The same images with the objects of some classes alone."""
-        kept = set(classes)
+    def of_classes(self, classes: Sequence[str], also: Sequence[str] = ()) -> "InstanceSet":
+        """The same images with the objects of some classes alone, and of labels that are no classes."""
+        kept = {*classes, *also}
         images = tuple(
             replace(image, objects=tuple(t for t in image.objects if t.label in kept))
             for image in self.images

@@ -5,8 +5,7 @@ A mask with a palette, or grey, holds numbers, and 255 is VOC's ignored border; 
 is ignored. Numbers and colours become classes in ascending order; those that no pixel has are no classes.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class Coding:
         ignored: values that count for nothing.
         colored: whether they are colours.
         palette: a colour for each class that the masks themselves tell; ``None``: they tell none.
-        pixels: how many pixels each class has.
+        present: the values in each mask, in the order of the pairs.
         reason: in words.
     """
 
@@ -44,7 +43,7 @@ class Coding:
     ignored: frozenset[int]
     colored: bool
     palette: tuple[Color, ...] | None
-    pixels: tuple[int, ...]
+    present: tuple[frozenset[int], ...]
     reason: str
 
     def labels(self, mask: Path) -> NDArray[np.uint8]:
@@ -69,27 +68,30 @@ def survey(
         UsageError: a mask cannot be read, is lossy, has another size than its image, or mixes with others of another
             kind; or there are too many values for classes.
     """
-    counts: Counter[int] = Counter()
+    present: list[frozenset[int]] = []
+    known: set[int] = set()
     colored = is_colored(pairs[0][1])
     palettes: set[bytes] = set()
     for number, (image, mask) in enumerate(pairs, start=1):
         values = read_values(mask, colored, palettes)
         _check_size(values, mask, image)
-        found, times = np.unique(values, return_counts=True)
-        counts.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
-        if len(counts) > MAX_CLASSES + 1:
+        present.append(frozenset(np.unique(values).tolist()))
+        known |= present[-1]
+        if len(known) > MAX_CLASSES + 1:
             raise UsageError(
-                f"The masks up to {mask} hold {len(counts)} {'colours' if colored else 'values'}: more than "
+                f"The masks up to {mask} hold {len(known)} {'colours' if colored else 'values'}: more than "
                 f"{MAX_CLASSES} classes. They number objects instead of classes, or their edges are smoothed; write one "
                 "value or colour for each class, without smoothing."
             )
         if progress is not None:
             progress(number, len(pairs))
-    return _coding(counts, colored, palettes)
+    return _coding(sorted(known), present, colored, palettes)
 
 
-def _coding(counts: Mapping[int, int], colored: bool, palettes: set[bytes]) -> Coding:
-    values = sorted(counts)
+def _coding(
+    values: Sequence[int], present: Sequence[frozenset[int]], colored: bool, palettes: set[bytes]
+) -> Coding:
+    ignored: set[int]
     if colored:
         ignored, reason = {IVORY}, "a class for each colour in the masks"
     elif values == [0, IGNORED] and not palettes:
@@ -102,8 +104,7 @@ def _coding(counts: Mapping[int, int], colored: bool, palettes: set[bytes]) -> C
         palette = tuple((v >> 16, v >> 8 & 255, v & 255) for v in kept)
     elif len(palettes) == 1:
         palette = _palette_colors(next(iter(palettes)), kept)
-    pixels = tuple(counts[value] for value in kept)
-    return Coding(kept, frozenset(ignored), colored, palette, pixels, reason)
+    return Coding(kept, frozenset(ignored), colored, palette, tuple(present), reason)
 
 
 def _palette_colors(palette: bytes, values: Iterable[int]) -> tuple[Color, ...] | None:

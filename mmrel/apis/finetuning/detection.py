@@ -1,0 +1,182 @@
+"""Mask R-CNN, or Faster R-CNN where no outlines are there, on a user's own objects."""
+
+from pathlib import Path
+from typing import Any
+
+from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.finetuning.config_text import Section, reference, runtime_sections
+from mmrel.apis.finetuning.data import PreparedData
+from mmrel.apis.finetuning.network import Network
+from mmrel.apis.finetuning.schedule import Schedule
+
+BASES = (
+    "mmrel::_base_/models/det_mask-rcnn_vit-small-p16.py",
+    "mmrel::_base_/det_runtime.py",
+)
+SMALL_OBJECTS = 48
+"""Pixels: below it, half of the objects need smaller anchors than mmdet's 32 to 512."""
+
+BOX_METRIC, MASK_METRIC = "coco/bbox_mAP", "coco/segm_mAP"
+
+
+def detection_sections(
+    data: PreparedData,
+    network: Network,
+    schedule: Schedule,
+    size: int,
+    on_gpu: bool,
+    checkpoint: str | None,
+) -> tuple[list[Section], list[Choice]]:
+    """What the configuration says beside its bases, and the choices that are made here.
+
+    Args:
+        data: converted data.
+        network: the backbone.
+        schedule: batch and length.
+        size: short side in pixels.
+        on_gpu: smaller heads' samples are drawn on a CPU.
+        checkpoint: the backbone's weights; ``None`` starts from random ones.
+    """
+    anchors = 4 if 0 < data.object_side * data.scale_to(size) < SMALL_OBJECTS else 8
+    metric = MASK_METRIC if data.with_masks else BOX_METRIC
+    choices = [
+        Choice(
+            "detector",
+            "Mask R-CNN" if data.with_masks else "Faster R-CNN",
+            "every object has an outline" if data.with_masks else data.why_boxes,
+        ),
+        Choice(
+            "anchors",
+            f"{4 * anchors} to {64 * anchors}",
+            f"pixels; half of the objects are under {data.object_side * data.scale_to(size):.0f} at this size",
+        ),
+    ]
+    sections = [
+        _data_section(data),
+        Section(
+            "The detector: the base's, on this backbone, for these classes.",
+            dict(model=_model(data, network, checkpoint, anchors, on_gpu, schedule)),
+        ),
+        Section("What happens to an image.", _pipelines(size, data.with_masks)),
+        Section("Which images.", _loaders(data, schedule)),
+        *runtime_sections(schedule, on_gpu, metric, PARAMWISE),
+    ]
+    return sections, choices
+
+
+PARAMWISE: dict[str, Any] = dict(
+    norm_decay_mult=0.0,
+    bias_decay_mult=0.0,
+    flat_decay_mult=0.0,
+    custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
+)
+
+
+def _data_section(data: PreparedData) -> Section:
+    values = dict(data_root=str(data.root), metainfo=data.metainfo())
+    return Section(f"The data, read from {data.source}.", values)
+
+
+def _model(
+    data: PreparedData,
+    network: Network,
+    checkpoint: str | None,
+    anchors: int,
+    on_gpu: bool,
+    schedule: Schedule,
+) -> dict[str, Any]:
+    roi_head: dict[str, Any] = dict(bbox_head=dict(num_classes=len(data.classes)))
+    if data.with_masks:
+        roi_head["mask_head"] = dict(num_classes=len(data.classes))
+    else:
+        roi_head |= dict(mask_roi_extractor=None, mask_head=None)
+    preprocessor = dict(network.normalization(), pad_mask=data.with_masks)
+    model: dict[str, Any] = dict(
+        data_preprocessor=preprocessor,
+        backbone=network.backbone_config(224, checkpoint),
+        neck=[
+            network.pyramid_config(schedule.norm(network.width)),
+            dict(type="FPN", in_channels=[network.width] * 4, out_channels=256, num_outs=5),
+        ],
+        rpn_head=dict(anchor_generator=dict(scales=[anchors])),
+        roi_head=roi_head,
+    )
+    if not data.with_masks:
+        model["type"] = "FasterRCNN"
+    if not on_gpu:  # a quarter of the samples: most of a CPU's time goes into the heads
+        model["train_cfg"] = dict(
+            rpn_proposal=dict(nms_pre=1000, max_per_img=300),
+            rcnn=dict(sampler=dict(num=128)),
+        )
+        model["test_cfg"] = dict(rpn=dict(nms_pre=500, max_per_img=300))
+    return model
+
+
+def _pipelines(size: int, masks: bool) -> dict[str, Any]:
+    long = round(size * 1333 / 800)
+    factors = (0.8, 0.9, 1.0)
+    sides = sorted({round(size * factor / 16) * 16 for factor in factors})
+    load = dict(type="LoadImageFromFile", backend_args=None)
+    annotate = dict(type="LoadAnnotations", with_bbox=True, with_mask=masks)
+    meta = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    train = [
+        load,
+        annotate,
+        dict(type="RandomFlip", prob=0.5),
+        dict(type="RandomChoiceResize", scales=[(side, long) for side in sides], keep_ratio=True),
+        dict(type="PackDetInputs"),
+    ]
+    test = [
+        load,
+        dict(type="Resize", scale=(long, size), keep_ratio=True),
+        annotate,
+        dict(type="PackDetInputs", meta_keys=meta),
+    ]
+    return dict(train_pipeline=train, test_pipeline=test)
+
+
+def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
+    workers = data.workers
+    common = dict(num_workers=workers, persistent_workers=workers > 0)
+
+    def dataset(ann_file: Path, pipeline: str, **more: Any) -> dict[str, Any]:
+        return dict(
+            type="CocoDataset",
+            data_root=reference("data_root"),
+            ann_file=str(ann_file),
+            data_prefix=dict(img=""),
+            metainfo=reference("metainfo"),
+            pipeline=reference(pipeline),
+            **more,
+        )
+
+    train = dict(
+        batch_size=schedule.batch,
+        **common,
+        sampler=dict(type="InfiniteSampler", shuffle=True),
+        dataset=dataset(
+            # Images without objects are examples as well.
+            data.train_file, "train_pipeline", filter_cfg=dict(filter_empty_gt=False)
+        ),
+    )
+    val = dict(
+        batch_size=1,
+        **common,
+        drop_last=False,
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        dataset=dataset(data.val_file, "test_pipeline", test_mode=True),
+    )
+    evaluator = dict(
+        type="CocoMetric",
+        ann_file=str(data.val_file),
+        metric=["bbox", "segm"] if data.with_masks else ["bbox"],
+        classwise=True,
+        format_only=False,
+    )
+    return dict(
+        train_dataloader=train,
+        val_dataloader=val,
+        test_dataloader=reference("val_dataloader"),
+        val_evaluator=evaluator,
+        test_evaluator=reference("val_evaluator"),
+    )
