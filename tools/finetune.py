@@ -27,7 +27,9 @@ def parse_args() -> argparse.Namespace:
         description="Train a detector or segmentor on your own boxes or masks."
     )
     tasks = parser.add_subparsers(dest="task", required=True)
-    _add_common(tasks.add_parser("detect", help="boxes, and masks of objects where outlines are there"))
+    _add_common(
+        tasks.add_parser("detect", help="boxes, and masks of objects where outlines are there")
+    )
     segment = tasks.add_parser("segment", help="a class for each pixel")
     _add_common(segment)
     segment.add_argument(
@@ -45,16 +47,28 @@ def parse_args() -> argparse.Namespace:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", type=Path, metavar="DATA", help="COCO file, or folder of annotations")
     parser.add_argument(
-        "--backbone", type=Path, required=True, metavar="FILE", help="checkpoint of a vision transformer"
+        "data", type=Path, metavar="DATA", help="COCO file, or folder of annotations"
     )
-    parser.add_argument("--val", type=Path, metavar="DATA", help="to judge by (default: a fifth of DATA, drawn)")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="of a COCO file, the folder of its images")
+    parser.add_argument(
+        "--backbone",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="checkpoint of a vision transformer",
+    )
+    parser.add_argument(
+        "--val", type=Path, metavar="DATA", help="to judge by (default: a fifth of DATA, drawn)"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="of a COCO file, the folder of its images"
+    )
     parser.add_argument("--work-dir", type=Path, help="default: work_dirs/finetune_TASK_DATA")
     parser.add_argument("--epochs", type=_above_zero, help="passes over the training images")
     parser.add_argument("--iters", type=positive, help="training steps")
-    parser.add_argument("--hours", type=_above_zero, help="as many steps as fit, after measuring some")
+    parser.add_argument(
+        "--hours", type=_above_zero, help="as many steps as fit, after measuring some"
+    )
     parser.add_argument("--batch", type=positive, help="images per step")
     parser.add_argument(
         "--init",
@@ -62,8 +76,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="backbone",
         help="random: the same network without the weights, for comparison",
     )
-    parser.add_argument("--num-heads", type=positive, help="of the backbone, where its file does not tell")
-    parser.add_argument("--dry-run", action="store_true", help="convert, print and write; do not train")
+    parser.add_argument(
+        "--num-heads", type=positive, help="of the backbone, where its file does not tell"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="convert, print and write; do not train"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the work dir")
     parser.add_argument(
         "--cfg-options",
@@ -130,13 +148,14 @@ def _fit_hours(plan: Any, args: argparse.Namespace) -> str:
     seconds = seconds_per_step(plan.request.config, _parse_options(args.cfg_options))
     wishes = replace(plan.request.wishes, iters=steps_in(args.hours, seconds))
     table = plan.write(wishes)
-    return f"{table}\n\n{seconds:.2f} seconds per step: {wishes.iters} steps in {args.hours:g} hours"
+    return (
+        f"{table}\n\n{seconds:.2f} seconds per step: {wishes.iters} steps in {args.hours:g} hours"
+    )
 
 
 def _check_fresh(work_dir: Path) -> None:
-    if (work_dir / "last_checkpoint").exists() or list(work_dir.glob("*.pth")) > [
-        work_dir / "backbone.pth"
-    ]:
+    kept = {path.name for path in work_dir.glob("*.pth")} - {"backbone.pth"}
+    if kept or (work_dir / "last_checkpoint").exists():
         raise UsageError(
             f"{work_dir} holds checkpoints of another run. Go on with it by --resume, or give another --work-dir."
         )
@@ -171,10 +190,7 @@ def main() -> None:
     args = parse_args()
     default = Path("work_dirs") / f"finetune_{args.task}_{args.data.absolute().stem}"
     work_dir = (args.work_dir or default).absolute()
-    if args.resume:
-        config = resumed_config(work_dir, args.task)
-    else:
-        config = make_config(args, work_dir)
+    config = resumed_config(work_dir, args.task) if args.resume else make_config(args, work_dir)
     if args.dry_run:
         return
     train(config, work_dir, args.resume, args.cfg_options)

@@ -13,6 +13,7 @@ from mmrel.datasets.transforms.image_file import open_image
 
 Labels = NDArray[np.int64]
 
+
 def read_mask(path: Path) -> Labels:
     """The numbers in a mask, int64 ``(H, W)``: grey values, or indices into the palette, never its colours.
 

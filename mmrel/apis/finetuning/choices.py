@@ -28,7 +28,13 @@ def choice_table(choices: Sequence[Choice]) -> str:
     values = max(len(choice.value) for choice in choices)
     lines = []
     for choice in choices:
-        first, *more = textwrap.wrap(choice.reason, REASON_WIDTH) or [""]
+        first, *more = _wrapped(choice.reason)
         lines.append(f"{choice.name:<{names}}  {choice.value:<{values}}  {first}".rstrip())
         lines += [" " * (names + values + 4) + line for line in more]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines; a path stays in one piece."""
+    lines = textwrap.wrap(text, REASON_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return lines or [""]

@@ -1,18 +1,19 @@
 """An ordinary configuration as readable Python: bases, then what differs, each part under a comment."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmengine.config import Config
+from mmrel.apis.finetuning.schedule import Schedule
 
-REFERENCE = "mmrel-reference-to-"
+LINE = 96
 
 
-def reference(name: str) -> str:
-    """A value that stands for a variable of the file; in the text it is the variable's name."""
-    return REFERENCE + name
+@dataclass(frozen=True)
+class Expression:
+    """Python that stands in the file as it is: the name of a variable, or ``_base_.exempt``."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -37,32 +38,78 @@ def config_text(header: str, bases: Sequence[str], sections: Sequence[Section]) 
         sections: in their order; a later one may refer to variables of earlier ones.
     """
     quoted = header.replace("\\", "\\\\").replace('"""', "'''")
-    parts = [f'"""{quoted}\n"""\n', "_base_ = [", *(f'    "{base}",' for base in bases), "]"]
+    parts = [f'"""{quoted}\n"""\n', f"_base_ = {format_value(list(bases))}"]
     for section in sections:
-        text = Config(dict(section.values)).pretty_text.strip()
-        parts.append(f"\n# {section.comment}\n{text}")
-    return re.sub(rf"'{REFERENCE}(\w+)'", r"\1", "\n".join(parts)) + "\n"
+        comment = " ".join(section.comment.split())
+        lines = [f"{name} = {format_value(value)}" for name, value in section.values.items()]
+        parts.append("\n".join([f"\n# {comment}", *lines]))
+    return "\n".join(parts) + "\n"
 
 
-def runtime_sections(
-    schedule: Any, on_gpu: bool, save_best: str, paramwise: Mapping[str, Any]
-) -> list[Section]:
+def format_value(value: Any, indent: int = 0, used: int = 24) -> str:
+    """A value as Python, on one line where it fits, else an item per line.
+
+    Args:
+        value: dicts, sequences, plain values and expressions.
+        indent: spaces before the line that it stands in.
+        used: characters that stand before it there.
+    """
+    flat = _flat(value)
+    items = _items(value)
+    if not items or indent + used + len(flat) <= LINE:
+        return flat
+    opening, closing = _brackets(value)
+    inner = indent + 4
+    lines = [f"{' ' * inner}{k}{format_value(v, inner, len(k))}," for k, v in items]
+    return "\n".join([opening, *lines, " " * indent + closing])
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    """What stands before each part of a container, and the part."""
+    if isinstance(value, Mapping):
+        named = _is_named(value)
+        return [(f"{k}=" if named else f"{k!r}: ", v) for k, v in value.items()]
+    return [("", v) for v in value] if isinstance(value, list | tuple) else []
+
+
+def _is_named(value: Mapping[Any, Any]) -> bool:
+    return all(isinstance(key, str) and key.isidentifier() for key in value)
+
+
+def _brackets(value: Any) -> tuple[str, str]:
+    if isinstance(value, Mapping):
+        return ("dict(", ")") if _is_named(value) else ("{", "}")
+    return ("(", ")") if isinstance(value, tuple) else ("[", "]")
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Expression):
+        return value.text
+    if not isinstance(value, Mapping | list | tuple):
+        return _quoted(value) if isinstance(value, str) else repr(value)
+    opening, closing = _brackets(value)
+    parts = [k + _flat(v) for k, v in _items(value)]
+    comma = "," if isinstance(value, tuple) and len(parts) == 1 else ""
+    return opening + ", ".join(parts) + comma + closing
+
+
+def _quoted(text: str) -> str:
+    return repr(text) if '"' in text or not text.isprintable() or "\\" in text else f'"{text}"'
+
+
+def runtime_sections(schedule: Schedule, on_gpu: bool, save_best: str) -> list[Section]:
     """Optimisation, schedule and checkpoints, which both tasks share.
 
     Args:
         schedule: of :func:`mmrel.apis.finetuning.schedule.choose_schedule`.
         on_gpu: mixed precision is used on a GPU alone.
         save_best: metric that the best checkpoint is chosen by.
-        paramwise: exemptions from weight decay.
     """
     wrapper = dict(
-        _delete_=True,
         type="AmpOptimWrapper" if on_gpu else "OptimWrapper",
-        optimizer=dict(
-            type="AdamW", lr=schedule.rate, betas=(0.9, 0.999), weight_decay=0.05
-        ),
+        optimizer=dict(type="AdamW", lr=schedule.rate, betas=(0.9, 0.999), weight_decay=0.05),
         constructor="mmrel.LayerDecayOptimWrapperConstructor",
-        paramwise_cfg=dict(paramwise, layer_decay_rate=schedule.layer_decay),
+        paramwise_cfg=Expression(f"dict(_base_.exempt, layer_decay_rate={schedule.layer_decay})"),
         clip_grad=dict(max_norm=5.0),
     )
     warmup, iters = schedule.warmup, schedule.iters
@@ -104,7 +151,7 @@ def runtime_sections(
     )
     return [
         Section(
-            "Optimisation: a smaller learning rate for lower blocks, none of the decay for vectors.",
+            "Optimisation: a smaller learning rate for lower blocks, no weight decay for vectors.",
             dict(optim_wrapper=wrapper, param_scheduler=schedulers, **loops),
         ),
         Section(

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from mmrel.apis.finetuning.choices import Choice
-from mmrel.apis.finetuning.config_text import Section, reference, runtime_sections
+from mmrel.apis.finetuning.config_text import Expression, Section, runtime_sections
 from mmrel.apis.finetuning.data import PreparedData
 from mmrel.apis.finetuning.network import Network
 from mmrel.apis.finetuning.schedule import Schedule
 
 BASES = (
     "mmrel::_base_/models/det_mask-rcnn_vit-small-p16.py",
+    "mmrel::_base_/schedules/weight_decay.py",
     "mmrel::_base_/det_runtime.py",
 )
 SMALL_OBJECTS = 48
@@ -59,17 +60,9 @@ def detection_sections(
         ),
         Section("What happens to an image.", _pipelines(size, data.with_masks)),
         Section("Which images.", _loaders(data, schedule)),
-        *runtime_sections(schedule, on_gpu, metric, PARAMWISE),
+        *runtime_sections(schedule, on_gpu, metric),
     ]
     return sections, choices
-
-
-PARAMWISE: dict[str, Any] = dict(
-    norm_decay_mult=0.0,
-    bias_decay_mult=0.0,
-    flat_decay_mult=0.0,
-    custom_keys={".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)},
-)
 
 
 def _data_section(data: PreparedData) -> Section:
@@ -142,11 +135,11 @@ def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
     def dataset(ann_file: Path, pipeline: str, **more: Any) -> dict[str, Any]:
         return dict(
             type="CocoDataset",
-            data_root=reference("data_root"),
+            data_root=Expression("data_root"),
             ann_file=str(ann_file),
             data_prefix=dict(img=""),
-            metainfo=reference("metainfo"),
-            pipeline=reference(pipeline),
+            metainfo=Expression("metainfo"),
+            pipeline=Expression(pipeline),
             **more,
         )
 
@@ -156,7 +149,9 @@ def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
         sampler=dict(type="InfiniteSampler", shuffle=True),
         dataset=dataset(
             # Images without objects are examples as well.
-            data.train_file, "train_pipeline", filter_cfg=dict(filter_empty_gt=False)
+            data.train_file,
+            "train_pipeline",
+            filter_cfg=dict(filter_empty_gt=False),
         ),
     )
     val = dict(
@@ -176,7 +171,7 @@ def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
     return dict(
         train_dataloader=train,
         val_dataloader=val,
-        test_dataloader=reference("val_dataloader"),
+        test_dataloader=Expression("val_dataloader"),
         val_evaluator=evaluator,
-        test_evaluator=reference("val_evaluator"),
+        test_evaluator=Expression("val_evaluator"),
     )

@@ -48,7 +48,7 @@ class Network:
     def choice(self) -> Choice:
         """Its line in the table."""
         heads = self.meta["num_heads"]
-        reason = f"of {self.source}: {self.depth} blocks, {self.width} channels, {heads} heads"
+        reason = f"{self.depth} blocks, {self.width} channels, heads: {heads}; of {self.source}"
         return Choice("network", f"ViT, patch {self.patch}", f"{reason}{self.note}")
 
     def backbone_config(self, img_size: Any, checkpoint: str | None) -> dict[str, Any]:
@@ -115,9 +115,7 @@ def read_network(file: Path, output: Path, num_heads: int | None = None) -> Netw
         note = ""
         if wanted != patch:
             found = read_backbone_file(file, num_heads=num_heads, patch_size=wanted)
-            note = (
-                f"; its patches of {patch} pixels were resized to {wanted} (FlexiViT), which the strides of the pyramid need"
-            )
+            note = f"; its patches of {patch} pixels were resized to {wanted} (FlexiViT), which the pyramid's strides need"
     except (OSError, ValueError) as error:
         raise UsageError(f"--backbone {file} cannot be used. {error}") from error
     if found.meta.get("in_channels", 3) != 3:

@@ -20,15 +20,17 @@ def split_objects(
     """Training and validation images; drawn where there is no validation set."""
     if val is not None:
         numbers = f"{len(whole.images)} + {len(val.images)}"
-        return whole, val, Choice("images", numbers, "to train on and to judge by, as the data are split")
+        return (
+            whole,
+            val,
+            Choice("images", numbers, "to train on and to judge by, as the data are split"),
+        )
     classes = [frozenset(t.label for t in image.objects) for image in whole.images]
     train, held, choice = draw_split(classes, whole.source)
     return whole.subset(train), whole.subset(held), choice
 
 
-def used_classes(
-    train: InstanceSet, val: InstanceSet
-) -> tuple[tuple[str, ...], list[str]]:
+def used_classes(train: InstanceSet, val: InstanceSet) -> tuple[tuple[str, ...], list[str]]:
     """The classes that training images have objects of, and what is to be said about the others.
 
     Raises:
@@ -43,7 +45,9 @@ def used_classes(
         )
     notes = []
     if unused := [name for name in train.classes if name not in used and name != BACKGROUND]:
-        notes.append(f"{len(unused)} classes without an object to train on are left out: {listed(unused)}")
+        notes.append(
+            f"{len(unused)} classes without an object to train on are left out: {listed(unused)}"
+        )
     if lost := sorted({name for name in held if name not in used and name in val.classes}):
         notes.append(
             f"validation images have {sum(held[name] for name in lost)} objects of classes that training images do "

@@ -82,9 +82,7 @@ def _of_masks(source: Source, names: Path | None, progress: Progress) -> Parts:
     coding = survey((*whole.pairs, *held), progress)
     path = names or find_class_list(whole.root)
     classes = None if path is None else read_class_list(path)
-    present = [
-        frozenset(str(value) for value in own - coding.ignored) for own in coding.present
-    ]
+    present = [frozenset(str(value) for value in own - coding.ignored) for own in coding.present]
     if val is None:
         train_at, val_at, images = draw_split(present, whole.root)
         data = from_masks(whole, coding, classes)

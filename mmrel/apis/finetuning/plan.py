@@ -1,7 +1,7 @@
 """From a user's data, a backbone and the computer to a configuration: every choice stated with its reason."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmrel.apis.finetuning.choices import Choice, choice_table
@@ -57,7 +57,7 @@ class Request:
     images: Path | None = None
     classes: Path | None = None
     num_heads: int | None = None
-    wishes: Wishes = Wishes()
+    wishes: Wishes = field(default_factory=Wishes)
 
     @property
     def config(self) -> Path:
@@ -121,13 +121,19 @@ class Plan:
         precision = Choice(
             "precision",
             "mixed" if self.machine.gpu else "float32",
-            "float16 with a loss scale on a GPU" if self.machine.gpu else "a CPU gains nothing from less",
+            "float16 with a loss scale on a GPU"
+            if self.machine.gpu
+            else "a CPU gains nothing from less",
         )
-        loader = Choice("workers", str(self.data.workers), f"loader processes, for {self.machine.cores} cores")
+        loader = Choice(
+            "workers", str(self.data.workers), f"loader processes, for {self.machine.cores} cores"
+        )
         device = Choice("device", "GPU" if self.machine.gpu else "CPU", self.machine.device)
         table = choice_table(
             [
-                Choice("data", self.data.source.partition(":")[0], self.data.source.partition(": ")[2]),
+                Choice(
+                    "data", self.data.source.partition(":")[0], self.data.source.partition(": ")[2]
+                ),
                 *self.data.choices,
                 self.network.choice(),
                 start,
@@ -139,8 +145,8 @@ class Plan:
                 loader,
             ]
         )
-        title = "Objects" if detects else "Pixels"
-        header = f"{title} of {self.data.source}: written by tools/finetune.py, which chose:\n\n{table}"
+        title = f"{own[0].value} on own {'objects' if detects else 'masks'}"
+        header = f"{title}; written by tools/finetune.py, which chose:\n\n{table}"
         bases = DETECTION_BASES if detects else SEGMENTATION_BASES
         write_text_atomically(self.request.config, config_text(header, bases, sections))
         return table

@@ -71,7 +71,9 @@ def best_checkpoint(work_dir: Path) -> Path:
     found = sorted(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
     found = found or sorted(work_dir.glob("iter_*.pth"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise UsageError(f"{work_dir} holds no checkpoint: the run was stopped before its first. Start it again.")
+        raise UsageError(
+            f"{work_dir} holds no checkpoint: the run was stopped before its first. Start it again."
+        )
     return found[-1]
 
 
@@ -141,7 +143,7 @@ def next_steps(result: Result, task: str) -> str:
     output = "out_dir='predicted'"
     return (
         "Predict on other photos:\n"
-        f'  python -c "import mmrel; from {module}.apis import {name}; {name}({arguments})(\'PHOTO.jpg\', {output})"\n'
+        f"  python -c \"import mmrel; from {module}.apis import {name}; {name}({arguments})('PHOTO.jpg', {output})\"\n"
         "Measure again:\n"
         f"  python tools/test.py {result.config} {result.checkpoint}\n"
         "What the backbone is worth, on the same data and schedule:\n"

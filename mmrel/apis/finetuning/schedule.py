@@ -111,8 +111,14 @@ def choose_schedule(
     epochs = iters * batch / num_images
     choices = (
         Choice("batch", str(batch), batch_reason),
-        Choice("iterations", str(iters), f"{iters_reason}; {epochs:.3g} epochs of {num_images} images"),
-        Choice("warm-up", f"{warmup} iterations", "a tenth of the run, at most 500; then the rate falls to 0 (cosine)"),
+        Choice(
+            "iterations", str(iters), f"{iters_reason}; {epochs:.3g} epochs of {num_images} images"
+        ),
+        Choice(
+            "warm-up",
+            f"{warmup} iterations",
+            "a tenth of the run, at most 500; then the rate falls to 0 (cosine)",
+        ),
         Choice(
             "learning rate",
             f"{rate:g}",
@@ -142,7 +148,10 @@ def _batch(
     if machine.gpu:
         per_image = task.gib_per_megapixel * pixels / 1e6 * max(width, 192) / 384
         fits = int((0.8 * machine.memory - 2) / per_image)
-        most, why = 16, f"as the recipes; a guess for {machine.memory:.0f} GiB allows {max(fits, 0)}"
+        most, why = (
+            16,
+            f"as the recipes; a guess for {machine.memory:.0f} GiB allows {max(fits, 0)}",
+        )
     else:
         fits, most, why = CPU_PIXELS // pixels, 8, "so that a step takes seconds on a CPU"
     batch = max(min(fits, most, num_images), 2)

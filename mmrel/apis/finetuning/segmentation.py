@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from mmrel.apis.finetuning.choices import Choice
-from mmrel.apis.finetuning.config_text import Section, reference, runtime_sections
+from mmrel.apis.finetuning.config_text import Expression, Section, runtime_sections
 from mmrel.apis.finetuning.data import PreparedData
-from mmrel.apis.finetuning.detection import PARAMWISE
 from mmrel.apis.finetuning.network import Network
 from mmrel.apis.finetuning.schedule import Schedule
 
 BASES = (
     "mmrel::_base_/models/seg_upernet_vit-small-p16.py",
+    "mmrel::_base_/schedules/weight_decay.py",
     "mmrel::_base_/seg_runtime.py",
 )
 METRIC = "mIoU"
@@ -36,7 +36,9 @@ def segmentation_sections(
         checkpoint: the backbone's weights; ``None`` starts from random ones.
     """
     norm = schedule.norm(network.width)
-    choice = Choice("segmentor", "UperNet", f"{norm['type']} in the head, for a batch of {schedule.batch}")
+    choice = Choice(
+        "segmentor", "UperNet", f"{norm['type']} in the head, for a batch of {schedule.batch}"
+    )
     sections = [
         Section(
             f"The data, read from {data.source}. In the masks i is class i, and 255 counts for nothing.",
@@ -48,7 +50,7 @@ def segmentation_sections(
         ),
         Section("What happens to an image.", _pipelines(size)),
         Section("Which images.", _loaders(data, schedule)),
-        *runtime_sections(schedule, on_gpu, METRIC, PARAMWISE),
+        *runtime_sections(schedule, on_gpu, METRIC),
     ]
     return sections, [choice]
 
@@ -58,14 +60,26 @@ def _model(
 ) -> dict[str, Any]:
     classes, width = len(data.classes), network.width
     stride = size * 2 // 3
+    # Pixels that count for nothing do not make the loss smaller.
+    loss = dict(avg_non_ignore=True)
     return dict(
         data_preprocessor=dict(network.normalization(), size=(size, size)),
         backbone=network.backbone_config(size, checkpoint),
         neck=[network.pyramid_config(norm)],
         decode_head=dict(
-            in_channels=[width] * 4, channels=width, num_classes=classes, norm_cfg=norm
+            in_channels=[width] * 4,
+            channels=width,
+            num_classes=classes,
+            norm_cfg=norm,
+            loss_decode=loss,
         ),
-        auxiliary_head=dict(in_channels=width, channels=width, num_classes=classes, norm_cfg=norm),
+        auxiliary_head=dict(
+            in_channels=width,
+            channels=width,
+            num_classes=classes,
+            norm_cfg=norm,
+            loss_decode=loss,
+        ),
         test_cfg=dict(mode="slide", crop_size=(size, size), stride=(stride, stride)),
     )
 
@@ -75,9 +89,7 @@ def _pipelines(size: int) -> dict[str, Any]:
     train = [
         load,
         annotate,
-        dict(
-            type="RandomResize", scale=(4 * size, size), ratio_range=(0.5, 2.0), keep_ratio=True
-        ),
+        dict(type="RandomResize", scale=(4 * size, size), ratio_range=(0.5, 2.0), keep_ratio=True),
         dict(type="RandomCrop", crop_size=(size, size), cat_max_ratio=0.75),
         dict(type="RandomFlip", prob=0.5),
         dict(type="PhotoMetricDistortion"),
@@ -99,11 +111,11 @@ def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
     def dataset(ann_file: Path, pipeline: str, **more: Any) -> dict[str, Any]:
         return dict(
             type="mmrel.MaskListDataset",
-            data_root=reference("data_root"),
+            data_root=Expression("data_root"),
             ann_file=str(ann_file),
             data_prefix=dict(img_path="", seg_map_path=str(ann_file.parent)),
-            metainfo=reference("metainfo"),
-            pipeline=reference(pipeline),
+            metainfo=Expression("metainfo"),
+            pipeline=Expression(pipeline),
             **more,
         )
 
@@ -123,7 +135,7 @@ def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
     return dict(
         train_dataloader=train,
         val_dataloader=val,
-        test_dataloader=reference("val_dataloader"),
+        test_dataloader=Expression("val_dataloader"),
         val_evaluator=evaluator,
-        test_evaluator=reference("val_evaluator"),
+        test_evaluator=Expression("val_evaluator"),
     )

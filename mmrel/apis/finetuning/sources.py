@@ -35,9 +35,7 @@ class Source:
     val: InstanceSet | MaskPairs | None = None
 
 
-def open_source(
-    data: Path, masks: bool, unpacked: Path, images: Path | None = None
-) -> Source:
+def open_source(data: Path, masks: bool, unpacked: Path, images: Path | None = None) -> Source:
     """Recognise and read.
 
     Args:

@@ -48,5 +48,5 @@ def draw_split(
         val = spare[:wanted]
     val.sort()
     train = [index for index in range(count) if index not in set(val)]
-    reason = f"no split in the data: {len(val)} images drawn with seed {SEED}; --val gives others"
+    reason = f"no split in the data, so {len(val)} drawn with seed {SEED} for validation; --val gives others"
     return train, val, Choice("images", f"{len(train)} + {len(val)}", reason)

@@ -35,7 +35,10 @@ def seconds_per_step(config_file: Path, options: dict[str, Any] | None) -> float
         times = []
         for step in range(STEPS):
             begun = time.monotonic()
-            items = [dataset[(step * loader.batch_size + k) % len(dataset)] for k in range(loader.batch_size)]
+            items = [
+                dataset[(step * loader.batch_size + k) % len(dataset)]
+                for k in range(loader.batch_size)
+            ]
             losses = model.train_step(pseudo_collate(items), wrapper)
             float(losses["loss"])  # waits for the device
             times.append(time.monotonic() - begun)

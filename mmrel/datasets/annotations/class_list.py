@@ -47,17 +47,19 @@ def read_class_list(path: Path) -> ClassList:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The list of classes {path} cannot be read as UTF-8 text: {error}.") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        raise UsageError(
+            f"The list of classes {path} cannot be read as UTF-8 text: {error}."
+        ) from error
+    lines = [
+        line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")
+    ]
     if lines[:1] == [IGNORE_LINE]:
         lines = lines[1:]
     if not lines:
         raise UsageError(f"The list of classes {path} is empty; write one name per line.")
     colored = [_colored(line) for line in lines]
-    if all(colored):
-        names = {entry[0]: entry[1] for entry in colored if entry is not None}
-    else:
-        names = dict(enumerate(lines))
+    found = [entry for entry in colored if entry is not None]
+    names = dict(found) if len(found) == len(lines) else dict(enumerate(lines))
     check_class_names(names.values(), path)
     if len(set(names.values())) < len(lines):
         raise UsageError(f"{path} has a name or a colour twice; each class needs its own.")

@@ -62,7 +62,9 @@ def read_coco(path: Path, image_root: Path | None = None) -> InstanceSet:
     objects: dict[Any, list[AnnotatedObject]] = {key: [] for key in images}
     for key, entry in annotations.items():
         owner = entry["image_id"]
-        thing = _object(entry, names[entry["category_id"]], sizes[owner], f"{path}: annotation {key}")
+        thing = _object(
+            entry, names[entry["category_id"]], sizes[owner], f"{path}: annotation {key}"
+        )
         objects[owner].append(thing)
     found = tuple(
         AnnotatedImage(files[key], *sizes[key], tuple(objects[key]), path) for key in images
@@ -112,10 +114,11 @@ def _check_names(names: Mapping[Any, str], path: Path) -> None:
         owners[name] = key
 
 
-def _check_references(
-    entries: Iterable[Entry], images: Entry, names: Entry, path: Path
-) -> None:
-    for field, known, what in (("image_id", images, "images"), ("category_id", names, "categories")):
+def _check_references(entries: Iterable[Entry], images: Entry, names: Entry, path: Path) -> None:
+    for field, known, what in (
+        ("image_id", images, "images"),
+        ("category_id", names, "categories"),
+    ):
         unknown = [e for e in entries if not _is_known(e.get(field), known)]
         if unknown:
             raise UsageError(
@@ -135,7 +138,9 @@ def _find_files(images: Mapping[Any, Entry], path: Path, root: Path | None) -> d
         raise UsageError(f"{path}: the image {nameless[0]!r} has no file_name.")
     repeated = len(names) - len(set(names.values()))
     if repeated:
-        raise UsageError(f"{path}: {repeated} images have the file_name of another one. Join their annotations.")
+        raise UsageError(
+            f"{path}: {repeated} images have the file_name of another one. Join their annotations."
+        )
     places = [root] if root is not None else image_places(path)
     counts = [sum((place / str(name)).is_file() for name in names.values()) for place in places]
     best = places[int(np.argmax(counts))]
@@ -152,7 +157,9 @@ def image_places(path: Path) -> list[Path]:
     """Folders that a COCO file's images may be in: its own, its parent, and the usual ones beside it."""
     split = path.stem.rpartition("_")[2]
     near = path.parent, path.parent.parent
-    return [place / sub for place in near for sub in ("", "images", split, f"images/{split}", path.stem)]
+    return [
+        place / sub for place in near for sub in ("", "images", split, f"images/{split}", path.stem)
+    ]
 
 
 def _size(entry: Entry, file: Path, path: Path) -> tuple[int, int]:
@@ -194,8 +201,8 @@ def _segmentation(value: Any, size: tuple[int, int], what: str) -> Segmentation:
         return _run_lengths(value, size, what)
     if not isinstance(value, list) or not all(map(_is_polygon, value)):
         raise UsageError(
-            f"{what} has a segmentation that is neither polygons ([[x1, y1, x2, y2, x3, y3, ...], ...], three points or "
-            f"more each) nor a run-length code: {str(value)[:80]}."
+            f"{what} has a segmentation that is neither polygons ([[x1, y1, x2, y2, x3, y3, ...], ...], three points "
+            f"or more each) nor a run-length code: {str(value)[:80]}."
         )
     return value
 

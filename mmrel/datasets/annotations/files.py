@@ -47,7 +47,9 @@ def upright_size(path: Path) -> tuple[int, int]:
     try:
         with open_image(path.read_bytes()) as image:
             width, height = image.size
-            lying = image.format in ("JPEG", "MPO") and image.getexif().get(ORIENTATION_TAG) in LYING
+            lying = (
+                image.format in ("JPEG", "MPO") and image.getexif().get(ORIENTATION_TAG) in LYING
+            )
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         raise UsageError(
             f"The image {path} cannot be read ({type(error).__name__}: {str(error)[:200]}). Replace it, or remove it "

@@ -104,9 +104,7 @@ def check_class_names(names: Iterable[str], source: Path) -> None:
                 "both one name if they are one class, else distinct names."
             )
     if len(known) > MAX_CLASSES:
-        raise UsageError(
-            f"{source} names {len(known)} classes; at most {MAX_CLASSES} are taken."
-        )
+        raise UsageError(f"{source} names {len(known)} classes; at most {MAX_CLASSES} are taken.")
 
 
 def as_box(values: Any, what: str) -> Box:

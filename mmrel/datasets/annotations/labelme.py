@@ -54,7 +54,9 @@ def read_labelme(files: Sequence[Path], root: Path, unpacked: Path) -> InstanceS
     check_class_names(sorted(labels), root)
     notes: tuple[str, ...] = ()
     if flat:
-        notes = (f"{len(flat)} shapes without area ({', '.join(FLAT)}) were left out, the first in {flat[0]}",)
+        notes = (
+            f"{len(flat)} shapes without area ({', '.join(FLAT)}) were left out, the first in {flat[0]}",
+        )
     names = sorted(labels - {BACKGROUND})
     return tidy(InstanceSet(tuple(images), tuple(names), "LabelMe", root, notes))
 
@@ -62,7 +64,9 @@ def read_labelme(files: Sequence[Path], root: Path, unpacked: Path) -> InstanceS
 def _read_file(path: Path, root: Path, unpacked: Path, flat: list[str]) -> AnnotatedImage:
     content = read_json(path)
     if not is_labelme(content):
-        raise UsageError(f"{path} is not LabelMe's: it has no list of shapes. Remove it from {root}.")
+        raise UsageError(
+            f"{path} is not LabelMe's: it has no list of shapes. Remove it from {root}."
+        )
     image = _image(content, path, root, unpacked)
     stated = content.get("imageWidth"), content.get("imageHeight")
     if all(isinstance(side, int) and side > 0 for side in stated):

@@ -66,7 +66,11 @@ def check_shape(entry: Any, what: str) -> Shape:
             "polygon."
         )
     points = entry.get("points")
-    if not isinstance(points, list) or not all(map(_is_point, points)) or len(points) < POINTS[kind]:
+    if (
+        not isinstance(points, list)
+        or not all(map(_is_point, points))
+        or len(points) < POINTS[kind]
+    ):
         raise UsageError(
             f"{what} ({entry['label']!r}) is a {kind} with the points {str(points)[:80]}; wanted {POINTS[kind]} or "
             "more pairs of numbers."
@@ -75,7 +79,9 @@ def check_shape(entry: Any, what: str) -> Shape:
     if kind == "mask" and not isinstance(mask, str):
         raise UsageError(f"{what} ({entry['label']!r}) is a mask without picture. Draw it again.")
     if not isinstance(group, int | str | None):
-        raise UsageError(f"{what} ({entry['label']!r}) has the group_id {str(group)[:40]}; wanted a number.")
+        raise UsageError(
+            f"{what} ({entry['label']!r}) has the group_id {str(group)[:40]}; wanted a number."
+        )
     found = tuple((float(x), float(y)) for x, y in points)
     return Shape(entry["label"], kind, found, group, mask or "")
 
@@ -118,7 +124,9 @@ def merge_shapes(
 
 def _outline(shape: Shape) -> Sequence[tuple[float, float]]:
     if shape.kind == "rectangle":
-        (left, *_, right), (top, *_, bottom) = (sorted(side) for side in zip(*shape.points, strict=True))
+        (left, *_, right), (top, *_, bottom) = (
+            sorted(side) for side in zip(*shape.points, strict=True)
+        )
         return (left, top), (right, top), (right, bottom), (left, bottom)
     if shape.kind != "circle":
         return shape.points

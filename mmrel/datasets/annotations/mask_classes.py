@@ -80,8 +80,8 @@ def survey(
         if len(known) > MAX_CLASSES + 1:
             raise UsageError(
                 f"The masks up to {mask} hold {len(known)} {'colours' if colored else 'values'}: more than "
-                f"{MAX_CLASSES} classes. They number objects instead of classes, or their edges are smoothed; write one "
-                "value or colour for each class, without smoothing."
+                f"{MAX_CLASSES} classes. They number objects instead of classes, or their edges are smoothed; write "
+                "one value or colour for each class, without smoothing."
             )
         if progress is not None:
             progress(number, len(pairs))
@@ -132,10 +132,14 @@ def read_values(mask: Path, colored: bool, palettes: set[bytes] | None = None) -
 
     def values(image: Any) -> Values:
         if image.format in LOSSY:
-            raise ValueError(f"{image.format} changes values around each border; write masks as PNG")
+            raise ValueError(
+                f"{image.format} changes values around each border; write masks as PNG"
+            )
         if (image.mode not in NUMBERS) != colored:
             kind = "one number" if image.mode in NUMBERS else "a colour"
-            raise ValueError(f"it has {kind} per pixel, unlike the masks before it; write all alike")
+            raise ValueError(
+                f"it has {kind} per pixel, unlike the masks before it; write all alike"
+            )
         if image.mode == "P" and palettes is not None:
             palettes.add(bytes(image.getpalette() or ()))
         if not colored:
@@ -151,7 +155,13 @@ def _open(mask: Path, use: Callable[[Any], Any]) -> Any:
     try:
         with open_image(mask.read_bytes()) as image:
             return use(image)
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as e:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+    ) as e:
         raise UsageError(f"The mask {mask} cannot be used: {str(e)[:300]}.") from e
 
 

@@ -11,7 +11,14 @@ from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
-MASK_FOLDERS = ("masks", "mask", "annotations", "labels", "SegmentationClass", "SegmentationClassPNG")
+MASK_FOLDERS = (
+    "masks",
+    "mask",
+    "annotations",
+    "labels",
+    "SegmentationClass",
+    "SegmentationClassPNG",
+)
 ENDINGS = ("_mask", "-mask", "_gt", "_label", "_labels", "_seg", "_segmentation")
 """What masks' names may have after their image's."""
 
@@ -76,8 +83,8 @@ def _match(images: Path, masks: Path) -> MaskPairs:
     both = sorted(found.keys() & available.keys())
     if alone := sorted(available.keys() - found.keys()):
         raise UsageError(
-            f"{len(alone)} masks have no image in {images}: {listed([str(available[s]) for s in alone], 3)}. A mask has "
-            f"its image's name and ends in {', '.join(MASK_SUFFIXES)}; add the images, or remove the masks."
+            f"{len(alone)} masks have no image in {images}: {listed([str(available[s]) for s in alone], 3)}. A mask "
+            f"has its image's name and ends in {', '.join(MASK_SUFFIXES)}; add the images, or remove the masks."
         )
     notes: tuple[str, ...] = ()
     if bare := sorted(found.keys() - available.keys()):
@@ -95,7 +102,9 @@ def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     for name in list_files(str(folder), lambda file: file.lower().endswith(suffixes)).images:
         stem = name.rpartition(".")[0]
         if stem in found:
-            raise UsageError(f"{found[stem]} and {folder / name} differ only in their ending; remove one.")
+            raise UsageError(
+                f"{found[stem]} and {folder / name} differ only in their ending; remove one."
+            )
         found[stem] = folder / name
     if not found:
         raise UsageError(f"{folder} holds no file that ends in {', '.join(suffixes)}.")

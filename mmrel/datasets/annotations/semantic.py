@@ -125,7 +125,9 @@ def paint(image: AnnotatedImage, numbers: dict[str, int]) -> Labels:
     return labels
 
 
-def write_semantic(data: SemanticSet, folder: Path, name: str, root: Path, progress: Progress) -> NDArray[np.int64]:
+def write_semantic(
+    data: SemanticSet, folder: Path, name: str, root: Path, progress: Progress
+) -> NDArray[np.int64]:
     """Write index masks and the list of ``mmrel.MaskListDataset``.
 
     Args:

@@ -66,7 +66,9 @@ def _parse(path: Path) -> Any:
     try:
         data = path.read_bytes()
         if b"<!DOCTYPE" in data or b"<!ENTITY" in data or b"\0" in data:
-            raise ValueError("it declares a document type or entities, which annotations do not need")
+            raise ValueError(
+                "it declares a document type or entities, which annotations do not need"
+            )
         tree = ElementTree.fromstring(data)
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise UsageError(
