@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -14,6 +15,7 @@ from mmrel.datasets.annotations.files import upright_size
 from mmrel.datasets.annotations.mask_classes import Color
 
 MAX_SIZES, MAX_NAMED = 2000, 6
+GOLDEN_SECTION = 0.618034
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,13 @@ def some_sizes(images: Sequence[Path]) -> tuple[tuple[int, int], ...]:
     """(width, height) of up to 2000 images, spread evenly."""
     chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_SIZES)).round().astype(int)
     return tuple(upright_size(images[index]) for index in chosen)
+
+
+def bright_colors(count: int) -> tuple[Color, ...]:
+    """Colours that are told apart over a photo: hues a golden section apart, so that neighbours differ most."""
+    hues = [(0.02 + GOLDEN_SECTION * number) % 1 for number in range(count)]
+    colors = [hsv_to_rgb(hue, 0.85, (0.95, 0.75)[number % 2]) for number, hue in enumerate(hues)]
+    return tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colors)
 
 
 def describe_classes(classes: Sequence[str], counts: Sequence[int], what: str) -> Choice:

@@ -17,6 +17,9 @@ BASES = (
 SMALL_OBJECTS = 48
 """Pixels: below it, half of the objects need smaller anchors than mmdet's 32 to 512."""
 
+CPU_SAMPLES = 256
+"""Boxes per step that the heads learn from on a CPU; the base has 512 per image."""
+
 BOX_METRIC, MASK_METRIC = "coco/bbox_mAP", "coco/segm_mAP"
 
 
@@ -96,10 +99,10 @@ def _model(
     )
     if not data.with_masks:
         model["type"] = "FasterRCNN"
-    if not on_gpu:  # a quarter of the samples: most of a CPU's time goes into the heads
+    if not on_gpu:  # fewer samples: most of a CPU's time goes into the heads
         model["train_cfg"] = dict(
             rpn_proposal=dict(nms_pre=1000, max_per_img=300),
-            rcnn=dict(sampler=dict(num=128)),
+            rcnn=dict(sampler=dict(num=max(32, CPU_SAMPLES // schedule.batch))),
         )
         model["test_cfg"] = dict(rpn=dict(nms_pre=500, max_per_img=300))
     return model

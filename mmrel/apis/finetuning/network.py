@@ -115,7 +115,7 @@ def read_network(file: Path, output: Path, num_heads: int | None = None) -> Netw
         note = ""
         if wanted != patch:
             found = read_backbone_file(file, num_heads=num_heads, patch_size=wanted)
-            note = f"; its patches of {patch} pixels were resized to {wanted} (FlexiViT), which the pyramid's strides need"
+            note = f"; its patches of {patch} pixels were resized to {wanted} (FlexiViT), for strides of 4 to 32"
     except (OSError, ValueError) as error:
         raise UsageError(f"--backbone {file} cannot be used. {error}") from error
     if found.meta.get("in_channels", 3) != 3:

@@ -4,14 +4,18 @@ from pathlib import Path
 from statistics import median
 
 from mmrel.apis.finetuning.choices import Choice
-from mmrel.apis.finetuning.data import PreparedData, common_root, describe_classes
+from mmrel.apis.finetuning.data import (
+    PreparedData,
+    bright_colors,
+    common_root,
+    describe_classes,
+)
 from mmrel.apis.finetuning.split import draw_split
 from mmrel.datasets.annotations.coco_writer import write_coco
 from mmrel.datasets.annotations.instances import InstanceSet
 from mmrel.datasets.annotations.labelme import BACKGROUND
 from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
-from mmrel.visualization.segmentations import voc_palette
 
 
 def split_objects(
@@ -92,7 +96,7 @@ def prepare_objects(
         train_file=files[0],
         val_file=files[1],
         classes=classes,
-        palette=voc_palette(len(classes) + 1)[1:],
+        palette=bright_colors(len(classes)),
         sizes=tuple((image.width, image.height) for image in train.images),
         num_train=len(train.images),
         choices=(images, describe_classes(classes, [counts[name] for name in classes], "objects")),

@@ -144,7 +144,7 @@ def read_values(mask: Path, colored: bool, palettes: set[bytes] | None = None) -
             palettes.add(bytes(image.getpalette() or ()))
         if not colored:
             factor = stretch(image)  # known until the pixels are read
-        return np.asarray(image).astype(np.int64) // factor
+            return np.asarray(image).astype(np.int64) // factor
         red, green, blue = np.moveaxis(np.asarray(image.convert("RGB")).astype(np.int64), 2, 0)
         return (red << 16) + (green << 8) + blue
 
