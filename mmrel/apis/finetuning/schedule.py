@@ -51,8 +51,8 @@ class Task:
     gib_per_megapixel: float
 
 
-DETECTION = Task(rate=2e-4, epochs=12, images=100_000, gib_per_megapixel=3.5)
-SEGMENTATION = Task(rate=1e-4, epochs=60, images=10_000, gib_per_megapixel=6.0)
+DETECTION = Task(rate=4e-4, epochs=12, images=100_000, gib_per_megapixel=3.5)
+SEGMENTATION = Task(rate=2e-4, epochs=60, images=10_000, gib_per_megapixel=6.0)
 
 
 @dataclass(frozen=True)
