@@ -10,6 +10,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
+import mmrel  # noqa: F401  # its bridges stand before a test imports a host
+
 ROOT = Path(__file__).parent
 
 

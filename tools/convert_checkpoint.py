@@ -128,7 +128,16 @@ def report(backbone: "Backbone") -> str:
         f"mapped: {len(backbone.state)} tensors, {numbers:,} numbers",
     ]
     lines += [f"left out: {group}: {len(keys)}" for group, keys in backbone.left_out.items()]
-    return "\n".join(["  " + line for line in [*lines, *(f"changed: {c}" for c in backbone.changes), *(f"note: {n}" for n in backbone.notes)]])
+    return "\n".join(
+        [
+            "  " + line
+            for line in [
+                *lines,
+                *(f"changed: {c}" for c in backbone.changes),
+                *(f"note: {n}" for n in backbone.notes),
+            ]
+        ]
+    )
 
 
 def run(options: argparse.Namespace) -> "Backbone":

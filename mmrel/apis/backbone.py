@@ -16,6 +16,7 @@ from mmrel.checkpoints.config_text import (
     find_normalization,
     given_normalization,
 )
+from mmrel.checkpoints.inputs import check_normalization
 from mmrel.checkpoints.layouts import NETWORKS
 from mmrel.models.backbones import ViT
 from mmrel.models.backbones.dense_vit import check_blocks
@@ -102,6 +103,8 @@ def _random_backbone(config: Config, network: str | None, given: Normalization |
         )
     with brief_log():
         backbone.init_weights()
+    if given is not None:
+        check_normalization(given, backbone.in_channels)
     known = find_normalization(model, config.get("data_preprocessor"))
     backbone.normalization = given or known
     return backbone if network == "student" else backbone.teacher_copy()

@@ -76,7 +76,8 @@ def extract_features(
         backbone: as ``get_backbone`` gives it, on the device that shall compute. Its ``normalization`` is applied;
             where that is ``None``, ImageNet's.
         images: one of, or any iterable of, these: paths of image files, Pillow images, uint8 arrays ``(H, W, 3)`` in
-            RGB. Or a tensor ``(B, 3, H, W)`` of any float type that is already resized and normalised.
+            RGB. Or a tensor ``(B, in_channels, H, W)`` of any float type that is already resized and
+            normalised.
         feature: ``'cls'``: class token; ``'avg'``: mean patch token; ``'cls+avg'``: both, one after the other.
             ``None``: ``'cls'`` where there is a class token, else ``'avg'``.
         out_indices: numbers of blocks, ascending; negative ones count from the end. Their features follow one another:
@@ -105,7 +106,7 @@ def extract_features(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; give 1 or more")
     if isinstance(images, Tensor):
-        batches: Iterable[Tensor] = _check_tensor(images).split(batch_size)
+        batches: Iterable[Tensor] = _check_tensor(images, backbone).split(batch_size)
     else:
         decoder = DecodeImage(bit_depth=bit_depth)
         steps = evaluation_transforms(resize, crop, backbone.patch_size)
@@ -224,11 +225,12 @@ def _prepare(
         yield packed
 
 
-def _check_tensor(images: Tensor) -> Tensor:
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+def _check_tensor(images: Tensor, backbone: ViT) -> Tensor:
+    channels = backbone.in_channels
+    if images.ndim != 4 or images.shape[1] != channels or not images.is_floating_point():
         raise ValueError(
-            f"images is a tensor {tuple(images.shape)} of {images.dtype}; wanted (B, 3, H, W) of a float type, "
-            "normalised. Give raw pixels as uint8 arrays (H, W, 3)"
+            f"images is a tensor {tuple(images.shape)} of {images.dtype}; wanted (B, {channels}, H, W) of a float "
+            "type, normalised. Give raw pixels of RGB images as uint8 arrays (H, W, 3)"
         )
     if not len(images):
         raise ValueError("images is empty; give at least one image")

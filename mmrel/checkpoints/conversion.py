@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmrel.checkpoints.config_text import given_normalization
+from mmrel.checkpoints.config_text import as_normalization, given_normalization
 from mmrel.checkpoints.containers import (
     Contents,
     Network,
@@ -25,7 +25,7 @@ from mmrel.checkpoints.describe import (
     describe,
     describe_official,
 )
-from mmrel.checkpoints.inputs import fit_input
+from mmrel.checkpoints.inputs import check_normalization, fit_input
 from mmrel.checkpoints.layouts import LAYOUTS, MMREL, NETWORKS, Layout
 from mmrel.checkpoints.mapping import as_float32, map_backbone, map_to_official
 from mmrel.checkpoints.recognise import check_supported, recognise
@@ -90,10 +90,11 @@ def load_backbone(
         ``num_heads``, ``feedforward_channels``, ``patch_size``, ``img_size`` (side, or [height, width]),
         ``in_channels``, ``num_registers``, ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``,
         ``pos_interpolation`` (``'dino'``, ``'size'`` or ``'antialias'``: the rule that the weights were trained with),
-        ``mean`` and ``std`` (of each channel, R, G and B, 0-255 scale: what the images were normalised with), ``method``, ``epoch``, ``iter``, ``source`` (name of the training's or the
-        project's file) and ``network``. What a file does not tell is ``None``: ``epoch``, ``iter``, ``network``; for
-        timm's and RelViT's official files ``mean`` and ``std``, which differ from model to model; and, for mmpretrain's
-        own files, ``pos_interpolation`` and ``method``.
+        ``mean`` and ``std`` (of each channel, R, G and B, 0-255 scale: what the images were normalised with),
+        ``method``, ``epoch``, ``iter``, ``source`` (name of the training's or the project's file) and ``network``. What
+        a file does not tell is ``None``: ``epoch``, ``iter``, ``network``; for timm's and RelViT's official files
+        ``mean`` and ``std``, which differ from model to model; and, for mmpretrain's own files, ``pos_interpolation``
+        and ``method``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -130,7 +131,7 @@ def read_backbone_file(
         mean: of each channel (R, G, B) on the 0-255 scale, that the images were normalised with, where the file does
             not tell it.
         std: likewise.
-        patch_size: side in pixels that the patch kernel is resized to, on the same grid (:mod:`mmrel.ops.patch_kernel`).
+        patch_size: side in pixels to resize the patch kernel to, on the same grid (:mod:`mmrel.ops.patch_kernel`).
         in_channels: channels of the images that the patch kernel is summed or repeated for.
     """
     source = str(path)
@@ -146,7 +147,9 @@ def read_backbone_file(
     state, notes = as_float32(mapped, Path(path))
     check_shapes(state, source)
     meta = describe_any(scheme, contents, state, num_heads, img_size)
-    state, meta, changes = fit_input(state, meta, patch_size, in_channels, source)
+    state, meta, changes = fit_input(state, meta, patch_size, in_channels)
+    if known := as_normalization(mean, std):
+        check_normalization(known, meta["in_channels"])
     meta |= given
     meta["network"] = _network_name(found, meta, network, source)
     meta.setdefault("source", Path(path).name)

@@ -51,9 +51,9 @@ def describe(
     Returns:
         ``arch`` (a name or ``'custom'``), ``embed_dims``, ``num_layers``, ``num_heads`` (``None`` if unknown),
         ``feedforward_channels``, ``patch_size``, ``in_channels``, ``num_registers``, ``img_size`` (side or [height,
-        width]; ``None`` if unknown), ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``, ``pos_interpolation`` (``None`` if
-        unknown), ``mean`` and ``std`` (of each channel, 0-255 scale; ``None`` if unknown), ``method`` (``None`` if
-        unknown), ``epoch`` and ``iter``.
+        width]; ``None`` if unknown), ``with_cls_token``, ``final_norm``, ``layer_scale``, ``use_pos_embed``,
+        ``pos_interpolation`` (``None`` if unknown), ``mean`` and ``std`` (of each channel, 0-255 scale; ``None`` if
+        unknown), ``method`` (``None`` if unknown), ``epoch`` and ``iter``.
 
     Raises:
         ValueError: ``img_size`` does not belong to the positions, or ``meta`` has values of other types.

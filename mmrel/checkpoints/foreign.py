@@ -5,9 +5,8 @@ from collections.abc import Collection
 
 ROTARY = "rotary positions, where mmrel's ViT adds a learned embedding"
 FOREIGN = {
-    r"rope_embed\.periods|storage_tokens|blocks\.\d+\.attn\.qkv\.bias_mask|layer\.\d+\.attention\.[qkvo]_proj\..+": (
-        f"DINOv3, with {ROTARY}"
-    ),
+    r"rope_embed\.periods|storage_tokens|blocks\.\d+\.attn\.qkv\.bias_mask|"
+    r"(?<!encoder\.)layer\.\d+\.attention\.[qkvo]_proj\..+": (f"DINOv3, with {ROTARY}"),
     r"(layers|stages|features)\.\d+\.(blocks\.)?\d+\..*relative_position_bias_table": (
         "a Swin transformer, with windows and stages, where mmrel's ViT has one grid"
     ),

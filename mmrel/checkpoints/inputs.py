@@ -3,8 +3,10 @@
 from typing import Any
 
 from mmrel.checkpoints.config_text import as_normalization
+from mmrel.checkpoints.describe import PROJECTION
 from mmrel.checkpoints.rules import State
-from mmrel.models.backbones.patch_embedding import fit_patch_embedding
+from mmrel.ops.patch_kernel import fit_patch_kernel
+from mmrel.utils.normalization import Normalization
 
 
 def fit_input(
@@ -12,7 +14,6 @@ def fit_input(
     meta: dict[str, Any],
     patch_size: int | None,
     in_channels: int | None,
-    source: str,
 ) -> tuple[State, dict[str, Any], list[str]]:
     """A backbone for another size of patches, on the same grid, and another number of channels.
 
@@ -21,7 +22,6 @@ def fit_input(
         meta: what the network must be built with.
         patch_size: side in pixels; ``None`` leaves it.
         in_channels: channels of the images; ``None`` leaves them.
-        source: what to call the file in errors.
 
     Returns:
         The tensors, the meta (``patch_size``, ``img_size``, ``in_channels``, ``mean`` and ``std``), and a sentence on
@@ -37,8 +37,12 @@ def fit_input(
         raise ValueError(
             f"patch_size is {patch_size} and in_channels is {in_channels}; give 1 or more, or None to leave them"
         )
-    fitted, remarks = fit_patch_embedding(state, (size, size), channels, source)
-    return fitted, meta | _sizes(meta, size) | _normalization(meta, channels), remarks
+    kernel, remarks = fit_patch_kernel(state[PROJECTION], (size, size), channels)
+    return (
+        {**state, PROJECTION: kernel},
+        meta | _sizes(meta, size) | _normalization(meta, channels),
+        remarks,
+    )
 
 
 def _sizes(meta: dict[str, Any], size: int) -> dict[str, Any]:
@@ -59,3 +63,12 @@ def _normalization(meta: dict[str, Any], channels: int) -> dict[str, Any]:
         name: list(values) for name, values in known.for_channels(channels)._asdict().items()
     }
     return {"in_channels": channels, **numbers}
+
+
+def check_normalization(given: Normalization, channels: int) -> None:
+    """Raise ``ValueError`` unless mean and deviation, which somebody gave, have a number for each channel."""
+    if len(given.mean) != channels:
+        raise ValueError(
+            f"mean is {given.mean} and std is {given.std}, but the network is for images of {channels} channel(s); "
+            "give one number for each."
+        )

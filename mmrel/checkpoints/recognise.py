@@ -60,6 +60,8 @@ def recognise(contents: Contents, backbone: State) -> Layout:
         whole = re.compile(rf"(.+\.)?({pattern})")
         if any(whole.fullmatch(key) for key in contents.keys):
             return LAYOUTS[name]
+    if "reg_token" in backbone:
+        return LAYOUTS["timm"]
     if "cls_token" not in backbone and _is_square(backbone):
         return LAYOUTS["selfpatch"]
     if "blocks.0.ls1.gamma" in backbone:

@@ -16,7 +16,7 @@ REGISTERS, POSITIONS, CLASS = "register_tokens", "pos_embed", "cls_token"
 
 
 def positions_with_class(state: State) -> State:
-    """timm's tensors under mmrel's names, with a position of the class token, if there is one, and none of registers."""
+    """timm's tensors under mmrel's names: a position of the class token, if there is one, and none of registers."""
     position, registers = state.get(POSITIONS), state.get(REGISTERS)
     if position is None or registers is None or position.ndim != 3 or registers.ndim != 3:
         return state

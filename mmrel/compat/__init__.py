@@ -7,6 +7,7 @@ from mmrel.compat.finder import install_mmcv_ops
 from mmrel.compat.inferencers import follow_default_scope
 from mmrel.compat.mmengine_checkpoints import read_own_checkpoints
 from mmrel.compat.model_index import list_recipes, refuse_absent_weights
+from mmrel.compat.multimodal import leave_out_multimodal
 
 __all__ = ["install_bridges", "install_mmcv_ops"]
 
@@ -17,6 +18,7 @@ BRIDGES = {
     "mmengine.runner.checkpoint": read_own_checkpoints,
     "mmengine.runner.runner": drop_hooks_that_are_none,
     "mmpretrain.apis.model": list_recipes,
+    "mmpretrain.utils.dependency": leave_out_multimodal,
 }
 """The modules of the hosts, and what is bridged once one is imported."""
 

@@ -67,7 +67,8 @@ def fit_to_patches(image: ByteImage, patch_size: int, size: int | None = None) -
 
 def normalised(inputs: list[Tensor], backbone: ViT) -> Tensor:
     """Stack packed images, uint8 ``(3, H, W)``, and normalise them for a backbone: float32 ``(B, 3, H, W)``."""
-    preprocess = ViewPreprocessor(*(backbone.normalization or IMAGENET)).to(device_of(backbone))
+    known = backbone.normalization or IMAGENET.for_channels(backbone.in_channels)
+    preprocess = ViewPreprocessor(*known).to(device_of(backbone))
     batch: Tensor = preprocess({"inputs": inputs}, False)["inputs"]
     return batch
 

@@ -98,7 +98,7 @@ def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor, inverse: Tensor) -> Ten
     Returns:
         ``(2 C,)``: per channel the sum of ``grad``, then that of ``grad * (x - mean)``.
     """
-    if _has_kernels(x):
+    if _has_kernels(x) and _sums_in_float32(x):
         sums = torch.batch_norm_backward_reduce(
             _dense(grad, x), _dense(x, x), mean, inverse, None, True, False, False
         )
@@ -146,10 +146,18 @@ def _has_kernels(x: Tensor) -> bool:
     return x.is_cuda and x.numel() > 0 and not torch.compiler.is_compiling()
 
 
+def _sums_in_float32(x: Tensor) -> bool:
+    """Whether torch's kernel does; for contiguous maps it rounds partial sums of the gradient to the maps' dtype."""
+    return x.dtype.itemsize >= 4 or x.ndim == 2 or _channels_last(x)
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
 def _dense(tensor: Tensor, like: Tensor) -> Tensor:
     """The tensor with channels last if ``like`` has them so, otherwise contiguous; kernels take nothing else."""
-    channels_last = like.ndim == 4 and like.is_contiguous(memory_format=torch.channels_last)
-    form = torch.channels_last if channels_last else torch.contiguous_format
+    form = torch.channels_last if _channels_last(like) else torch.contiguous_format
     return tensor.contiguous(memory_format=form)
 
 

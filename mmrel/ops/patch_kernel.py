@@ -14,6 +14,39 @@ from torch.nn import functional as F
 RGB = 3
 
 
+def fit_patch_kernel(
+    kernel: Tensor, size: tuple[int, int], channels: int
+) -> tuple[Tensor, list[str]]:
+    """A checkpoint's kernel for other patches or channels, with a sentence on each change, for the log.
+
+    Args:
+        kernel: ``(C, channels, h, w)``.
+        size: ``(height, width)`` of the patches wanted, in pixels.
+        channels: of the images.
+
+    Returns:
+        The kernel, itself where it fits, and the sentences.
+
+    Raises:
+        ValueError: the number of channels cannot be changed so.
+    """
+    given, sides = kernel.shape[1], tuple(kernel.shape[2:])
+    remarks = []
+    if given != channels:
+        kernel = fit_kernel_channels(kernel, channels)
+        done = "summed" if channels == 1 else f"repeated and scaled by {given}/{channels}"
+        remarks.append(
+            f"The patch kernel for {given} channel(s) was {done} for images of {channels}."
+        )
+    if sides != tuple(size):
+        kernel = resize_patch_kernel(kernel, size)
+        remarks.append(
+            f"The patch kernel was resized from {_by(sides)} to {_by(size)} pixels by the pseudo-inverse resize "
+            "(FlexiViT)."
+        )
+    return kernel, remarks
+
+
 def resize_patch_kernel(kernel: Tensor, size: tuple[int, int]) -> Tensor:
     """The kernel for patches of another size.
 
@@ -74,8 +107,9 @@ def fit_kernel_channels(kernel: Tensor, channels: int) -> Tensor:
         return kernel.sum(dim=1, keepdim=True)
     if given not in (1, RGB):
         raise ValueError(
-            f"a kernel for {given} channels does not tell what {channels} would mean to it; wanted: one of 1 or {RGB} "
-            "channels, or 1 channel to go to"
+            f"the weights were trained on images of {given} channels, which do not tell what {channels} would mean to "
+            f"them; only those of 1 or {RGB} channels can be repeated, and any summed for 1. Set the backbone's "
+            f"in_channels={given}, or choose another checkpoint"
         )
     order = torch.arange(channels, device=kernel.device) % given
     return kernel.index_select(1, order) * (given / channels)
@@ -86,3 +120,7 @@ def _inverse(given: int, wanted: int, device: torch.device) -> Tensor:
     impulses = torch.eye(given, dtype=torch.float64, device=device)[:, None]
     resize = F.interpolate(impulses, size=wanted, mode="linear", align_corners=False)[:, 0]
     return torch.linalg.pinv(resize)
+
+
+def _by(sides: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sides))

@@ -4,9 +4,9 @@ A scheduler, or Ctrl-C, signals every process of a job. A worker that dies of it
 before that has finished its step and saved. So workers leave the decision to it.
 """
 
-import atexit
 import os
 import signal
+import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -25,11 +25,12 @@ def shield_workers(loader: Any) -> None:
     inner = loader.worker_init_fn
     if loader.num_workers and getattr(inner, "func", None) is not _start_shielded:
         loader.worker_init_fn = partial(_start_shielded, inner)
-        atexit.register(_end_workers, weakref.ref(loader))
+        # Ahead of atexit, where torch before 2.14 waits 5 s for each persistent worker of a loader that pins memory.
+        threading._register_atexit(_end_workers, weakref.ref(loader))  # type: ignore[attr-defined]
 
 
 def _end_workers(reference: "weakref.ref[Any]") -> None:
-    """Ask persistent workers to end.
+    """Ask persistent workers to end, which nobody else does in time.
 
     At its exit Python sends one SIGTERM to each child, which a shielded worker survives, and waits for it for ever.
     """

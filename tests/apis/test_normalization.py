@@ -95,7 +95,7 @@ def test_normalization__unknown_is_said(tmp_path, photos) -> None:
 def test_normalization__bad_numbers(tmp_path, mean, std) -> None:
     torch.save(official.vit(width=64, patch=4, grid=(4, 4)), tmp_path / "a.pth")
     for source in (tmp_path / "a.pth", Config(dict(model=tiny.dino()))):
-        with pytest.raises(ValueError, match="give both, three numbers each"):
+        with pytest.raises(ValueError, match="one number for each"):
             get_backbone(source, mean=mean, std=std)
 
 

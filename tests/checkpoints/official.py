@@ -33,11 +33,12 @@ def vit(
     class_token: bool = True,
     final_norm: bool = True,
     scale: str | None = None,
+    channels: int = 3,
 ) -> State:
     """A backbone in the layout of DINO and timm; ``scale`` is ``'gamma'`` or ``'ls'``."""
     state = {"cls_token": draw((1, 1, width))} if class_token else {}
     state["pos_embed"] = draw((1, grid[0] * grid[1] + class_token, width))
-    state |= pair("patch_embed.proj", width, 3, patch, patch)
+    state |= pair("patch_embed.proj", width, channels, patch, patch)
     for i in range(depth):
         at = f"blocks.{i}"
         state |= pair(f"{at}.norm1", width)
@@ -303,8 +304,10 @@ def timm() -> Official:
     return Official(lambda state: state | head, vit(scale="ls"), left_out={"classifier": 2})
 
 
-def dinov2() -> Official:
+def dinov2(registers: int = 0) -> Official:
     backbone = vit(patch=14, grid=(5, 5), scale="ls") | {"mask_token": draw((1, WIDTH))}
+    if registers:
+        backbone["register_tokens"] = draw((1, registers, WIDTH))
     return Official(lambda state: state, backbone)
 
 

@@ -19,6 +19,7 @@ NARROW = dict(num_heads=official.HEADS)
 VARIANTS = LAYOUTS | {
     "sere without local crops": lambda: official.sere(local=False),
     "mae fine-tuned": official.mae_finetuned,
+    "dinov2 with registers": lambda: official.dinov2(registers=4),
 }
 SMALL = dict(width=384, depth=12, hidden=1536)
 

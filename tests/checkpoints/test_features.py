@@ -245,7 +245,7 @@ def test_vit__refuses_what_does_not_fit(tmp_path: Path) -> None:
     for changes, message in (
         (dict(arch=ARCH | dict(num_layers=3)), r"12 key\(s\) missing: layers.2"),
         (dict(arch=ARCH | dict(num_layers=1)), r"12 key\(s\) unexpected: layers.1"),
-        (dict(patch_size=8), r"of another shape: patch_embed.projection.weight"),
+        (dict(num_registers=1), r"missing: register_tokens. Build the backbone with num_reg.*=0"),
         (dict(init_cfg=pretrained(path) | dict(prefix="teacher.")), r"starts with 'teacher.'"),
     ):
         with pytest.raises(ValueError, match=message):

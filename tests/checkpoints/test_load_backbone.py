@@ -25,6 +25,8 @@ META = {
     "num_heads",
     "feedforward_channels",
     "patch_size",
+    "in_channels",
+    "num_registers",
     "img_size",
     "with_cls_token",
     "final_norm",
@@ -243,9 +245,13 @@ def _with(**changes: Tensor) -> dict[str, Tensor]:
 REFUSED: dict[str, tuple[Any, str]] = {
     "ResNet": (
         _resnet(),
+        r"is a ResNet \(its key layer1.0.conv1.weight\). Give a ViT checkpoint",
+    ),
+    "ResNet of a trainer": ({"state_dict": _resnet(), "epoch": 3}, "is a ResNet"),
+    "another network": (
+        {"state_dict": {"conv1.weight": torch.zeros(2), "bn1.weight": torch.zeros(2)}},
         "no vision transformer of a known layout; its keys start with: bn1, conv1",
     ),
-    "ResNet of a trainer": ({"state_dict": _resnet(), "epoch": 3}, "no vision transformer"),
     "no dict": ([1, 2], "holds a list, not a dict"),
     "no tensors": ({"epoch": 3}, r"holds no state dict \(not tensors: epoch\)"),
     "empty dict": ({}, r"holds no state dict \(nothing\)"),
@@ -264,8 +270,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         | official.pair("head", 3, 48),
         "has head.bias, head.weight twice, with and without 'backbone.'",
     ),
-    "registers": (_with(register_tokens=torch.zeros(1, 4, 48)), "register tokens"),
-    "timm's registers": (_with(reg_token=torch.zeros(1, 4, 48)), "register tokens"),
+    "registers of another width": (
+        _with(reg_token=torch.zeros(1, 4, 40)),
+        r"register_tokens \(1, 4, 40\) instead of",
+    ),
     "SwiGLU": (official.vit() | official.pair("blocks.0.mlp.w12", 8, 48), "SwiGLU"),
     "conv stem": (official.vit() | official.pair("patch_embed.proj.0", 8, 3, 3, 3), "vit_conv"),
     "distilled": (_with(dist_token=torch.zeros(1, 1, 48)), "distillation token"),

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer, get_model, list_models
 
-from mmrel.compat import after_import, install_bridges
+from mmrel.compat import after_import, install_bridges, multimodal
 from mmrel.models.selfsup import SERE
 
 RECIPE = "ibot-sere_vit-small-p16_8xb128-amp-coslr-100e_in1k"
@@ -115,3 +115,24 @@ def test_install_bridges__twice_is_once() -> None:
     install_bridges()
     assert sys.meta_path == before
     assert Runner.register_default_hooks is register
+
+
+@pytest.mark.parametrize(
+    ("version", "kept"),
+    [("4.28.0", True), ("4.57.1", True), ("5.0.0rc1", False), ("5.24.0", False)],
+)
+def test_multimodal__left_out_beside_a_transformers_that_it_does_not_know(
+    version: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multimodal, "version", {"transformers": version}.__getitem__)
+    dependency = ModuleType("mmpretrain.utils.dependency")
+    dependency.WITH_MULTIMODAL = True  # type: ignore[attr-defined]
+    multimodal.leave_out_multimodal(dependency)
+    assert dependency.WITH_MULTIMODAL is kept
+
+
+def test_multimodal__without_transformers_nothing_is_asked() -> None:
+    dependency = ModuleType("mmpretrain.utils.dependency")
+    dependency.WITH_MULTIMODAL = False  # type: ignore[attr-defined]
+    multimodal.leave_out_multimodal(dependency)
+    assert dependency.WITH_MULTIMODAL is False

@@ -12,8 +12,8 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmpretrain.models.backbones import VisionTransformer
 
 from mmrel.models.backbones import DenseViT, ViT
-from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.models.backbones.misfits import check_fit
+from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.quickstart.plan import backbone_options
 from mmrel.registry import MODELS
 

@@ -131,7 +131,6 @@ def test_run__begins_with_the_file(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: vit(patch=8), "8 x 8 pixels, the model has patches of 4 x 4"),
         (lambda: vit(depth=1), "missing: layers.1"),
         (lambda: {"state_dict": {"conv1.weight": torch.zeros(2)}}, "no backbone of a known layout"),
     ],

@@ -202,11 +202,14 @@ def test_kernels__on_a_gpu(name: str, dtype: torch.dtype) -> None:
         sums = ops.gradient_sums(grad, x, whole.mean, inverse)
         slope = ops.input_gradient(grad, x, None, inverse, whole, sums)
         output = normalize(x, whole, None, None, 1e-5)
-        results.append([part.float().cpu() for part in (*whole, sums, slope, output)])
+        results.append([[*whole, sums], [slope, output]])
     if isinstance(output, FakeTensor):
         pytest.skip("tensors without values have nothing to compare")
+    (expected_sums, expected_maps), (sums_there, maps_there) = results
     limit = 1e-5 if dtype == torch.float32 else 1e-2
-    torch.testing.assert_close(*results, rtol=limit, atol=limit)
+    close = partial(torch.testing.assert_close, check_device=False)
+    close(sums_there, expected_sums, rtol=1e-4, atol=1e-4)
+    close(maps_there, expected_maps, rtol=limit, atol=limit)
 
 
 def test_collectives__one_in_each_direction(reduced: list[int]) -> None:

@@ -173,7 +173,7 @@ def test_downstream__gets_every_tensor_of_the_backbone(
 @pytest.mark.parametrize(
     ("kind", "settings", "change"),
     [
-        ("ViT", VIT, dict(patch_size=8)),
+        ("ViT", VIT, dict(num_registers=1)),
         ("Swin", SWIN, dict(arch=dict(embed_dims=12, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2]))),
         ("T2TViT", T2T, dict(num_layers=3)),
     ],

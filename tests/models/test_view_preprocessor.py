@@ -142,7 +142,7 @@ def test_preprocessor__is_registered_and_adds_no_state() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(mean=[0.0]), "three values"),
+        (dict(mean=[0.0]), "one value for each channel"),
         (dict(std=[1.0, 0.0, 1.0]), "std above 0"),
         (dict(blur_kernel=12), "blur_kernel is 12; give an odd"),
         (dict(color_kernels="cuda"), "color_kernels is 'cuda'; choose one of"),

@@ -21,13 +21,15 @@ def vit_tokens(
     use_class_token: bool = True,
     use_positions: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Tokens ``(B, E + N, C)`` before and after the final norm, which are the same if there is none.
+    """Tokens ``(B, E + R + N, C)`` before and after the final norm, which are the same if there is none.
+
+    The R register tokens, if any, stand between class token and patches.
 
     Args:
         state: keys of DINO's or timm's layout, without prefix.
         images: ``(B, 3, H, W)``.
         num_heads: attention heads.
-        rule: ``'dino'`` or ``'size'``.
+        rule: ``'dino'``, ``'size'`` or ``'antialias'``.
         use_class_token: RelViT holds one that its pretraining does not use.
         use_positions: the same.
     """
@@ -38,6 +40,9 @@ def vit_tokens(
         x = torch.cat([state["cls_token"].expand(len(x), 1, -1), x], dim=1)
     if use_positions:
         x = x + positions(position, int(has_class), grid, rule)
+    if "register_tokens" in state:
+        registers = state["register_tokens"].expand(len(x), -1, -1)
+        x = torch.cat([x[:, : int(has_class)], registers, x[:, int(has_class) :]], dim=1)
     depth = len([key for key in state if key.startswith("blocks.") and key.endswith(".norm1.bias")])
     for i in range(depth):
         block = {
@@ -98,7 +103,7 @@ def positions(position: Tensor, extra: int, grid: tuple[int, int], rule: str) ->
         factors = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
         maps = F.interpolate(maps, scale_factor=factors, mode="bicubic")
     else:
-        maps = F.interpolate(maps, size=grid, mode="bicubic")
+        maps = F.interpolate(maps, size=grid, mode="bicubic", antialias=rule == "antialias")
     assert maps.shape[-2:] == grid
     return torch.cat([position[:, :extra], maps.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
 

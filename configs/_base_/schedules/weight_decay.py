@@ -1,10 +1,6 @@
-"""What the schedules with a labelled task exempt from weight decay: vectors, positions, class and register tokens."""
+"""What the schedules with a labelled task exempt from weight decay: vectors, positions and the class token."""
 
-exempt_tokens = {
-    ".pos_embed": dict(decay_mult=0.0),
-    ".cls_token": dict(decay_mult=0.0),
-    ".register_tokens": dict(decay_mult=0.0),
-}
+exempt_tokens = {".pos_embed": dict(decay_mult=0.0), ".cls_token": dict(decay_mult=0.0)}
 exempt = dict(
     norm_decay_mult=0.0,
     bias_decay_mult=0.0,

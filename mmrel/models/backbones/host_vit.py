@@ -57,7 +57,7 @@ class HostViT(VisionTransformer):
         return self.patch_embed.projection.in_channels
 
     def join(self, cls: Tensor | None, patches: Tensor) -> Tensor:
-        """``(n, E + R + N, C)``: class token ``(1, 1, C)``, if any, register tokens, if any, and patches ``(n, N, C)``."""
+        """``(n, E + R + N, C)``: class token ``(1, 1, C)`` and register tokens, if any, and patches ``(n, N, C)``."""
         prefix = [
             token.expand(len(patches), -1, -1)
             for token in (cls, self.register_tokens)
@@ -66,11 +66,11 @@ class HostViT(VisionTransformer):
         return torch.cat([*prefix, patches], dim=1) if prefix else patches
 
     def check_channels(self, images: Tensor) -> None:
-        """Raise ``ValueError`` unless images ``(n, channels, H, W)`` have the channels that the network was built for."""
+        """Raise ``ValueError`` unless images ``(n, channels, H, W)`` have the network's number of channels."""
         if images.shape[1] != self.in_channels:
             raise ValueError(
-                f"the images have {images.shape[1]} channel(s), the {type(self).__name__} takes {self.in_channels}; set "
-                "the backbone's in_channels to that of the images, and mean and std of the data preprocessor to as "
+                f"the images have {images.shape[1]} channel(s), the {type(self).__name__} takes {self.in_channels}; "
+                "set the backbone's in_channels to that of the images, and mean and std of the data preprocessor to as "
                 "many values"
             )
 

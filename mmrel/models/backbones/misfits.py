@@ -6,11 +6,11 @@ from typing import Any
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
-from mmrel.models.backbones.patch_embedding import KERNEL
 from mmrel.utils.text import listed
 
 State = dict[str, Tensor]
 MAX_LISTED = 8
+KERNEL = "patch_embed.projection.weight"
 
 
 def check_fit(
@@ -51,8 +51,8 @@ def check_fit(
     ]
     if text := "; ".join(filter(None, problems)):
         raise ValueError(
-            f"The backbone in {source!r} does not fit this {type(model).__name__}: {text}. {_advice(given, wanted)}, or "
-            "choose another checkpoint."
+            f"The backbone in {source!r} does not fit this {type(model).__name__}: {text}. "
+            f"{_advice(given, wanted)}, or choose another checkpoint."
         )
 
 
@@ -75,8 +75,8 @@ def _by(sides: Sequence[int]) -> str:
 
 Shapes = Mapping[str, tuple[int, ...]]
 GENERAL = (
-    "Set arch, patch_size, with_cls_token and out_norm to those of the pretraining (out_norm='none' needs no final norm "
-    "ln1, with_cls_token=False no class token)"
+    "Set arch, patch_size, with_cls_token and out_norm to those of the pretraining (out_norm='none' needs no final "
+    "norm ln1, with_cls_token=False no class token)"
 )
 
 

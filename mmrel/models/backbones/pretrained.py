@@ -14,8 +14,8 @@ from mmengine.model import PretrainedInit
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor
 
-from mmrel.models.backbones.misfits import check_fit
-from mmrel.models.backbones.patch_embedding import fit_patch_embedding
+from mmrel.models.backbones.misfits import KERNEL, check_fit
+from mmrel.ops.patch_kernel import fit_patch_kernel
 from mmrel.ops.position import fit_position_embedding, infer_grid
 from mmrel.utils.checkpoint_content import check_weights, checked_meta
 from mmrel.utils.checkpoint_file import read_checkpoint
@@ -152,10 +152,19 @@ def fit_input(model: Any, state: State, source: str) -> tuple[State, list[str]]:
     Raises:
         ValueError: the kernel's number of channels cannot be changed to the model's.
     """
-    if not isinstance(model, VisionTransformer):
-        return state, []
-    projection = model.patch_embed.projection
-    return fit_patch_embedding(state, projection.kernel_size, projection.in_channels, source)
+    kernel = state.get(KERNEL)
+    if not isinstance(model, VisionTransformer) or kernel is None or kernel.ndim != 4:
+        return state, []  # a kernel that is missing or none is named by the check of the shapes
+    wanted = model.patch_embed.projection
+    try:
+        kernel, remarks = fit_patch_kernel(kernel, wanted.kernel_size, wanted.in_channels)
+    except ValueError as error:
+        raise ValueError(
+            f"{source!r} does not fit this {type(model).__name__}: {error}."
+        ) from error
+    if (own := state[KERNEL].shape[-1]) != kernel.shape[-1]:
+        remarks.append(f"With patch_size={own}, the model would have the patches of the weights.")
+    return state | {KERNEL: kernel}, remarks
 
 
 def _position_remarks(model: Any, state: State, meta: Mapping[str, Any]) -> list[str]:

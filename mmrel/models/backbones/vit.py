@@ -82,8 +82,9 @@ class ViT(HostViT):
         init_cfg: MMEngine's initialisation config. Pretrained weights must fit exactly, an error lists what does
             not; ``checkpoint=None`` starts from random weights.
         **kwargs: ``num_registers``, see :class:`HostViT`, and further arguments of mmpretrain's ``VisionTransformer``:
-            ``in_channels``, for instance, or ``frozen_stages``, which means here: -1 trains everything, 0 freezes the embeddings, k also the first k blocks, and the number of blocks
-            also the final norm. Frozen parts stay in evaluation mode.
+            ``in_channels``, for instance, or ``frozen_stages``, which means here: -1 trains everything, 0 freezes the
+            embeddings, k also the first k blocks, and the number of blocks also the final norm. Frozen parts stay in
+            evaluation mode.
 
     Attributes:
         normalization: mean and deviation of the images that the weights were trained on, where known; the network
@@ -188,7 +189,7 @@ class ViT(HostViT):
         return self.views(tokens, grid)
 
     def embed(self, crops: Tensor, masks: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
-        """What the first block gets, ``(n, E + N, C)``, E tokens before the patches, and the patch grid; see forward."""
+        """What the first block gets, ``(n, E + N, C)``, E tokens before patches, and the patch grid; see forward."""
         self._check_size(crops)
         tokens, grid = self.patch_embed(crops)
         if masks is not None:
@@ -275,7 +276,8 @@ class ViT(HostViT):
         self.check_channels(crops)
         height, width = crops.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
+            near = max(1, round(min(height, width) / self.patch_size)) * self.patch_size
             raise ValueError(
                 f"a crop of {height}x{width} pixels is not a whole number of {self.patch_size}-pixel patches; "
-                "choose crop sizes that are multiples of the patch size"
+                f"choose crop sizes that are multiples of the patch size, such as {near}"
             )

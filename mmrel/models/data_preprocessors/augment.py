@@ -39,7 +39,7 @@ def blend(images: Tensor, scale: Tensor, mean_weight: Tensor, gray_weight: Tenso
     ones be treated together; ``(1, 0, 0)`` changes nothing, exactly.
 
     Args:
-        images: float ``(n, 3, h, w)``, in [0, 1].
+        images: float ``(n, C, h, w)``, in [0, 1].
         scale: ``(n,)``.
         mean_weight: ``(n,)``, weight of the image's mean grey value.
         gray_weight: ``(n,)``, weight of the pixel's grey value.
@@ -120,7 +120,9 @@ def _hue(below: Tensor, chroma: Tensor) -> Tensor:
 
 
 def luminance(images: Tensor) -> Tensor:
-    """Grey values ``(n, 1, h, w)`` of ``(n, 3, h, w)``: 0.2989 R + 0.587 G + 0.114 B."""
+    """Grey values ``(n, 1, h, w)`` of ``(n, 3, h, w)``: 0.2989 R + 0.587 G + 0.114 B; of other channels, their mean."""
+    if images.shape[1] != len(GRAY_WEIGHTS):
+        return images.mean(dim=1, keepdim=True)
     red, green, blue = (images[:, i : i + 1] for i in range(3))
     r, g, b = GRAY_WEIGHTS
     return (red * r).add_(green, alpha=g).add_(blue, alpha=b)
@@ -187,9 +189,9 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """``(image - mean) / std``, in place. Equal to torchvision's to 1e-6.
 
     Args:
-        images: float ``(n, 3, h, w)``.
-        mean: ``(3, 1, 1)``, in the images' units.
-        std: ``(3, 1, 1)``.
+        images: float ``(n, C, h, w)``.
+        mean: ``(C, 1, 1)``, in the images' units.
+        std: ``(C, 1, 1)``.
 
     Returns:
         The same tensor.

@@ -59,7 +59,11 @@ class JitterStep:
 
 @dataclass(frozen=True)
 class ColorPlan:
-    """What is done to the n images of one batch; ``None`` where no image is concerned."""
+    """What is done to the n images of one batch; ``None`` where no image is concerned.
+
+    Brightness, contrast (about the mean of all channels, where they are not R, G and B), blur and solarisation are for
+    any channels; saturation, hue and grey are for R, G and B alone.
+    """
 
     jitter: tuple[JitterStep, ...]
     gray: Selection | None

@@ -15,6 +15,7 @@ from mmrel.utils.normalization import IMAGENET
 from mmrel.utils.transfer import send_together
 
 FLIP = 4
+RGB = 3
 
 
 @MODELS.register_module()
@@ -27,10 +28,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
     nobody waits for it.
 
     An evaluation batch is what mmpretrain's ``PackInputs`` gives; the result is ``{'inputs':
-    float32 (B, 3, H, W), 'data_samples': ...}``.
+    float32 (B, C, H, W), 'data_samples': ...}``.
 
     Args:
-        mean: of R, G and B, on the 0-255 scale.
+        mean: of each channel of the images, on the 0-255 scale: R, G and B or, for images of C channels, C values.
+            What colours of three channels alone have (saturation, hue, grey) is then left out, see
+            :class:`.color_plan.ColorPlan`.
         std: the same.
         to_rgb: the evaluation images are BGR (mmcv's ``LoadImageFromFile`` by default); crops and
             ``mmrel.DecodeImage`` are always RGB.
@@ -50,10 +53,14 @@ class ViewPreprocessor(BaseDataPreprocessor):
         color_kernels: str = "auto",
     ) -> None:
         super().__init__(non_blocking)
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        if not 0 < len(mean) == len(std) or min(std) <= 0:
             raise ValueError(
-                f"mean is {tuple(mean)} and std is {tuple(std)}; give three values each (R, G, B "
+                f"mean is {tuple(mean)} and std is {tuple(std)}; give one value for each channel (R, G, B "
                 "on the 0-255 scale), std above 0"
+            )
+        if to_rgb and len(mean) != RGB:
+            raise ValueError(
+                f"to_rgb=True turns BGR images round, but mean has {len(mean)} value(s); leave to_rgb out"
             )
         if blur_kernel < 1 or blur_kernel % 2 == 0:
             raise ValueError(
@@ -61,8 +68,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
             )
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) / 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) / 255, persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1) / 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) / 255, persistent=False)
         self.to_rgb = to_rgb
         self.colorize = Colorizer(blur_kernel, color_kernels)
 
@@ -103,16 +110,24 @@ class ViewPreprocessor(BaseDataPreprocessor):
         )
 
     def _augment(self, crops: list[Tensor], host_rows: Tensor, rows: Tensor) -> Tensor | None:
-        """k crops ``(B, 3, h, w)`` and their rows (see :func:`_rows`) to ``(k*B, 3, h, w)`` or ``None``."""
+        """k crops ``(B, C, h, w)`` and their rows (see :func:`_rows`) to ``(k*B, C, h, w)`` or ``None``."""
         if not crops:
             return None
         images, table = self._stacked(crops), host_rows[:, :-1]
+        self._check_channels(images)
         if table.shape[1] and self.colorize.fuses(images):
             return self.colorize.fused(images, table, rows, (self.mean, self.std))
         images = to_unit_range(flip(images, rows[:, -1] > 0))
         if table.shape[1]:
             images = self.colorize.stepwise(images, table)
         return normalize(images, self.mean, self.std)
+
+    def _check_channels(self, images: Tensor) -> None:
+        if images.shape[1] != len(self.mean):
+            raise ValueError(
+                f"the images have {images.shape[1]} channel(s), but {type(self).__name__} has {len(self.mean)} "
+                f"value(s) of mean and std; set model.data_preprocessor.mean and std to {images.shape[1]} values each"
+            )
 
     def _stacked(self, crops: list[Tensor]) -> Tensor:
         """All crops in one tensor on the device."""
@@ -129,6 +144,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         inputs = self.cast_data(data["inputs"])
         if not isinstance(inputs, Tensor):
             inputs = stack_batch(list(inputs))
+        self._check_channels(inputs)
         if self.to_rgb:
             inputs = inputs.flip(1)
         images = inputs.to(torch.float32) / 255

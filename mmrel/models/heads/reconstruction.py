@@ -38,7 +38,7 @@ class ReconstructionHead(Head):
         """Loss of one batch.
 
         Args:
-            student: predicted crops ``(V*B, 3, H, W)``.
+            student: predicted crops ``(V*B, C, H, W)``.
             teacher: nothing.
             views: the batch, with ``corruption``.
 
@@ -48,7 +48,8 @@ class ReconstructionHead(Head):
         if student.shape != views.global_crops.shape:
             raise ValueError(
                 f"neck {self.neck!r} predicted crops of shape {tuple(student.shape)}, but the batch's have "
-                f"{tuple(views.global_crops.shape)}; give the decoder the backbone's patch_size"
+                f"{tuple(views.global_crops.shape)}; give the decoder the backbone's patch_size, and its "
+                "in_channels as out_channels"
             )
         assert views.corruption is not None, "the algorithm already refused a clean batch"
         loss = masked_l1(student, views.global_crops, views.corruption)
