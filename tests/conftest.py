@@ -26,6 +26,7 @@ NEUTRAL = (
     "benchmarks/",
     "campaigns/test_mutants.py",
     "checkpoints/",
+    "datasets/test_annotations_",
     "datasets/test_scenes",
     "datasets/test_splits.py",
     "evaluation/test_davis_",

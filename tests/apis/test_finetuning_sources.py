@@ -78,7 +78,12 @@ def test_open__refused(tmp_path: Path) -> None:
     (other / "a.json").write_text('{"a": 1}')
     (other / "b.txt").write_text("")
     lm = annotated.write_labelme(tmp_path / "lm", "a", [shape()])
+    yolo = tmp_path / "yolo"
+    annotated.write_image(yolo / "images" / "a.jpg")
+    (yolo / "labels").mkdir()
+    (yolo / "labels" / "a.txt").write_text("0 .5 .5 .1 .1")
     for data, message in (
+        (yolo, "holds text files in labels/, as YOLO's, which are not read"),
         (masks, "masks with a class per pixel, which do not tell one object from the next"),
         (empty, "holds no annotations that are known"),
         (tmp_path / "nowhere", "nowhere does not exist"),

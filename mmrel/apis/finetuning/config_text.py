@@ -160,6 +160,7 @@ def runtime_sections(schedule: Schedule, on_gpu: bool, save_best: str) -> list[S
                 default_hooks=hooks,
                 log_processor=dict(type="LogProcessor", window_size=interval, by_epoch=False),
                 randomness=dict(seed=0),
+                auto_scale_lr=dict(enable=False, base_batch_size=schedule.batch),
             ),
         ),
     ]

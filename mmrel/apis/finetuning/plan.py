@@ -169,7 +169,10 @@ def make_plan(request: Request, progress: Progress) -> Plan:
     """
     if request.task not in TASKS:
         raise UsageError(f"The task is {request.task!r}; choose {' or '.join(TASKS)}.")
-    require_host("mmdet" if request.task == "detect" else "mmseg")
+    try:
+        require_host("mmdet" if request.task == "detect" else "mmseg")
+    except ModuleNotFoundError as error:
+        raise UsageError(str(error)) from error
     machine = this_machine()
     network = read_network(request.backbone, backbone_file(request), request.num_heads)
     source = _open(request)

@@ -16,6 +16,7 @@ from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
 
 SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+SNIFFED = 20
 KNOWN = (
     "a COCO JSON file, or a folder with one for training and one for validation; a folder of VOC's XML files; a folder "
     "of LabelMe's JSON files; for segmentation, images/ beside masks/ (or JPEGImages/ beside SegmentationClass/)"
@@ -51,11 +52,12 @@ def open_source(data: Path, masks: bool, unpacked: Path, images: Path | None = N
         return Source(_coco_file(data, images))
     if not data.is_dir():
         raise UsageError(f"{data} does not exist (looked for {data.absolute()}). Give {KNOWN}.")
-    if masks and (pairs := find_pairs(data)) is not None:
+    if masks and not _is_yolo(data) and (pairs := find_pairs(data)) is not None:
         return Source(*pairs)
     jsons, xmls = _below(data, ".json"), _below(data, ".xml")
-    kinds = {path: read_json(path) for path in jsons[:1]}
-    if jsons and is_labelme(kinds[jsons[0]]):
+    # A COCO file may be large, so the smallest of some tells whether they are LabelMe's.
+    smallest = min(jsons[:SNIFFED], key=lambda path: path.stat().st_size, default=None)
+    if smallest is not None and is_labelme(read_json(smallest)):
         return _by_folders(jsons, data, lambda files: read_labelme(files, data, unpacked))
     if cocos := [path for path in jsons if _looks_like_coco(path)]:
         return _coco_files(cocos, data, images)
@@ -75,6 +77,10 @@ def _coco_file(path: Path, images: Path | None) -> InstanceSet:
 def _below(folder: Path, suffix: str) -> list[Path]:
     found = list_files(str(folder), lambda name: name.lower().endswith(suffix)).images
     return [folder / name for name in found]
+
+
+def _is_yolo(folder: Path) -> bool:
+    return (folder / "labels").is_dir() and bool(_below(folder / "labels", ".txt"))
 
 
 def _looks_like_coco(path: Path) -> bool:
@@ -135,6 +141,8 @@ def _nothing_known(data: Path, jsons: Sequence[Path], masks: bool) -> str:
             f"{jsons[0]} is neither COCO's JSON (images, annotations, categories) nor LabelMe's (shapes), and {data} "
             f"holds nothing else that is known. Give {KNOWN}."
         )
+    if _is_yolo(data):
+        return f"{data} holds text files in labels/, as YOLO's, which are not read. Export COCO JSON."
     if not masks and find_pairs(data) is not None:
         return (
             f"{data} holds masks with a class per pixel, which do not tell one object from the next. Train a segmentor "
