@@ -55,8 +55,8 @@ class PreparedData:
     workers: int = 0
 
     def metainfo(self) -> dict[str, Any]:
-        """As data sets of OpenMMLab take it."""
-        return dict(classes=list(self.classes), palette=[list(color) for color in self.palette])
+        """As data sets of OpenMMLab take it; mmdet's visualizer wants colours as tuples."""
+        return dict(classes=list(self.classes), palette=list(self.palette))
 
     def scale_to(self, size: int) -> float:
         """By how much images grow when their short side becomes ``size`` pixels."""

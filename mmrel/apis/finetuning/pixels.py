@@ -1,7 +1,6 @@
 """Masks for mmseg: index masks and their lists, to train on and to judge by."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +102,9 @@ def _of_objects(source: Source) -> Parts:
     train, held, images = split_objects(whole, val)
     classes, warnings = used_classes(train, held)
     also = (BACKGROUND, IGNORE)
-    parts = [from_instances(part.of_classes(classes, also)) for part in (train, held)]
-    parts[1] = replace(parts[1], classes=parts[0].classes)
+    painted, judged = (from_instances(part.of_classes(classes, also)) for part in (train, held))
     notes = dict.fromkeys((*whole.notes, *held.notes, *warnings))
-    return *parts, (images,), tuple(notes)
+    return painted, judged, (images,), tuple(notes)
 
 
 def _about_classes(

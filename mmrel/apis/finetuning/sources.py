@@ -142,7 +142,9 @@ def _nothing_known(data: Path, jsons: Sequence[Path], masks: bool) -> str:
             f"holds nothing else that is known. Give {KNOWN}."
         )
     if _is_yolo(data):
-        return f"{data} holds text files in labels/, as YOLO's, which are not read. Export COCO JSON."
+        return (
+            f"{data} holds text files in labels/, as YOLO's, which are not read. Export COCO JSON."
+        )
     if not masks and find_pairs(data) is not None:
         return (
             f"{data} holds masks with a class per pixel, which do not tell one object from the next. Train a segmentor "

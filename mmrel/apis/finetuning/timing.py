@@ -40,7 +40,7 @@ def seconds_per_step(config_file: Path, options: dict[str, Any] | None) -> float
                 for k in range(loader.batch_size)
             ]
             losses = model.train_step(pseudo_collate(items), wrapper)
-            float(losses["loss"])  # waits for the device
+            losses["loss"].item()  # waits for the device
             times.append(time.monotonic() - begun)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -2,12 +2,11 @@
 
 import base64
 import binascii
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 
 from mmrel.datasets.annotations.files import check_size, find_image, read_json, upright_size
 from mmrel.datasets.annotations.instances import (
@@ -70,7 +69,7 @@ def _read_file(path: Path, root: Path, unpacked: Path, flat: list[str]) -> Annot
     image = _image(content, path, root, unpacked)
     stated = content.get("imageWidth"), content.get("imageHeight")
     if all(isinstance(side, int) and side > 0 for side in stated):
-        check_size(image, (int(stated[0]), int(stated[1])), path)  # type: ignore[arg-type]
+        check_size(image, (int(stated[0]), int(stated[1])), path)
     size = upright_size(image)
     shapes = list(_shapes(content["shapes"], path, flat))
     return AnnotatedImage(image, *size, tuple(_objects(shapes, size, path)), path)
@@ -122,10 +121,4 @@ def _unpack(data: str, path: Path, target: Path) -> None:
         raise UsageError(
             f"The imageData in {path} is no image ({str(error)[:200]}). Put the image file beside it."
         ) from error
-    write_atomically(target, lambda file: file.write(_as_png(upright)))
-
-
-def _as_png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+    write_atomically(target, lambda file: upright.save(file, "PNG"))

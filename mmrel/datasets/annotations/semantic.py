@@ -1,6 +1,5 @@
 """A class for each pixel: from masks, or painted from objects with outlines."""
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -147,14 +146,13 @@ def write_semantic(
         mask = f"masks/{name}/{own if not own.startswith('/') else f'{index}_{image.name}'}.png"
         labels = data.read(index)
         pixels += np.bincount(labels.ravel(), minlength=256)
-        write_atomically(folder / mask, lambda file, labels=labels: file.write(_as_png(labels)))
+        _write_png(folder / mask, labels)
         entries.append({"img_path": own, "seg_map_path": mask})
         progress(index + 1, len(data.images))
     write_text_atomically(folder / f"{name}.json", json.dumps({"data_list": entries}) + "\n")
     return pixels[: len(data.classes)]
 
 
-def _as_png(labels: Labels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(labels).save(buffer, "PNG")
-    return buffer.getvalue()
+def _write_png(path: Path, labels: Labels) -> None:
+    image = Image.fromarray(labels)
+    write_atomically(path, lambda file: image.save(file, "PNG"))
