@@ -19,6 +19,7 @@ from typing import Any
 
 from mmrel.launch.arguments import ConfigOptions, positive
 from mmrel.utils import UsageError, reports_usage_errors
+from mmrel.utils.config import prepare_work_dir
 
 
 def parse_args() -> argparse.Namespace:
@@ -114,7 +115,7 @@ def make_config(args: argparse.Namespace, work_dir: Path) -> Path:
     from mmrel.apis.finetuning.schedule import Wishes
     from mmrel.launch.progress import progress_bar
 
-    _check_fresh(work_dir)
+    _check_work_dir(work_dir, args.data)
     wishes = Wishes(args.epochs, args.iters, args.batch, args.init == "backbone")
     request = Request(
         args.task,
@@ -153,12 +154,19 @@ def _fit_hours(plan: Any, args: argparse.Namespace) -> str:
     )
 
 
-def _check_fresh(work_dir: Path) -> None:
+def _check_work_dir(work_dir: Path, data: Path) -> None:
+    """Refuse a work dir of another run, one inside the data, and one that cannot be written."""
     kept = {path.name for path in work_dir.glob("*.pth")} - {"backbone.pth"}
     if kept or (work_dir / "last_checkpoint").exists():
         raise UsageError(
             f"{work_dir} holds checkpoints of another run. Go on with it by --resume, or give another --work-dir."
         )
+    if data.is_dir() and work_dir.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"The work dir {work_dir} lies inside the data, {data}, into which nothing is written. Give another "
+            "--work-dir."
+        )
+    prepare_work_dir(argparse.Namespace(work_dir=work_dir))
 
 
 def resumed_config(work_dir: Path, task: str) -> Path:

@@ -11,8 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mmrel.datasets.annotations.coco import read_coco, text_counts
+from mmrel.datasets.annotations.coco import read_coco
 from mmrel.datasets.annotations.coco_writer import write_coco
+from mmrel.datasets.annotations.outlines import text_counts
 from mmrel.utils import UsageError
 
 

@@ -10,10 +10,9 @@ from annotated import shape
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmrel.datasets.annotations.coco import run_length_code
 from mmrel.datasets.annotations.instances import AnnotatedObject, InstanceSet
 from mmrel.datasets.annotations.labelme import read_labelme
-from mmrel.datasets.annotations.labelme_shapes import run_lengths
+from mmrel.datasets.annotations.outlines import run_length_code, run_lengths
 from mmrel.utils import UsageError
 
 

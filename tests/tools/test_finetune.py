@@ -199,12 +199,15 @@ def test_refused__a_checkpoint_of_another_network(
 def test_refused__arguments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ("detect", tmp_path, "--backbone", tmp_path / "no.pth", "--work-dir", tmp_path / "w")
+    data = tmp_path / "sub"
+    data.mkdir()
+    common = ("detect", data, "--backbone", tmp_path / "no.pth", "--work-dir", tmp_path / "w")
     for options, message in (
         (("--epochs", 1, "--iters", 2), "give one of --epochs, --iters and --hours"),
         (("--hours", "inf"), "inf is not above 0"),
         (("--cfg-options", "a"), "'a' is no key=value"),
         (("--resume",), "There is nothing to resume in"),
         ((), "There is no checkpoint at"),
+        (("--work-dir", tmp_path / "sub" / "w"), "lies inside the data"),
     ):
         assert message in refused(monkeypatch, capsys, *common, *options)

@@ -90,6 +90,7 @@ def prepare_objects(
     sides = [(t.box[2] * t.box[3]) ** 0.5 for t in train.objects() if not t.crowd]
     bare = [t for part in (train, val) for t in part.objects() if t.segmentation is None]
     total = sum(1 for part in (train, val) for _ in part.objects())
+    form = Choice("data", whole.form, str(whole.source))
     return PreparedData(
         source=f"{whole.form}: {whole.source}",
         root=root,
@@ -99,7 +100,11 @@ def prepare_objects(
         palette=bright_colors(len(classes)),
         sizes=tuple((image.width, image.height) for image in train.images),
         num_train=len(train.images),
-        choices=(images, describe_classes(classes, [counts[name] for name in classes], "objects")),
+        choices=(
+            form,
+            images,
+            describe_classes(classes, [counts[name] for name in classes], "objects"),
+        ),
         warnings=tuple(dict.fromkeys((*whole.notes, *val.notes, *warnings))),
         with_masks=not bare,
         why_boxes=f"{len(bare)} of {total} objects are boxes without an outline",

@@ -58,6 +58,7 @@ def prepare_pixels(
     pixels = write_semantic(train, folder, "train", root, progress)
     held = write_semantic(val, folder, "val", root, progress)
     warnings += _about_classes(train.classes, pixels, held)
+    form = Choice("data", train.form, str(train.source))
     return PreparedData(
         source=f"{train.form}: {train.source}",
         root=root,
@@ -67,7 +68,7 @@ def prepare_pixels(
         palette=train.palette or voc_palette(len(train.classes)),
         sizes=some_sizes(train.images),
         num_train=len(train.images),
-        choices=(*choices, describe_classes(train.classes, pixels.tolist(), "pixels")),
+        choices=(form, *choices, describe_classes(train.classes, pixels.tolist(), "pixels")),
         warnings=warnings,
         workers=workers,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmrel.apis.finetuning.choices import Choice, choice_table
-from mmrel.apis.finetuning.config_text import Section, config_text
+from mmrel.apis.finetuning.config_text import config_text
 from mmrel.apis.finetuning.data import PreparedData
 from mmrel.apis.finetuning.detection import BASES as DETECTION_BASES
 from mmrel.apis.finetuning.detection import detection_sections
@@ -86,7 +86,7 @@ class Plan:
     network: Network
     machine: Machine
 
-    def schedule(self, wishes: Wishes | None = None) -> tuple[int, Choice, Schedule]:
+    def schedule(self, wishes: Wishes) -> tuple[int, Choice, Schedule]:
         """Size of the images, its line in the table, and the schedule."""
         on_gpu, detects = bool(self.machine.gpu), self.request.task == "detect"
         if detects:
@@ -96,9 +96,8 @@ class Plan:
             size, choice = segmentation_size(self.data.sizes, on_gpu)
             pixels = size * size
         task = DETECTION if detects else SEGMENTATION
-        wanted = wishes or self.request.wishes
         number, width = self.data.num_train, self.network.width
-        return size, choice, choose_schedule(task, number, pixels, width, self.machine, wanted)
+        return size, choice, choose_schedule(task, number, pixels, width, self.machine, wishes)
 
     def write(self, wishes: Wishes | None = None) -> str:
         """Write the configuration; returns the table of choices.
@@ -106,50 +105,42 @@ class Plan:
         Args:
             wishes: instead of the request's.
         """
-        size, size_choice, schedule = self.schedule(wishes)
-        weights = str(backbone_file(self.request)) if schedule.layer_decay < 1 else None
+        wanted = wishes or self.request.wishes
+        size, size_choice, schedule = self.schedule(wanted)
+        weights = str(backbone_file(self.request)) if wanted.pretrained else None
         detects = self.request.task == "detect"
-        sections: list[Section]
         sections, own = (detection_sections if detects else segmentation_sections)(
             self.data, self.network, schedule, size, bool(self.machine.gpu), weights
         )
-        start = Choice(
-            "start",
-            "backbone" if weights else "random",
-            f"weights in {weights}" if weights else "--init random: the file gives the sizes alone",
-        )
-        precision = Choice(
-            "precision",
-            "mixed" if self.machine.gpu else "float32",
-            "float16 with a loss scale on a GPU"
-            if self.machine.gpu
-            else "a CPU gains nothing from less",
-        )
-        loader = Choice(
-            "workers", str(self.data.workers), f"loader processes, for {self.machine.cores} cores"
-        )
-        device = Choice("device", "GPU" if self.machine.gpu else "CPU", self.machine.device)
+        network = [self.network.choice(), _start(weights), *own, size_choice]
         table = choice_table(
-            [
-                Choice(
-                    "data", self.data.source.partition(":")[0], self.data.source.partition(": ")[2]
-                ),
-                *self.data.choices,
-                self.network.choice(),
-                start,
-                *own,
-                size_choice,
-                *schedule.choices,
-                device,
-                precision,
-                loader,
-            ]
+            [*self.data.choices, *network, *schedule.choices, *self._machine_choices()]
         )
         title = f"{own[0].value} on own {'objects' if detects else 'masks'}"
         header = f"{title}; written by tools/finetune.py, which chose:\n\n{table}"
         bases = DETECTION_BASES if detects else SEGMENTATION_BASES
         write_text_atomically(self.request.config, config_text(header, bases, sections))
         return table
+
+    def _machine_choices(self) -> list[Choice]:
+        machine = self.machine
+        precision = (
+            Choice("precision", "mixed", "float16 with a loss scale, on a GPU")
+            if machine.gpu
+            else Choice("precision", "float32", "a CPU gains nothing from less")
+        )
+        loader = f"loader processes, for {machine.cores} cores"
+        return [
+            Choice("device", "GPU" if machine.gpu else "CPU", machine.device),
+            precision,
+            Choice("workers", str(self.data.workers), loader),
+        ]
+
+
+def _start(weights: str | None) -> Choice:
+    if weights is None:
+        return Choice("start", "random", "--init random: the file gives the sizes alone")
+    return Choice("start", "backbone", f"weights in {weights}")
 
 
 def backbone_file(request: Request) -> Path:

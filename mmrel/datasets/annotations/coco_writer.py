@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmrel.datasets.annotations.coco import run_length_code
 from mmrel.datasets.annotations.instances import AnnotatedImage, AnnotatedObject, InstanceSet
+from mmrel.datasets.annotations.outlines import run_length_code
 from mmrel.utils.files import write_text_atomically
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from mmrel.datasets.annotations.coco import mask_box
 from mmrel.datasets.annotations.instances import Box, Segmentation
+from mmrel.datasets.annotations.outlines import mask_box, run_lengths
 from mmrel.datasets.transforms.image_file import open_image
 from mmrel.utils.errors import UsageError
 
@@ -158,10 +158,3 @@ def _paint(shape: Shape, size: tuple[int, int], what: str) -> np.ndarray[Any, An
     top, left = max(top, 0), max(left, 0)
     full[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
     return full
-
-
-def run_lengths(mask: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Plain run-length code of a bool mask ``(H, W)``: columns after each other, zeros first."""
-    flat = np.concatenate([[False], mask.ravel(order="F"), [not mask[-1, -1]]])
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    return {"size": list(mask.shape), "counts": np.diff(edges, prepend=0).tolist()}

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmrel.datasets.annotations.class_list import ClassList
-from mmrel.datasets.annotations.coco import run_length_code
 from mmrel.datasets.annotations.coco_writer import relative_name
 from mmrel.datasets.annotations.instances import AnnotatedImage, InstanceSet
 from mmrel.datasets.annotations.labelme import BACKGROUND, IGNORE
 from mmrel.datasets.annotations.mask_classes import IGNORED, MAX_CLASSES, Coding, Color
 from mmrel.datasets.annotations.mask_pairs import MaskPairs
+from mmrel.datasets.annotations.outlines import run_length_code
 from mmrel.utils.errors import UsageError
 from mmrel.utils.files import write_atomically, write_text_atomically
 from mmrel.utils.text import listed
