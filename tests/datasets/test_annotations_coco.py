@@ -101,6 +101,7 @@ def edited(key: str, index: int, **changes: Any) -> dict[str, Any]:
             "'cat' and 'Cat' differ only in upper and lower case",
         ),
         (edited("categories", 1, name=" "), "' ' is no name of a class"),
+        (edited("categories", 1, name="a\x1b[2J"), "is no name of a class"),
         (edited("images", 1, file_name="0.png"), "1 images have the file_name of another one"),
         (edited("images", 1, width=30, height=40), "1.png has 30x40 pixels .* it has 40x30"),
         (edited("images", 1, width="wide"), "1.png has width 'wide'"),

@@ -1,13 +1,11 @@
 """Mask R-CNN, or Faster R-CNN where no outlines are there, on a user's own objects."""
 
-from pathlib import Path
 from typing import Any
 
 from mmrel.apis.finetuning.choices import Choice
-from mmrel.apis.finetuning.config_text import Expression, Section, runtime_sections
+from mmrel.apis.finetuning.config_text import Section, runtime_sections
 from mmrel.apis.finetuning.data import PreparedData
-from mmrel.apis.finetuning.network import Network
-from mmrel.apis.finetuning.schedule import Schedule
+from mmrel.apis.finetuning.setting import Setting
 
 BASES = (
     "mmrel::_base_/models/det_mask-rcnn_vit-small-p16.py",
@@ -26,24 +24,9 @@ CPU_SAMPLES = 256
 BOX_METRIC, MASK_METRIC = "coco/bbox_mAP", "coco/segm_mAP"
 
 
-def detection_sections(
-    data: PreparedData,
-    network: Network,
-    schedule: Schedule,
-    size: int,
-    on_gpu: bool,
-    checkpoint: str | None,
-) -> tuple[list[Section], list[Choice]]:
-    """What the configuration says beside its bases, and the choices that are made here.
-
-    Args:
-        data: converted data.
-        network: the backbone.
-        schedule: batch and length.
-        size: short side in pixels.
-        on_gpu: smaller heads' samples are drawn on a CPU.
-        checkpoint: the backbone's weights; ``None`` starts from random ones.
-    """
+def detection_sections(setting: Setting) -> tuple[list[Section], list[Choice]]:
+    """What the configuration says beside its bases, and the choices that are made here."""
+    data, size, on_gpu = setting.data, setting.size, setting.on_gpu
     anchors = 4 if 0 < data.object_side * data.scale_to(size) < SMALL_OBJECTS else 8
     metric = MASK_METRIC if data.with_masks else BOX_METRIC
     choices = [
@@ -65,11 +48,11 @@ def detection_sections(
         _data_section(data),
         Section(
             "The detector: the base's, on this backbone, for these classes.",
-            dict(model=_model(data, network, checkpoint, anchors, on_gpu, schedule)),
+            dict(model=_model(setting, anchors)),
         ),
         Section("What happens to an image.", _pipelines(size, data.with_masks)),
-        Section("Which images.", _loaders(data, schedule)),
-        *runtime_sections(schedule, on_gpu, metric),
+        Section("Which images.", _loaders(setting)),
+        *runtime_sections(setting.schedule, on_gpu, metric),
     ]
     return sections, choices
 
@@ -79,14 +62,8 @@ def _data_section(data: PreparedData) -> Section:
     return Section(f"The data, read from {data.source}.", values)
 
 
-def _model(
-    data: PreparedData,
-    network: Network,
-    checkpoint: str | None,
-    anchors: int,
-    on_gpu: bool,
-    schedule: Schedule,
-) -> dict[str, Any]:
+def _model(setting: Setting, anchors: int) -> dict[str, Any]:
+    data, network, on_gpu = setting.data, setting.network, setting.on_gpu
     classes, channels = len(data.classes), CHANNELS if on_gpu else CPU_CHANNELS
     box: dict[str, Any] = dict(num_classes=classes)
     mask: dict[str, Any] = dict(num_classes=classes)
@@ -107,9 +84,9 @@ def _model(
     width = [network.width] * 4
     model: dict[str, Any] = dict(
         data_preprocessor=dict(network.normalization(), pad_mask=data.with_masks),
-        backbone=network.backbone_config(224, checkpoint),
+        backbone=network.backbone_config(224, setting.checkpoint),
         neck=[
-            network.pyramid_config(schedule.norm(network.width)),
+            network.pyramid_config(setting.schedule.norm(network.width)),
             dict(type="FPN", in_channels=width, out_channels=channels, num_outs=5),
         ],
         rpn_head=rpn_head,
@@ -120,7 +97,7 @@ def _model(
     if not on_gpu:  # fewer samples: most of a CPU's time goes into the heads
         model["train_cfg"] = dict(
             rpn_proposal=dict(nms_pre=1000, max_per_img=300),
-            rcnn=dict(sampler=dict(num=max(32, CPU_SAMPLES // schedule.batch))),
+            rcnn=dict(sampler=dict(num=max(32, CPU_SAMPLES // setting.schedule.batch))),
         )
         model["test_cfg"] = dict(rpn=dict(nms_pre=500, max_per_img=300))
     return model
@@ -149,50 +126,14 @@ def _pipelines(size: int, masks: bool) -> dict[str, Any]:
     return dict(train_pipeline=train, test_pipeline=test)
 
 
-def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
-    workers = data.workers
-    common = dict(num_workers=workers, persistent_workers=workers > 0)
-
-    def dataset(ann_file: Path, pipeline: str, **more: Any) -> dict[str, Any]:
-        return dict(
-            type="CocoDataset",
-            data_root=Expression("data_root"),
-            ann_file=str(ann_file),
-            data_prefix=dict(img=""),
-            metainfo=Expression("metainfo"),
-            pipeline=Expression(pipeline),
-            **more,
-        )
-
-    train = dict(
-        batch_size=schedule.batch,
-        **common,
-        sampler=dict(type="InfiniteSampler", shuffle=True),
-        dataset=dataset(
-            # Images without objects are examples as well.
-            data.train_file,
-            "train_pipeline",
-            filter_cfg=dict(filter_empty_gt=False),
-        ),
-    )
-    val = dict(
-        batch_size=1,
-        **common,
-        drop_last=False,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dataset(data.val_file, "test_pipeline", test_mode=True),
-    )
+def _loaders(setting: Setting) -> dict[str, Any]:
     evaluator = dict(
         type="CocoMetric",
-        ann_file=str(data.val_file),
-        metric=["bbox", "segm"] if data.with_masks else ["bbox"],
+        ann_file=str(setting.data.val_file),
+        metric=["bbox", "segm"] if setting.data.with_masks else ["bbox"],
         classwise=True,
         format_only=False,
     )
-    return dict(
-        train_dataloader=train,
-        val_dataloader=val,
-        test_dataloader=Expression("val_dataloader"),
-        val_evaluator=evaluator,
-        test_evaluator=Expression("val_evaluator"),
-    )
+    # Images without objects are examples as well.
+    train = dict(filter_cfg=dict(filter_empty_gt=False))
+    return setting.loaders("CocoDataset", dict(img=""), train, evaluator)

@@ -22,6 +22,7 @@ from mmrel.apis.finetuning.schedule import (
 )
 from mmrel.apis.finetuning.segmentation import BASES as SEGMENTATION_BASES
 from mmrel.apis.finetuning.segmentation import segmentation_sections
+from mmrel.apis.finetuning.setting import Setting
 from mmrel.apis.finetuning.sizes import detection_size, segmentation_size
 from mmrel.apis.finetuning.sources import Source, open_source
 from mmrel.datasets.annotations.instances import InstanceSet
@@ -109,9 +110,9 @@ class Plan:
         size, size_choice, schedule = self.schedule(wanted)
         weights = str(backbone_file(self.request)) if wanted.pretrained else None
         detects = self.request.task == "detect"
-        sections, own = (detection_sections if detects else segmentation_sections)(
-            self.data, self.network, schedule, size, bool(self.machine.gpu), weights
-        )
+        on_gpu = bool(self.machine.gpu)
+        setting = Setting(self.data, self.network, schedule, size, on_gpu, weights)
+        sections, own = (detection_sections if detects else segmentation_sections)(setting)
         network = [self.network.choice(), _start(weights), *own, size_choice]
         table = choice_table(
             [*self.data.choices, *network, *schedule.choices, *self._machine_choices()]

@@ -1,13 +1,10 @@
 """UperNet on a user's own masks."""
 
-from pathlib import Path
 from typing import Any
 
 from mmrel.apis.finetuning.choices import Choice
-from mmrel.apis.finetuning.config_text import Expression, Section, runtime_sections
-from mmrel.apis.finetuning.data import PreparedData
-from mmrel.apis.finetuning.network import Network
-from mmrel.apis.finetuning.schedule import Schedule
+from mmrel.apis.finetuning.config_text import Section, runtime_sections
+from mmrel.apis.finetuning.setting import Setting
 
 BASES = (
     "mmrel::_base_/models/seg_upernet_vit-small-p16.py",
@@ -17,25 +14,10 @@ BASES = (
 METRIC = "mIoU"
 
 
-def segmentation_sections(
-    data: PreparedData,
-    network: Network,
-    schedule: Schedule,
-    size: int,
-    on_gpu: bool,
-    checkpoint: str | None,
-) -> tuple[list[Section], list[Choice]]:
-    """What the configuration says beside its bases, and the choices that are made here.
-
-    Args:
-        data: converted data.
-        network: the backbone.
-        schedule: batch and length.
-        size: side of the crops in pixels.
-        on_gpu: whether there is a GPU.
-        checkpoint: the backbone's weights; ``None`` starts from random ones.
-    """
-    norm = schedule.norm(network.width)
+def segmentation_sections(setting: Setting) -> tuple[list[Section], list[Choice]]:
+    """What the configuration says beside its bases, and the choices that are made here."""
+    data, schedule, size = setting.data, setting.schedule, setting.size
+    norm = schedule.norm(setting.network.width)
     choice = Choice(
         "segmentor", "UperNet", f"{norm['type']} in the head, for a batch of {schedule.batch}"
     )
@@ -46,25 +28,24 @@ def segmentation_sections(
         ),
         Section(
             "The segmentor: the base's, on this backbone, for these classes.",
-            dict(model=_model(data, network, size, checkpoint, norm)),
+            dict(model=_model(setting, norm)),
         ),
         Section("What happens to an image.", _pipelines(size)),
-        Section("Which images.", _loaders(data, schedule)),
-        *runtime_sections(schedule, on_gpu, METRIC),
+        Section("Which images.", _loaders(setting)),
+        *runtime_sections(schedule, setting.on_gpu, METRIC),
     ]
     return sections, [choice]
 
 
-def _model(
-    data: PreparedData, network: Network, size: int, checkpoint: str | None, norm: dict[str, Any]
-) -> dict[str, Any]:
-    classes, width = len(data.classes), network.width
+def _model(setting: Setting, norm: dict[str, Any]) -> dict[str, Any]:
+    network, size = setting.network, setting.size
+    classes, width = len(setting.data.classes), network.width
     stride = size * 2 // 3
     # Pixels that count for nothing do not make the loss smaller.
     loss = dict(avg_non_ignore=True)
     return dict(
         data_preprocessor=dict(network.normalization(), size=(size, size)),
-        backbone=network.backbone_config(size, checkpoint),
+        backbone=network.backbone_config(size, setting.checkpoint),
         neck=[network.pyramid_config(norm)],
         decode_head=dict(
             in_channels=[width] * 4,
@@ -104,38 +85,7 @@ def _pipelines(size: int) -> dict[str, Any]:
     return dict(train_pipeline=train, test_pipeline=test)
 
 
-def _loaders(data: PreparedData, schedule: Schedule) -> dict[str, Any]:
-    workers = data.workers
-    common = dict(num_workers=workers, persistent_workers=workers > 0)
-
-    def dataset(ann_file: Path, pipeline: str, **more: Any) -> dict[str, Any]:
-        return dict(
-            type="mmrel.MaskListDataset",
-            data_root=Expression("data_root"),
-            ann_file=str(ann_file),
-            data_prefix=dict(img_path="", seg_map_path=str(ann_file.parent)),
-            metainfo=Expression("metainfo"),
-            pipeline=Expression(pipeline),
-            **more,
-        )
-
-    train = dict(
-        batch_size=schedule.batch,
-        **common,
-        sampler=dict(type="InfiniteSampler", shuffle=True),
-        dataset=dataset(data.train_file, "train_pipeline"),
-    )
-    val = dict(
-        batch_size=1,
-        **common,
-        sampler=dict(type="DefaultSampler", shuffle=False),
-        dataset=dataset(data.val_file, "test_pipeline", test_mode=True),
-    )
+def _loaders(setting: Setting) -> dict[str, Any]:
+    prefix = dict(img_path="", seg_map_path=str(setting.data.train_file.parent))
     evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-    return dict(
-        train_dataloader=train,
-        val_dataloader=val,
-        test_dataloader=Expression("val_dataloader"),
-        val_evaluator=evaluator,
-        test_evaluator=Expression("val_evaluator"),
-    )
+    return setting.loaders("mmrel.MaskListDataset", prefix, {}, evaluator)

@@ -95,7 +95,7 @@ def check_class_names(names: Iterable[str], source: Path) -> None:
     """Raise ``UsageError`` for names that are empty, too many, or equal but for their case."""
     known: dict[str, str] = {}
     for name in names:
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise UsageError(f"{source}: {name!r} is no name of a class; give each class a name.")
         other = known.setdefault(name.strip().casefold(), name)
         if other != name:

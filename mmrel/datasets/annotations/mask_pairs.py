@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmrel.datasets.annotations.mask_file import MASK_SUFFIXES
-from mmrel.datasets.folder_listing import list_files
+from mmrel.datasets.folder_listing import files_by_stem
 from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.utils.errors import UsageError
 from mmrel.utils.text import listed
@@ -98,17 +98,10 @@ def _without_ending(stem: str) -> str:
 
 
 def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for name in list_files(str(folder), lambda file: file.lower().endswith(suffixes)).images:
-        stem = name.rpartition(".")[0]
-        if stem in found:
-            raise UsageError(
-                f"{found[stem]} and {folder / name} differ only in their ending; remove one."
-            )
-        found[stem] = folder / name
-    if not found:
-        raise UsageError(f"{folder} holds no file that ends in {', '.join(suffixes)}.")
-    return found
+    try:
+        return files_by_stem(folder, suffixes)
+    except (ValueError, FileNotFoundError) as error:
+        raise UsageError(f"{error}.") from error
 
 
 def _by_lists(found: MaskPairs, lists: Path) -> tuple[MaskPairs, MaskPairs | None]:
