@@ -30,7 +30,7 @@ METRICS = {
     "aAcc": "pixels right, %",
 }
 MAX_PICTURES = 6
-MIN_SCORE = 0.3
+MIN_SCORE, NUM_GUESSES = 0.3, 3
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ def draw_pictures(config: Any, checkpoint: Path, path: Path, task: str) -> None:
         draw_segmentations([_segmented(s) for s in samples], classes, path, palette)
         return
     rows = [_panels(sample) for sample in samples]
-    titles = ("annotation", f"prediction (score of {MIN_SCORE} or more)")
+    titles = ("annotation", f"prediction: {MIN_SCORE} or more, or the best {NUM_GUESSES}")
     tallest = max(row[0].image.shape[0] / row[0].image.shape[1] for row in rows)
-    draw_rows(titles, rows, classes, palette, path, row_height=4.7 * min(tallest, 1.5))
+    draw_rows(titles, rows, classes, palette, path, row_height=3.6 * min(tallest, 1.5))
 
 
 def _chosen(config: Any) -> list[int]:
@@ -124,7 +124,8 @@ def _chosen(config: Any) -> list[int]:
 
 def _panels(sample: Any) -> Sequence[Panel]:
     image = read_image(sample.img_path)
-    found = predicted_instances(sample, MIN_SCORE)
+    # Where nothing is confident yet, the best guesses show what is being learnt.
+    found = predicted_instances(sample, MIN_SCORE) or predicted_instances(sample, 0.0)[:NUM_GUESSES]
     return Panel(image, annotated_instances(sample)), Panel(image, found)
 
 

@@ -12,15 +12,22 @@ BASES = (
     "mmrel::_base_/seg_runtime.py",
 )
 METRIC = "mIoU"
+CPU_CHANNELS = 128
+"""Of the heads on a CPU; on a GPU as many as the backbone has, as in iBOT's recipe."""
 
 
 def segmentation_sections(setting: Setting) -> tuple[list[Section], list[Choice]]:
     """What the configuration says beside its bases, and the choices that are made here."""
     data, schedule, size = setting.data, setting.schedule, setting.size
     norm = schedule.norm(setting.network.width)
-    choice = Choice(
-        "segmentor", "UperNet", f"{norm['type']} in the head, for a batch of {schedule.batch}"
-    )
+    choices = [
+        Choice(
+            "segmentor", "UperNet", f"{norm['type']} in the head, for a batch of {schedule.batch}"
+        )
+    ]
+    if not setting.on_gpu:
+        reason = "at most, on a CPU; a GPU gets as many as the backbone has"
+        choices.append(Choice("heads", f"{CPU_CHANNELS} channels", reason))
     sections = [
         Section(
             f"The data, read from {data.source}. In the masks i is class i, and 255 counts for nothing.",
@@ -34,12 +41,13 @@ def segmentation_sections(setting: Setting) -> tuple[list[Section], list[Choice]
         Section("Which images.", _loaders(setting)),
         *runtime_sections(schedule, setting.on_gpu, METRIC),
     ]
-    return sections, [choice]
+    return sections, choices
 
 
 def _model(setting: Setting, norm: dict[str, Any]) -> dict[str, Any]:
     network, size = setting.network, setting.size
     classes, width = len(setting.data.classes), network.width
+    channels = width if setting.on_gpu else min(width, CPU_CHANNELS)
     stride = size * 2 // 3
     # Pixels that count for nothing do not make the loss smaller.
     loss = dict(avg_non_ignore=True)
@@ -49,14 +57,14 @@ def _model(setting: Setting, norm: dict[str, Any]) -> dict[str, Any]:
         neck=[network.pyramid_config(norm)],
         decode_head=dict(
             in_channels=[width] * 4,
-            channels=width,
+            channels=channels,
             num_classes=classes,
             norm_cfg=norm,
             loss_decode=loss,
         ),
         auxiliary_head=dict(
             in_channels=width,
-            channels=width,
+            channels=channels,
             num_classes=classes,
             norm_cfg=norm,
             loss_decode=loss,
