@@ -18,6 +18,13 @@ SMALL_OBJECTS = 48
 CHANNELS, CPU_CHANNELS = 256, 128
 """Of the feature pyramid and the heads: mmdet's, and what makes a step on a CPU three times as fast."""
 
+SMALL_HEADS: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = (
+    dict(out_channels=CPU_CHANNELS),
+    dict(in_channels=CPU_CHANNELS, fc_out_channels=512),
+    dict(in_channels=CPU_CHANNELS, conv_out_channels=64, num_convs=2),
+)
+"""What a CPU's extractors, box head and mask head have instead of mmdet's sizes."""
+
 CPU_SAMPLES = 256
 """Boxes per step that the heads learn from on a CPU; the base has 512 per image."""
 
@@ -64,23 +71,7 @@ def _data_section(data: PreparedData) -> Section:
 
 def _model(setting: Setting, anchors: int) -> dict[str, Any]:
     data, network, on_gpu = setting.data, setting.network, setting.on_gpu
-    classes, channels = len(data.classes), CHANNELS if on_gpu else CPU_CHANNELS
-    box: dict[str, Any] = dict(num_classes=classes)
-    mask: dict[str, Any] = dict(num_classes=classes)
-    roi_head: dict[str, Any] = dict(bbox_head=box)
-    rpn_head: dict[str, Any] = dict(anchor_generator=dict(scales=[anchors]))
-    if not on_gpu:
-        extractor = dict(out_channels=channels)
-        roi_head["bbox_roi_extractor"] = extractor
-        rpn_head |= dict(in_channels=channels, feat_channels=channels)
-        box |= dict(in_channels=channels, fc_out_channels=512)
-        mask |= dict(in_channels=channels, conv_out_channels=64, num_convs=2)
-    if data.with_masks:
-        roi_head["mask_head"] = mask
-        if not on_gpu:
-            roi_head["mask_roi_extractor"] = extractor
-    else:
-        roi_head |= dict(mask_roi_extractor=None, mask_head=None)
+    channels = CHANNELS if on_gpu else CPU_CHANNELS
     width = [network.width] * 4
     model: dict[str, Any] = dict(
         data_preprocessor=dict(network.normalization(), pad_mask=data.with_masks),
@@ -89,18 +80,33 @@ def _model(setting: Setting, anchors: int) -> dict[str, Any]:
             network.pyramid_config(setting.schedule.norm(network.width)),
             dict(type="FPN", in_channels=width, out_channels=channels, num_outs=5),
         ],
-        rpn_head=rpn_head,
-        roi_head=roi_head,
+        rpn_head=dict(anchor_generator=dict(scales=[anchors])),
+        roi_head=_roi_head(len(data.classes), data.with_masks, on_gpu),
     )
     if not data.with_masks:
         model["type"] = "FasterRCNN"
     if not on_gpu:  # fewer samples: most of a CPU's time goes into the heads
+        model["rpn_head"] |= dict(in_channels=channels, feat_channels=channels)
         model["train_cfg"] = dict(
             rpn_proposal=dict(nms_pre=1000, max_per_img=300),
             rcnn=dict(sampler=dict(num=max(32, CPU_SAMPLES // setting.schedule.batch))),
         )
         model["test_cfg"] = dict(rpn=dict(nms_pre=500, max_per_img=300))
     return model
+
+
+def _roi_head(classes: int, masks: bool, on_gpu: bool) -> dict[str, Any]:
+    """The head of the boxes, and of the masks where there are any; mmdet's own but for the sizes on a CPU."""
+    extractor, box, mask = ({}, {}, {}) if on_gpu else SMALL_HEADS
+    head: dict[str, Any] = dict(bbox_head=dict(num_classes=classes, **box))
+    if masks:
+        head["mask_head"] = dict(num_classes=classes, **mask)
+    else:
+        head |= dict(mask_roi_extractor=None, mask_head=None)
+    if not on_gpu:
+        head["bbox_roi_extractor"] = extractor
+        head |= dict(mask_roi_extractor=extractor) if masks else {}
+    return head
 
 
 def _pipelines(size: int, masks: bool) -> dict[str, Any]:
