@@ -27,7 +27,7 @@ def split_objects(
         return (
             whole,
             val,
-            Choice("images", numbers, "to train on and to judge by, as the data are split"),
+            Choice("images", numbers, "to train on and to judge by, as the data or --val say"),
         )
     classes = [frozenset(t.label for t in image.objects) for image in whole.images]
     train, held, choice = draw_split(classes, whole.source)

@@ -89,7 +89,7 @@ def _of_masks(source: Source, names: Path | None, progress: Progress) -> Parts:
         parts = data.subset(train_at), data.subset(val_at)
     else:
         numbers = f"{len(whole.pairs)} + {len(val.pairs)}"
-        images = Choice("images", numbers, "to train on and to judge by, as the data are split")
+        images = Choice("images", numbers, "to train on and to judge by, as the data or --val say")
         parts = from_masks(whole, coding, classes), from_masks(val, coding, classes)
     why = coding.reason + ("" if path is None else f"; named by {path}")
     notes = dict.fromkeys((*whole.notes, *(() if val is None else val.notes)))
