@@ -37,7 +37,7 @@ FAMILIES = {
 # What the families leave to others. These extras bring no OpenMMLab package, so they are safe beside any.
 NEUTRAL = {
     "detection": ["pycocotools", "shapely"],
-    "segmentation": [],
+    "segmentation": ["pycocotools"],
     "scenes": ["scikit-image>=0.22", "scikit-learn>=1.3", "pycocotools"],
     "fast": ["simplejpeg>=1.8"],
     "parquet": ["pyarrow>=14"],

@@ -27,6 +27,7 @@ from mmrel.utils.hosts import require_host
 ON_MMSEG = {
     "ImageNetSDataset": "mmrel.datasets.imagenet_s",
     "ImageNetSMetric": "mmrel.evaluation.segmentation",
+    "MaskListDataset": "mmrel.datasets.mask_list",
     "PatchHead": "mmrel.models.segmentors.patch_head",
     "PatchSegmentor": "mmrel.models.segmentors.patch_segmentor",
 }

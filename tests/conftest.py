@@ -28,6 +28,7 @@ NEUTRAL = (
     "benchmarks/",
     "campaigns/test_mutants.py",
     "checkpoints/",
+    "datasets/test_annotations_",
     "datasets/test_scenes",
     "datasets/test_splits.py",
     "docs/test_documented_commands.py",

@@ -40,9 +40,8 @@ def test_register_all_modules__bare_names_of_mmpretrain_resolve() -> None:
 @pytest.mark.parametrize("name", sorted(registry.ON_MMSEG))
 def test_on_mmseg__found_when_asked_for(name: str) -> None:
     pytest.importorskip("mmseg")
-    kind = {"Dataset": "DATASETS", "Metric": "METRICS"}.get(
-        name.removeprefix("ImageNetS"), "MODELS"
-    )
+    kinds = {"Dataset": "DATASETS", "Metric": "METRICS"}
+    kind = next((kinds[end] for end in kinds if name.endswith(end)), "MODELS")
     found = getattr(registry, kind).get(f"mmrel.{name}")
     assert found.__module__ == registry.ON_MMSEG[name]
 

@@ -7,6 +7,7 @@ from mmrel.utils.lazy import lazy_attributes
 if TYPE_CHECKING:
     from mmrel.datasets.image_folder import ImageFolder
     from mmrel.datasets.imagenet_s import ImageNetSDataset
+    from mmrel.datasets.mask_list import MaskListDataset
     from mmrel.datasets.samplers import KeyedSampler
     from mmrel.datasets.transforms import (
         BlockMask,
@@ -36,6 +37,7 @@ __all__ = [
     "JitterChannels",
     "KeyedSampler",
     "LoadImageNetSAnnotations",
+    "MaskListDataset",
     "MultiCrop",
     "PackViews",
     "PaddedCrop",
@@ -50,5 +52,6 @@ __getattr__ = lazy_attributes(
         "ImageFolder": "mmrel.datasets.image_folder",
         "ImageNetSDataset": "mmrel.datasets.imagenet_s",
         "KeyedSampler": "mmrel.datasets.samplers",
+        "MaskListDataset": "mmrel.datasets.mask_list",
     },
 )

@@ -54,6 +54,28 @@ def list_files(folder: str, is_image: Callable[[str], bool]) -> Listing:
     return listing
 
 
+def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The files below a folder with one of some endings, by their relative path without it.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no such file in it.
+        ValueError: two differ only in their ending.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder} (looked for {folder.absolute()})")
+    found: dict[str, Path] = {}
+    for name in list_files(str(folder), lambda file: file.lower().endswith(suffixes)).images:
+        stem = name.rpartition(".")[0]
+        if stem in found:
+            raise ValueError(
+                f"{found[stem]} and {folder / name} differ only in their ending; remove one"
+            )
+        found[stem] = folder / name
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no file that ends in {', '.join(suffixes)}")
+    return found
+
+
 def list_classes(
     folder: str, is_image: Callable[[str], bool]
 ) -> tuple[dict[str, list[str]], Listing]:

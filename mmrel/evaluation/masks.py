@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from mmrel.datasets.folder_listing import list_files
+from mmrel.datasets.annotations.mask_file import MASK_SUFFIXES
+from mmrel.datasets.folder_listing import files_by_stem
 from mmrel.datasets.scenes.classes import PALETTE, SEGMENTATION_CLASSES
 from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.evaluation.images import ByteImage, read_image
-from mmrel.evaluation.mask_files import MASK_SUFFIXES, Labels, read_mask
+from mmrel.evaluation.mask_files import Labels, read_mask
 from mmrel.utils.text import listed
 
 Palette = tuple[tuple[int, int, int], ...]
@@ -131,7 +132,10 @@ class LabelledImages:
             FileNotFoundError: a folder is missing, there is no image, or an image has no mask.
             ValueError: two images, or two masks, differ only in their ending.
         """
-        found, available = _by_stem(images, IMAGE_SUFFIXES), _by_stem(masks, MASK_SUFFIXES)
+        found, available = (
+            files_by_stem(images, IMAGE_SUFFIXES),
+            files_by_stem(masks, MASK_SUFFIXES),
+        )
         if missing := sorted(found.keys() - available.keys()):
             raise FileNotFoundError(
                 f"{len(missing)} of {len(found)} images in {images} have no mask in {masks} ({listed(missing)}); a "
@@ -193,23 +197,6 @@ class LabelledImages:
                 f"{len(missing)} of the {2 * len(pairs)} files that {path} names are missing: {listed(missing, 4)}"
             )
         return cls(tuple(pairs), VOC_CLASSES)
-
-
-def _by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """The files below a folder with one of some endings, by their relative path without it."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder} (looked for {folder.absolute()})")
-    found: dict[str, Path] = {}
-    for name in list_files(str(folder), lambda file: file.lower().endswith(suffixes)).images:
-        stem = name.rpartition(".")[0]
-        if stem in found:
-            raise ValueError(
-                f"{found[stem]} and {folder / name} differ only in their ending; remove one"
-            )
-        found[stem] = folder / name
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no file that ends in {', '.join(suffixes)}")
-    return found
 
 
 def _as_labels(values: Labels, ignore_index: int, reduce_zero_label: bool) -> Labels:

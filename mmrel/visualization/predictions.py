@@ -101,8 +101,12 @@ def predict(config: Config, checkpoint: Path, indices: Sequence[int]) -> list[An
 def annotated_instances(sample: Any) -> tuple[Instance, ...]:
     """The annotation of one of mmdet's data samples."""
     truth = sample.gt_instances
-    masks = truth.masks.to_tensor(torch.bool, "cpu").numpy()
     boxes = _boxes(truth.bboxes)
+    masks = (
+        truth.masks.to_tensor(torch.bool, "cpu").numpy()
+        if "masks" in truth
+        else _no_masks(sample, len(boxes))
+    )
     return tuple(map(Instance, truth.labels.tolist(), boxes, masks))
 
 
@@ -115,10 +119,17 @@ def predicted_instances(sample: Any, min_score: float) -> tuple[Instance, ...]:
     """
     found = sample.pred_instances.cpu()
     found = found[found.scores >= min_score]
-    masks = np.asarray(found.masks, dtype=bool)
+    masks = (
+        np.asarray(found.masks, dtype=bool) if "masks" in found else _no_masks(sample, len(found))
+    )
     return tuple(
         map(Instance, found.labels.tolist(), _boxes(found.bboxes), masks, found.scores.tolist())
     )
+
+
+def _no_masks(sample: Any, count: int) -> NDArray[np.bool_]:
+    """What a detector of boxes alone gives as masks."""
+    return np.zeros((count, *sample.ori_shape), dtype=bool)
 
 
 def _boxes(boxes: Any) -> list[tuple[float, float, float, float]]:
@@ -136,6 +147,7 @@ def draw_rows(
     classes: Sequence[str],
     palette: Sequence[Color],
     path: Path,
+    row_height: float = 2.42,
 ) -> None:
     """Write a grid of pictures with a legend of the classes that occur.
 
@@ -145,9 +157,10 @@ def draw_rows(
         classes: names.
         palette: colour per class.
         path: PNG file to write.
+        row_height: of a row, in inches.
     """
     used = sorted({label for row in rows for panel in row for label in _labels(panel)})
-    with figure(path, 9.6, 2.42 * len(rows) + 0.55) as canvas:
+    with figure(path, 9.6, row_height * len(rows) + 0.55) as canvas:
         axes = canvas.subplots(len(rows), len(columns), squeeze=False)
         for line, panels in zip(axes, rows, strict=True):
             for axis, panel in zip(line, panels, strict=True):

@@ -1,0 +1,1 @@
+"""Detectors and segmentors on users' own annotations: what is chosen, converted, written, and shown at the end."""
