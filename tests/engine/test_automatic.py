@@ -17,7 +17,7 @@ from mmrel.utils.config import load_config
 from mmrel.utils.data_roots import set_data_root
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CUSTOM = sorted(CONFIGS.glob("*/*_vit-small-p16_custom.py"))
+CUSTOM = sorted(set(CONFIGS.glob("*/*_vit-small-p16_custom.py")) - set(CONFIGS.glob("gram/*.py")))
 TINY = dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48)
 
 
