@@ -142,8 +142,8 @@ def test_rgba__is_dropped_or_taken() -> None:
             r"holds 5 x 30 x 40 values .*wanted 4 x height",
         ),
         (tiff(stack(1)[0]), 2, "holds 30 x 40 values"),
-        (tiff(stack(5), photometric="minisblack")[:700], 5, ""),
-        (b"II*\0" + b"\xff" * 100, 5, ""),
+        (tiff(stack(5), photometric="minisblack")[:700], 5, "Error"),
+        (b"II*\0" + b"\xff" * 100, 5, "Error"),
     ],
 )
 def test_decode__other_channels_than_told(data: bytes, channels: int, message: str) -> None:
