@@ -186,14 +186,14 @@ def choose_reconstruction_weight(length: RunLength) -> float:
 
 
 def choose_log_interval(length: RunLength) -> int:
-    """Iterations from one line of the log to the next: 50, or one line per epoch where that is sooner.
+    """Iterations from one line of the log to the next: 50, or five lines per epoch where that is sooner.
 
     MMEngine's logger says nothing at all in epochs that are shorter than its interval.
 
     Args:
         length: of the run.
     """
-    return min(50, length.steps_per_epoch)
+    return min(50, max(1, length.steps_per_epoch // 5))
 
 
 def choose_checkpoint_interval(length: RunLength) -> int:

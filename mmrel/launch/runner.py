@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -17,6 +18,7 @@ from mmrel.engine.fully_sharded import FullySharded
 from mmrel.engine.hooks import AtomicCheckpointHook
 from mmrel.engine.loops.memory import explain_out_of_memory
 from mmrel.launch.processes import planned_processes, prepare_cpu_distributed, shards
+from mmrel.launch.quiet_start import log_file, quieten
 from mmrel.models.widths import WidthError
 from mmrel.utils import UsageError
 from mmrel.utils.checkpoint_file import trusted
@@ -29,6 +31,14 @@ class LaunchedRunner(Runner):
 
     A checkpoint that it cannot load, for whatever reason, is a :class:`~mmrel.utils.errors.UsageError`.
     """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """As MMEngine's; environment, configuration and hooks go to its file, and the console says which that is."""
+        logger = super().build_logger(*args, **kwargs)
+        quieten(logger)
+        if file := log_file(logger):
+            logger.info(f"Log, with environment, configuration and hooks: {file}")
+        return logger
 
     def train(self) -> nn.Module:
         """As MMEngine's; where memory runs out or a compiled step fails, the error says what helps."""

@@ -8,6 +8,7 @@ from mmrel.engine.run_length import (
     LEAST_MOMENTUM,
     RunLength,
     choose_freeze_last_layer,
+    choose_log_interval,
     choose_lr,
     choose_momentum,
     choose_teacher_temp_warmup,
@@ -90,3 +91,10 @@ def test_schedules_follow_the_length(length, warmup, temperature, freeze):
 def test_learning_rate_is_linear_in_the_images_per_step():
     assert choose_lr(RunLength(10_000, 64, 1), 2e-3, 1024) == 1.25e-4
     assert choose_lr(RunLength(32, 64, 1), 2e-3, 1024) == 6.25e-5
+
+
+@pytest.mark.parametrize(
+    ("images", "interval"), [(3, 1), (64 * 4, 1), (64 * 25, 5), (64 * 250, 50), (64 * 9999, 50)]
+)
+def test_log_interval__several_lines_in_every_epoch(images, interval):
+    assert choose_log_interval(RunLength(images, 64, 10)) == interval
