@@ -3,7 +3,7 @@
 Going on from released weights, necks and heads (projections, predictors, prototypes) often begin anew. Their first
 gradients come from random weights, and would spoil the backbone before they teach it anything. So for the first epoch
 the backbone's weights stay, to the last bit: no gradient, no weight decay, no optimizer state, in the teacher neither.
-The computation of its gradients is left out too, which about halves the time of these steps.
+Its gradients are not computed at all, which leaves out more than half of the operations of these steps.
 
 What goes on as in training: hidden patches and stochastic depth, so that necks learn from the tokens that they will get
 afterwards. Batch norms of a backbone (no ViT has any) use their stored statistics and leave them as they are.
