@@ -433,7 +433,7 @@ MUTANTS = (
     Mutant(
         "frozen gradients take part in the step",
         "engine/optimizers/selfsup_optim_wrapper.py",
-        "for parameter in self.frozen_parameters:",
+        "for parameter in (*self.frozen_parameters, *self.idle_parameters):",
         "for parameter in ():",
         ("engine/test_optim_wrapper.py", "engine/test_hooks.py"),
     ),

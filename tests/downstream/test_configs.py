@@ -16,15 +16,16 @@ from mmrel.models.backbones.misfits import check_fit
 from mmrel.models.backbones.mocov3_vit import VIT_SMALL as MOCOV3_SMALL
 from mmrel.quickstart.plan import backbone_options
 from mmrel.registry import MODELS
+from mmrel.utils.algorithm import algorithm_of
+from mmrel.utils.network_keys import settle_network
 
 pytest.importorskip("mmdet")
 pytest.importorskip("mmseg")
 
 CASES = [(p, "mmdet") for p in builds.DETECTION] + [(p, "mmseg") for p in builds.SEGMENTATION]
 PRETRAINING = [
-    *sorted(
-        p for p in builds.CONFIGS.glob("*/*coslr*.py") if p.stem.endswith(("_in1k", "_custom"))
-    ),
+    *sorted(p for p in builds.CONFIGS.glob("*/*coslr*.py") if p.stem.endswith("_in1k")),
+    *sorted(p for p in builds.CONFIGS.glob("*/*_custom.py") if p.parent.name != "relvit"),
     *sorted(builds.CONFIGS.glob("quickstart/*.py")),
 ]
 all_configs = pytest.mark.parametrize(
@@ -344,8 +345,9 @@ def _backbone_settings(model: Any) -> dict[str, Any]:
 @cache
 def _source(path: Path) -> tuple[ViT, ViT]:
     """Student and teacher of a recipe, in full size and without memory."""
-    backbone = builds.load(path).model
-    backbone = backbone.get("base", backbone).backbone
+    config = builds.load(path)
+    settle_network(config)
+    backbone = algorithm_of(config.model).backbone
     with torch.device("meta"):
         student = MODELS.build(backbone.to_dict())
     return student, student.teacher_copy()
