@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 import mmrel  # noqa: F401  # its bridges stand before a test imports a host
@@ -82,11 +83,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _isolated() -> Iterator[None]:
-    """Seed torch; forget the default scope and the readers of checkpoints that a test may have set."""
+    """Seed torch; forget default scopes, loggers and readers of checkpoints that a test may have set.
+
+    A logger that a test has set writes to that test's console, which is closed after it.
+    """
     torch.manual_seed(0)
-    scopes = DefaultScope._instance_dict.copy()
+    scopes, loggers = (kind._instance_dict.copy() for kind in (DefaultScope, MMLogger))
     yield
     if "mmrel.launch.safe_loading" in sys.modules:
         sys.modules["mmrel.launch.safe_loading"].restore_loading()
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(scopes)
+    for kind, before in ((DefaultScope, scopes), (MMLogger, loggers)):
+        kind._instance_dict.clear()
+        kind._instance_dict.update(before)

@@ -38,9 +38,9 @@ def test_command__runs_its_tool_under_its_own_name() -> None:
     assert done.stdout.startswith("usage: mmrel export-backbone ")
 
 
-def test_command__errors_are_the_tools(tmp_path: Path) -> None:
-    done = run("convert", str(tmp_path / "none.pth"), str(tmp_path / "out.pth"))
-    assert done.returncode == 2
+def test_command__errors_are_its_tools(tmp_path: Path) -> None:
+    done = run("export-backbone", str(tmp_path / "none.pth"), str(tmp_path / "out.pth"))
+    assert done.returncode == 1
     assert "none.pth" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -70,6 +70,10 @@ def test_missing_members__sees_parameters_and_data() -> None:
     assert contracts.missing_members(vit, contracts.ViTBackbone) == ["cls_token", "final_norm"]
 
 
+NARROW = dict(embed_dims=12, num_layers=1, num_heads=2, feedforward_channels=24)
+"""As wide as the neck expects: what does not fit is the class alone."""
+
+
 class NoTeacher(nn.Module):
     """A neck that was written for one network only."""
 
@@ -85,7 +89,7 @@ class NoTeacher(nn.Module):
             "NoTeacher is to be a TeachableNeck, but has no teacher, teacher_copy; mmrel.models.contracts says",
         ),
         (
-            dict(backbone=dict(type="mmpretrain.VisionTransformer", arch="deit-tiny", img_size=32)),
+            dict(backbone=dict(type="mmpretrain.VisionTransformer", arch=NARROW, img_size=32)),
             r"VisionTransformer is to be a TeachableBackbone, but has no teacher_copy; .* .mmrel.ViT for a backbone",
         ),
         (dict(head=nn.Identity()), "Identity is to be a LossHead, but has no loss_weight, neck,"),
