@@ -40,9 +40,12 @@ $(STAMP): setup.py constraints.txt | $(BIN)/python
 quickstart: $(STAMP)
 	$(BIN)/python tools/quickstart.py $(if $(METHOD),--method $(METHOD)) $(if $(EPOCHS),--epochs $(EPOCHS)) $(ARGS)
 
-# One thread per process: the tests are small, and some start processes of their own.
+# One thread per process: the tests are small, and some start processes of their own. All of them run file by file in
+# JOBS processes; TESTS alone in one.
+JOBS ?= 2
+ALL_TESTS := -n $(JOBS) --dist loadfile
 test: $(STAMP)
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(TESTS)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q $(or $(TESTS),$(ALL_TESTS))
 
 # A second environment, .venv-openmmlab: OpenMMLab's own packages instead of onedl's, and links to what else .venv has.
 # mim comes without its requirement opendatalab, which pins the versions of half of what is here.
@@ -64,7 +67,7 @@ $(OPENMMLAB_STAMP): $(STAMP) constraints-openmmlab.txt tests/link_distributions.
 	@touch $@
 
 test-openmmlab: $(OPENMMLAB_STAMP)
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(OPENMMLAB_BIN)/python -m pytest -q $(or $(TESTS),-m 'family and not slow')
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(OPENMMLAB_BIN)/python -m pytest -q $(or $(TESTS),$(ALL_TESTS) -m 'family and not slow')
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

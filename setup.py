@@ -47,7 +47,7 @@ NEUTRAL = {
     "export": ["onnx>=1.15", "onnxruntime>=1.17"],
 }
 # transformers is what Hugging Face folders are compared with; nothing else of mmrel needs it.
-TEST = ["pytest>=8", 'transformers>=5; python_version >= "3.11"']
+TEST = ["pytest>=8", "pytest-xdist>=3", 'transformers>=5; python_version >= "3.11"']
 # The documentation site: `make docs`.
 DOCS = ["furo>=2024.8", "myst-nb>=1.2", "sphinx>=8.1", "sphinx-copybutton>=0.5.2"]
 

@@ -4,12 +4,14 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 import mmrel  # noqa: F401  # its bridges stand before a test imports a host
 
@@ -81,17 +83,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@contextmanager
+def hosts_forget() -> Iterator[None]:
+    """Let MMEngine forget what a runner in here has made known to all: scopes, loggers, histories, visualizers.
+
+    A logger writes to the console of the test that made it, which is closed after it; a history of the same name and
+    second goes on.
+    """
+    kept = {
+        kind: kind._instance_dict.copy()
+        for kind in (DefaultScope, MMLogger, MessageHub, Visualizer)
+    }
+    yield
+    for kind, instances in kept.items():
+        kind._instance_dict.clear()
+        kind._instance_dict.update(instances)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _isolated_module() -> Iterator[None]:
+    """Nothing of the fixtures of one file reaches the next."""
+    with hosts_forget():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _isolated() -> Iterator[None]:
-    """Seed torch; forget default scopes, loggers and readers of checkpoints that a test may have set.
-
-    A logger that a test has set writes to that test's console, which is closed after it.
-    """
+    """Seed torch; forget what a test has made known to all, and the readers of checkpoints that it may have set."""
     torch.manual_seed(0)
-    scopes, loggers = (kind._instance_dict.copy() for kind in (DefaultScope, MMLogger))
-    yield
+    with hosts_forget():
+        yield
     if "mmrel.launch.safe_loading" in sys.modules:
         sys.modules["mmrel.launch.safe_loading"].restore_loading()
-    for kind, before in ((DefaultScope, scopes), (MMLogger, loggers)):
-        kind._instance_dict.clear()
-        kind._instance_dict.update(before)

@@ -126,8 +126,14 @@ def test_plan__hours_that_hold_no_epoch_take_some_photos(tmp_path: Path) -> None
     assert f"ann_file='{tmp_path / 'plan/photos.txt'}'" in made.config
 
 
-def test_table__has_a_reason_in_each_row_and_fits_the_terminal() -> None:
-    text = str(plan(3_000))
+def test_table__has_a_reason_in_each_row_and_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = plan(3_000)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, str(made).splitlines())) <= 80
+    monkeypatch.setenv("COLUMNS", "200")
+    text = str(made)
     assert max(map(len, text.splitlines())) <= 118
     assert "\nbatch          128" in text and "23 steps from 3000 photos in each epoch" in text
     assert all(choice.reason for choice in plan(300).choices if choice.name != "device")
