@@ -111,7 +111,9 @@ def _check_folder(folder: Path, root: str) -> None:
     if folder.is_file():
         raise UsageError(
             f"{root} is a file; give the folder that holds the images, nested as you like. A list of some of them goes "
-            f"with it: tools/pretrain.py {folder.parent} --list {root}."
+            f"with it: tools/pretrain.py {folder.parent} --list {root}. Archives and tables go with a recipe: "
+            "tools/train.py configs/sere/ibot-sere_vit-small-p16_custom.py --cfg-options "
+            f"data_root={root}."
         )
     if not folder.is_dir():
         raise UsageError(
