@@ -4,10 +4,18 @@ import ast
 from dataclasses import replace
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from mmrel.apis.finetuning.choices import Choice, choice_table
-from mmrel.apis.finetuning.config_text import Expression, Section, config_text, format_value
+from mmrel.apis.finetuning.config_text import (
+    Expression,
+    Section,
+    config_text,
+    format_value,
+    runtime_sections,
+)
 from mmrel.apis.finetuning.data import bright_colors
 from mmrel.apis.finetuning.machine import Machine
 from mmrel.apis.finetuning.network import Network
@@ -46,11 +54,32 @@ def test_schedule__a_gpu_with_little_memory_and_a_cpu_take_smaller_batches() -> 
 
 def test_schedule__what_is_given_is_taken() -> None:
     found = choose_schedule(SEGMENTATION, 100, 65_536, 384, CPU, Wishes(None, 7, 3, False))
-    assert (found.iters, found.batch, found.layer_decay, found.warmup) == (7, 3, 1.0, 1)
+    assert (found.iters, found.batch, found.layer_decay, found.warmup) == (7, 3, 1.0, 2)
     assert choose_schedule(SEGMENTATION, 100, 65_536, 384, CPU, Wishes(5, None, 4)).iters == 125
     assert found.norm(384) == dict(type="GN", num_groups=16, requires_grad=True)
     assert replace(found, batch=8).norm(384)["type"] == "SyncBN"
     assert steps_in(0.5, 2.0) == 765
+
+
+@pytest.mark.parametrize("iters", [7, 20, 300])
+def test_schedule__reaches_the_full_rate_and_falls_to_zero(iters: int) -> None:
+    schedule = choose_schedule(SEGMENTATION, 100, 65_536, 384, CPU, Wishes(None, iters, 3))
+    text = config_text("", [], runtime_sections(schedule, False, "mIoU"))
+    config = Config.fromstring(text.replace("dict(_base_.exempt, ", "dict("), ".py")
+    optimizer = torch.optim.SGD(
+        [torch.nn.Parameter(torch.zeros(1))], config.optim_wrapper.optimizer.lr
+    )
+    schedulers = [
+        PARAM_SCHEDULERS.build({**kind, "optimizer": optimizer}) for kind in config.param_scheduler
+    ]
+    rates = []
+    for _ in range(iters):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert rates[0] == pytest.approx(0.01 * schedule.rate)
+    assert max(rates) == pytest.approx(schedule.rate) and rates[-1] < 0.8 * schedule.rate
 
 
 def test_sizes() -> None:

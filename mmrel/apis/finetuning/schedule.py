@@ -17,6 +17,10 @@ CPU_PIXELS = 300_000
 """Pixels per step on a CPU, which give some seconds per step with a ViT-S."""
 
 
+LEAST_WARMUP = 2
+"""MMEngine's LinearLR reaches the full rate one step before its end, and with a single step never leaves the first."""
+
+
 @dataclass(frozen=True)
 class Wishes:
     """What the user fixed; ``None``: it is chosen.
@@ -103,7 +107,7 @@ def choose_schedule(
     """
     batch, batch_reason = _batch(task, num_images, pixels, width, machine, wishes)
     iters, iters_reason = _iters(task, num_images, batch, machine, wishes)
-    warmup = max(1, min(500, iters // 10))
+    warmup = max(LEAST_WARMUP, min(500, iters // 10))
     rate = float(f"{task.rate * math.sqrt(batch / FULL_RATE_BATCH):.1e}")
     decay = 0.75 if wishes.pretrained else 1.0
     evaluations = 10 if machine.gpu else 4
