@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
 
-from mmrel.apis.finetuning.choices import Choice, choice_table
+from mmrel.apis.choices import Choice, choice_table
 from mmrel.apis.finetuning.config_text import (
     Expression,
     Section,

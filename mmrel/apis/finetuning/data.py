@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 from mmrel.datasets.annotations.files import upright_size
 from mmrel.datasets.annotations.mask_classes import Color
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 from mmrel.checkpoints.architectures import SIZES
 from mmrel.checkpoints.conversion import read_backbone_file, write_backbone
 from mmrel.utils.errors import UsageError

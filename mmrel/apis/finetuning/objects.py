@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import median
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 from mmrel.apis.finetuning.data import (
     PreparedData,
     bright_colors,

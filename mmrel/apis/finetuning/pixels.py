@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 from mmrel.apis.finetuning.data import PreparedData, common_root, describe_classes, some_sizes
 from mmrel.apis.finetuning.objects import split_objects, used_classes
 from mmrel.apis.finetuning.sources import Source

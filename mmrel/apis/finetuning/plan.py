@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmrel.apis.finetuning.choices import Choice, choice_table
+from mmrel.apis.choices import Choice, choice_table
 from mmrel.apis.finetuning.config_text import config_text
 from mmrel.apis.finetuning.data import PreparedData
 from mmrel.apis.finetuning.detection import BASES as DETECTION_BASES

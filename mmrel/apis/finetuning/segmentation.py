@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 from mmrel.apis.finetuning.config_text import Section, runtime_sections
 from mmrel.apis.finetuning.setting import Setting
 

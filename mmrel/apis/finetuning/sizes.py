@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 
 STEP = 32
 """Sizes are multiples of it: whole patches, and whole cells of the coarsest map."""

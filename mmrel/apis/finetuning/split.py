@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmrel.apis.finetuning.choices import Choice
+from mmrel.apis.choices import Choice
 from mmrel.utils.errors import UsageError
 
 SHARE = 0.2

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from mmrel.apis.choices import Choice
 from mmrel.apis.pretraining.machine import GIB, Machine
 from mmrel.apis.pretraining.survey import Survey
-from mmrel.apis.pretraining.wishes import Choice, Wishes
+from mmrel.apis.pretraining.wishes import Wishes
 from mmrel.utils.errors import UsageError
 from mmrel.utils.text import counted
 

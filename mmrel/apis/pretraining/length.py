@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from mmrel.apis.choices import Choice
 from mmrel.apis.pretraining.survey import Survey
-from mmrel.apis.pretraining.wishes import Choice, Wishes
+from mmrel.apis.pretraining.wishes import Wishes
 from mmrel.engine.run_length import RunLength
 from mmrel.utils.text import counted, format_duration
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmrel.apis.choices import Choice, choice_table
 from mmrel.apis.pretraining.choices import (
     LOCAL_CPU,
     Crops,
@@ -28,13 +29,13 @@ from mmrel.apis.pretraining.intervals import choose_intervals
 from mmrel.apis.pretraining.length import Length, choose_length, warnings_for
 from mmrel.apis.pretraining.machine import GIB, Machine
 from mmrel.apis.pretraining.out_of_memory import memory_for
+from mmrel.apis.pretraining.photo_rows import describe_photos
 from mmrel.apis.pretraining.schedule_rows import initial_share_of, schedule_rows
 from mmrel.apis.pretraining.settings import merged
 from mmrel.apis.pretraining.survey import Survey
-from mmrel.apis.pretraining.table import describe_photos, format_table
 from mmrel.apis.pretraining.trial import Pace, Trial
 from mmrel.apis.pretraining.weights import Weights, going_on_rows, settings_for
-from mmrel.apis.pretraining.wishes import METHODS, TITLES, Choice, Wishes
+from mmrel.apis.pretraining.wishes import METHODS, TITLES, Wishes
 from mmrel.apis.pretraining.written_config import COMMAND, PHOTOS, STEPS, config_text, write_config
 from mmrel.engine.automatic import settle_run
 from mmrel.engine.run_length import RunLength
@@ -70,7 +71,7 @@ class Plan:
     photos: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return format_table(self.title, self.choices, self.warnings)
+        return f"{self.title}\n\n{choice_table(self.choices, self.warnings)}\n"
 
 
 @dataclass

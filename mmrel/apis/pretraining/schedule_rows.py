@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from mmrel.apis.pretraining.wishes import Choice
+from mmrel.apis.choices import Choice
 from mmrel.engine.run_length import RunLength, initial_share
 from mmrel.utils.config import dicts_in
 from mmrel.utils.text import counted

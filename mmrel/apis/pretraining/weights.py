@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmrel.apis.choices import Choice
 from mmrel.apis.going_on import going_on_options
 from mmrel.apis.pretraining.settings import merged
-from mmrel.apis.pretraining.wishes import NETWORKS, Choice, Wishes
+from mmrel.apis.pretraining.wishes import NETWORKS, Wishes
 from mmrel.checkpoints import read_backbone_file
 from mmrel.utils.algorithm import with_bases
 from mmrel.utils.errors import UsageError

@@ -1,4 +1,4 @@
-"""What a user asks for, and what one choice looks like."""
+"""What a user asks for."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -56,12 +56,3 @@ class Wishes:
     def given(self) -> dict[str, Any]:
         """What was asked for, by name; what was left open is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One row of the table: what, how much, and why."""
-
-    name: str
-    value: str
-    reason: str

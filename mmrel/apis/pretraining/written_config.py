@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmrel.apis.pretraining.wishes import Choice
+from mmrel.apis.choices import Choice
 from mmrel.utils.files import write_text_atomically
 
 WIDTH = 100

@@ -1,18 +1,11 @@
-"""The plan as the user reads it: one row per choice, with its reason, then warnings."""
+"""The rows of a plan that tell what the folder holds."""
 
-import shutil
-import textwrap
-from collections.abc import Sequence
-
+from mmrel.apis.choices import Choice
 from mmrel.apis.pretraining.survey import VIDEOS, Survey, by_ending
-from mmrel.apis.pretraining.wishes import Choice
 from mmrel.datasets.folder_listing import OTHER_IMAGES
 from mmrel.utils.text import listed
 
-WIDEST = 118
 MOST_ENDINGS = 5
-VALUE = 38
-"""Columns of a value before its reason moves to the next line."""
 
 
 def describe_photos(survey: Survey) -> list[Choice]:
@@ -42,7 +35,7 @@ def _channels(survey: Survey) -> Choice:
     value = "colour" if not grey else "grey" if grey == len(survey.headers) else "colour and grey"
     reason = "read as RGB" if not grey else f"{grey} of {len(survey.headers)} are grey: read as RGB"
     if wide:
-        reason += f"; {wide} of more than 8 bits are reduced to 8 (docs/data.md)"
+        reason += f"; {wide} of more than 8 bits, reduced to 8 (docs/data.md)"
     return Choice("channels", value, reason)
 
 
@@ -59,23 +52,3 @@ def _left_out(survey: Survey) -> Choice:
     if VIDEOS & survey.others.keys():
         advice.append("of videos write the frames as images to use them")
     return Choice("left out", ", ".join(parts), "; ".join(advice) or "no images")
-
-
-def format_table(title: str, choices: Sequence[Choice], warnings: Sequence[str] = ()) -> str:
-    """Text of at most 118 columns, or as wide as the terminal."""
-    width = min(WIDEST, max(shutil.get_terminal_size((WIDEST, 24)).columns, 60))
-    names = max(len(choice.name) for choice in choices) + 2
-    lines = [title, ""]
-    for choice in choices:
-        lines += _row(choice, names, width)
-    for warning in warnings:
-        lines += ["", *textwrap.wrap(f"WARNING  {warning}", width, subsequent_indent=" " * 9)]
-    return "\n".join(lines) + "\n"
-
-
-def _row(choice: Choice, names: int, width: int) -> list[str]:
-    indent = names + VALUE
-    start = f"{choice.name:<{names}}{choice.value:<{VALUE}}"
-    reason = textwrap.wrap(choice.reason, width - indent - 1) or [""]
-    first = start.rstrip() if len(choice.value) >= VALUE else f"{start}{reason.pop(0)}".rstrip()
-    return [first, *(" " * indent + line for line in reason)]
