@@ -21,6 +21,7 @@ from PIL import Image
 
 from mmrel.checkpoints.export import export_backbone
 from mmrel.registry import MODELS
+from mmrel.utils.config import load_config
 
 SINGLE = {"chelsea": "cat", "coffee": "coffee", "rocket": "other_cat"}
 ARCH = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=256)
@@ -124,8 +125,13 @@ def run_tool(folder: Path, words: list[str], log: Path | None = None) -> int:
 
 
 def _execute(scripts: Sequence[Block]) -> None:
+    """Run Python blocks in one namespace; what refers to ``_base_`` is a configuration, and is loaded as one."""
     names: dict[str, object] = {}
     for block in scripts:
+        if "_base_." in block.text:
+            Path("documented.py").write_text(block.text, encoding="utf-8")
+            load_config("documented.py")
+            continue
         exec(compile(block.text, str(block), "exec"), names)
 
 
