@@ -6,12 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from mmengine.utils import ManagerMixin
 
 import mmrel  # noqa: F401  # its bridges stand before a test imports a host
 
@@ -87,17 +86,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def hosts_forget() -> Iterator[None]:
     """Let MMEngine forget what a runner in here has made known to all: scopes, loggers, histories, visualizers.
 
-    A logger writes to the console of the test that made it, which is closed after it; a history of the same name and
-    second goes on.
+    A logger writes to the console of the test that made it, which is closed after it; a visualizer of the same name, or
+    a history of the same name and second, goes on where it was.
     """
-    kept = {
-        kind: kind._instance_dict.copy()
-        for kind in (DefaultScope, MMLogger, MessageHub, Visualizer)
-    }
+    kept = {kind: kind._instance_dict.copy() for kind in managed()}
     yield
-    for kind, instances in kept.items():
+    for kind in managed():
         kind._instance_dict.clear()
-        kind._instance_dict.update(instances)
+        kind._instance_dict.update(kept.get(kind, {}))
+
+
+def managed(kind: type = ManagerMixin) -> Iterator[Any]:
+    """All classes whose instances MMEngine knows by name."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from managed(child)
 
 
 @pytest.fixture(scope="module", autouse=True)
