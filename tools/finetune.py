@@ -12,12 +12,12 @@ is printed with its reason, and all of them are written as an ordinary configura
 """
 
 import argparse
-import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
-from mmrel.launch.arguments import ConfigOptions, positive
+from mmrel.launch.arguments import ConfigOptions, above_zero, positive
+from mmrel.launch.tool import call_tool
 from mmrel.utils import UsageError, reports_usage_errors
 from mmrel.utils.config import prepare_work_dir
 
@@ -65,10 +65,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, metavar="DIR", help="of a COCO file, the folder of its images"
     )
     parser.add_argument("--work-dir", type=Path, help="default: work_dirs/finetune_TASK_DATA")
-    parser.add_argument("--epochs", type=_above_zero, help="passes over the training images")
+    parser.add_argument("--epochs", type=above_zero, help="passes over the training images")
     parser.add_argument("--iters", type=positive, help="training steps")
     parser.add_argument(
-        "--hours", type=_above_zero, help="as many steps as fit, after measuring some"
+        "--hours", type=above_zero, help="as many steps as fit, after measuring some"
     )
     parser.add_argument("--batch", type=positive, help="images per step")
     parser.add_argument(
@@ -92,13 +92,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="settings of the configuration to override, as tools/train.py takes them",
     )
-
-
-def _above_zero(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
 
 
 def _parse_options(texts: list[str]) -> dict[str, Any] | None:
@@ -181,15 +174,11 @@ def resumed_config(work_dir: Path, task: str) -> Path:
 
 def train(config: Path, work_dir: Path, resume: bool, options: list[str]) -> None:
     """Run ``tools/train.py`` in this process."""
-    command = [str(Path(__file__).with_name("train.py")), str(config), "--work-dir", str(work_dir)]
-    command += ["--resume"] if resume else []
-    command += ["--cfg-options", *options] if options else []
-    print(f"training: python {' '.join(command)}")
-    before, sys.argv = sys.argv, command
-    try:
-        runpy.run_path(command[0])["main"]()
-    finally:
-        sys.argv = before
+    tool = Path(__file__).with_name("train.py")
+    arguments = [str(config), "--work-dir", str(work_dir), *(["--resume"] if resume else [])]
+    arguments += ["--cfg-options", *options] if options else []
+    print(f"training: python {' '.join([str(tool), *arguments])}")
+    call_tool(tool, arguments)
 
 
 @reports_usage_errors

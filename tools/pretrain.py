@@ -10,15 +10,14 @@ interrupted run.
 """
 
 import argparse
-import math
-import runpy
 import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmrel.launch.arguments import positive
+from mmrel.launch.arguments import above_zero, positive
+from mmrel.launch.tool import call_tool
 from mmrel.utils import UsageError, reports_usage_errors
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "--work-dir", type=Path, help="for all files (default: work_dirs/METHOD_FOLDER)"
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--hours", type=_hours, help="how long it may take, such as 8 or 0.5")
+    length.add_argument("--hours", type=above_zero, help="how long it may take, such as 8 or 0.5")
     length.add_argument("--epochs", type=positive, help="passes over the photos")
     parser.add_argument("--batch", type=positive, help="images per step")
     parser.add_argument(
@@ -74,13 +73,6 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help="go on with the run in the work dir, which must be there",
     )
     return parser.parse_args(arguments)
-
-
-def _hours(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no number of hours above 0")
-    return value
 
 
 def wishes_of(args: argparse.Namespace) -> "Wishes":
@@ -138,12 +130,7 @@ def train(config: Path, work_dir: Path, resume: bool) -> None:
     """
     arguments = [str(config), "--work-dir", str(work_dir), *(["--resume"] if resume else [])]
     say(f"\npython tools/train.py {shlex.join(arguments)}\n")
-    tool = runpy.run_path(str(Path(__file__).with_name("train.py")))["main"]
-    before, sys.argv = sys.argv, ["train.py", *arguments]
-    try:
-        tool.__wrapped__()
-    finally:
-        sys.argv = before
+    call_tool(Path(__file__).with_name("train.py"), arguments)
 
 
 def finish(state: "RunState", wishes: "Wishes") -> None:

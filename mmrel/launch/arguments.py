@@ -1,6 +1,7 @@
 """Types and actions of command line arguments that several tools share."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """A finite number above 0; anything else is an error of the command line."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
 
 

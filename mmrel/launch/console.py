@@ -4,10 +4,10 @@
 """
 
 import ast
-import runpy
 import sys
 from pathlib import Path
 
+from mmrel.launch.tool import call_tool
 from mmrel.utils.errors import UsageError, reports_usage_errors
 from mmrel.version import __version__
 
@@ -71,8 +71,7 @@ def main() -> None:
     elif command in ("-V", "--version"):
         print(f"mmrel {__version__}")
     elif command in COMMANDS:
-        sys.argv = [f"mmrel {command}", *rest]
-        # Not run as __main__: run_path would put the tool's path in place of the name above while it runs.
-        sys.exit(runpy.run_path(str(PACKAGED / f"{COMMANDS[command]}.py"))["main"]())
+        tool = PACKAGED / f"{COMMANDS[command]}.py"
+        sys.exit(call_tool(tool, rest, name=f"mmrel {command}"))
     else:
         raise UsageError(f"mmrel has no command {command!r}; it has {', '.join(COMMANDS)}.")
