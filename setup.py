@@ -46,6 +46,8 @@ NEUTRAL = {
     "safetensors": ["safetensors>=0.4"],
     "export": ["onnx>=1.15", "onnxruntime>=1.17"],
 }
+# Data to measure on: 91 MB that are CC BY-NC-SA, so no other extra brings them, `all` and `test` neither.
+EVIDENCE = ["elpv-dataset>=1.0.0.post1"]
 # transformers is what Hugging Face folders are compared with; nothing else of mmrel needs it.
 TEST = ["pytest>=8", "pytest-xdist>=3", 'transformers>=5; python_version >= "3.11"']
 # The documentation site: `make docs`.
@@ -57,6 +59,7 @@ def extras() -> dict[str, list[str]]:
     found = {
         **NEUTRAL,
         "all": sorted({need for needs in NEUTRAL.values() for need in needs}),
+        "evidence": EVIDENCE,
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, "mypy>=1.10", "ruff>=0.6", "setuptools>=69,<81", "wheel"],

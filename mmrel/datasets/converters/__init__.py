@@ -8,6 +8,7 @@ from mmrel.datasets.converters.aircraft import convert_aircraft
 from mmrel.datasets.converters.cars import convert_cars
 from mmrel.datasets.converters.cifar import CIFAR10, CIFAR100, convert_cifar
 from mmrel.datasets.converters.cub import convert_cub
+from mmrel.datasets.converters.elpv import convert_elpv
 from mmrel.datasets.converters.flowers102 import convert_flowers102
 from mmrel.datasets.converters.folders import Entry, write_class_folders
 from mmrel.datasets.converters.imagenet_subset import convert_imagenet_subset
@@ -29,19 +30,29 @@ CONVERTERS: dict[str, Callable[[Path], Iterator[Entry]]] = {
     "svhn": convert_svhn,
     "tiny-imagenet": convert_tiny_imagenet,
 }
+DRAWN: dict[str, Callable[[Path, int], Iterator[Entry]]] = {
+    "elpv": convert_elpv,
+    "elpv-defects": partial(convert_elpv, by_type=False),
+}
+"""Those that are published without splits, which are drawn with a seed."""
+
 SUBSET = "imagenet100"
+NAMES = tuple(sorted([*CONVERTERS, *DRAWN, SUBSET]))
+"""What :func:`convert_dataset` knows."""
 
 
 def convert_dataset(
-    name: str, source: Path, out: Path, classes: Path | None = None
+    name: str, source: Path, out: Path, classes: Path | None = None, seed: int = 0
 ) -> dict[str, int]:
     """Write a data set as ``out/<split>/<class>/<image>``.
 
     Args:
-        name: a key of ``CONVERTERS``, or ``'imagenet100'``.
-        source: the original archive, or the folder that it was extracted to.
+        name: one of ``NAMES``.
+        source: the original archive, or the folder that it was extracted to; for ``'elpv'`` and ``'elpv-defects'``
+            also ``installed``, the package of the extra ``evidence``.
         out: folder to write; it must not exist.
         classes: for ``'imagenet100'``: a text file with one class folder per line.
+        seed: for those of ``DRAWN``: of the split.
 
     Returns:
         Number of images, for ``'imagenet100'`` of classes, in each split.
@@ -50,15 +61,12 @@ def convert_dataset(
         ValueError: an unknown name; or a name in the data that would lead out of its folder.
         WrongLayoutError: a file is not where it should be.
         FileExistsError: ``out`` exists.
+        ModuleNotFoundError: a package that reads the data, or holds it, is not installed.
     """
-    if name not in (SUBSET, *CONVERTERS):
-        raise ValueError(
-            f"there is no converter for {name!r}; choose one of {', '.join(sorted([*CONVERTERS, SUBSET]))}"
-        )
-    subset = name == SUBSET
-    entries = convert_imagenet_subset(source, classes) if subset else CONVERTERS[name](source)
+    if name not in NAMES:
+        raise ValueError(f"there is no converter for {name!r}; choose one of {', '.join(NAMES)}")
     try:
-        return write_class_folders(entries, out)
+        return write_class_folders(_entries(name, source, classes, seed), out)
     except (OSError, ValueError, ModuleNotFoundError):
         raise
     except Exception as error:  # whatever a damaged or crafted file provokes
@@ -68,4 +76,10 @@ def convert_dataset(
         ) from error
 
 
-__all__ = ["CONVERTERS", "SUBSET", "WrongLayoutError", "convert_dataset"]
+def _entries(name: str, source: Path, classes: Path | None, seed: int) -> Iterator[Entry]:
+    if name == SUBSET:
+        return convert_imagenet_subset(source, classes)
+    return DRAWN[name](source, seed) if name in DRAWN else CONVERTERS[name](source)
+
+
+__all__ = ["CONVERTERS", "DRAWN", "NAMES", "SUBSET", "WrongLayoutError", "convert_dataset"]

@@ -74,7 +74,11 @@ class Source:
         return np.frombuffer(self.read(file), dtype=np.uint8)
 
     def lines(self, file: str) -> list[str]:
-        """The lines of a text file that are not empty.
+        """The lines of a text file that are not empty; the errors are those of :meth:`numbered_lines`."""
+        return [line for _, line in self.numbered_lines(file)]
+
+    def numbered_lines(self, file: str) -> list[tuple[int, str]]:
+        """The lines of a text file that are not empty, with their numbers from 1 on.
 
         Raises:
             WrongLayoutError: there is no such file, or it is no text of at most 64 MB.
@@ -83,7 +87,13 @@ class Source:
             raise WrongLayoutError(
                 f"{self.name}: {file} is over {MAX_TEXT} bytes long; it is no list"
             )
-        return [line for line in self.read(file).decode().splitlines() if line.strip()]
+        try:
+            text = self.read(file).decode()
+        except UnicodeDecodeError as error:
+            raise WrongLayoutError(
+                f"{self.name}: {self.root}{file} in {self.path} is no text: {error}. Download it again"
+            ) from error
+        return [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
 
     def mat(self, file: str) -> dict[str, Any]:
         """The arrays of a MATLAB file.
