@@ -232,6 +232,7 @@ def other_doors(work: Path) -> dict[str, Door]:
             "annotations/trainval.txt",
             **{"annotations/test.txt": b"x_1 1\n", "images/x_1.jpg": b"x", "images/ok.jpg": b"x"},
         ),
+        "data set: table": dataset("elpv", "labels.csv", **{"images/cell0001.png": b"x"}),
         "list of images": listed,
         "annotation .pkl": lambda path: _annotation(path, ".pkl"),
         "annotation .json": lambda path: _annotation(path, ".json"),

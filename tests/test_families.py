@@ -51,13 +51,14 @@ def needs(installed: Path, extra: str) -> Iterator[Requirement]:
     "extra",
     [
         *("", "detection", "segmentation", "scenes", "fast", "logging", "safetensors", "export"),
-        *("all", "test", "dev"),
+        *("evidence", "all", "test", "dev"),
     ],
 )
 def test_extras__neutral_ones_bring_no_openmmlab_package(installed: Path, extra: str) -> None:
     names = {need.name for need in needs(installed, extra)}
     assert not names & {name for host in hosts.HOSTS for name in host.distributions}
     assert extra != "detection" or {"pycocotools", "shapely"} <= names
+    assert (extra == "evidence") == ("elpv-dataset" in names)  # large, and not for commercial use
 
 
 @pytest.mark.parametrize("part", ["", "-detection", "-segmentation", "-all"])

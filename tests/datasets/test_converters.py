@@ -210,7 +210,8 @@ def test_convert__never_overwrites(tmp_path: Path) -> None:
 
 def test_convert__unknown_name(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"choose one of aircraft, cars, cifar10, cifar100, cub, flowers102"
+        ValueError,
+        match=r"choose one of aircraft, cars, cifar10, cifar100, cub, elpv, elpv-defects, flowers102",
     ):
         convert_dataset("mnist", tmp_path, tmp_path / "out")
 
