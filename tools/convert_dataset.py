@@ -49,6 +49,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     split.add_argument("--shots", type=positive, help="images per class, drawn at random")
     split.add_argument("--fraction", type=float, help="share of each class, drawn at random")
     args = parser.parse_args(arguments)
+    if args.seed < 0:
+        parser.error(f"--seed is {args.seed}; give a whole number from 0 on")
     given = [args.images, args.shots, args.fraction]
     wanted = 1 if args.name == SPLIT else 0
     if sum(value is not None for value in given) != wanted:

@@ -126,8 +126,14 @@ def test_elpv__the_installed_package_is_found_and_not_imported(
     assert "elpv_dataset" not in sys.modules
 
 
-def test_elpv__the_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elpv__the_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also a seed that is none."""
     monkeypatch.setattr("mmrel.datasets.converters.elpv.find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        TOOL(["elpv", "installed", str(tmp_path / "out"), "--seed", "-1"])
+    assert "--seed is -1; give a whole number from 0 on" in capsys.readouterr().err
     with pytest.raises(SystemExit, match=r"error: the package elpv-dataset .*'mmrel\[evidence\]'"):
         TOOL(["elpv", "installed", str(tmp_path / "out")])
     assert not list(tmp_path.iterdir())
