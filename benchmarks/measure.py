@@ -118,7 +118,7 @@ def save_results(name: str, device: str, results: dict[str, Any]) -> Path:
         "device": machine,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "commit": _commit(),
+        "commit": commit(),
     }
     write_text_atomically(path, json.dumps({**environment, **results}, indent=2) + "\n")
     print(f"written to {path}")
@@ -132,7 +132,8 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit of this checkout, with ``-dirty`` where files differ from it."""
     command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

@@ -110,7 +110,7 @@ def test_davis__in_per_cent_on_frames_of_twice_their_size(backbone, data, tmp_pa
     found = run("davis", backbone, data, Desk(tmp_path))
     assert 0 <= found.figures["jf_mean"] <= 100
     assert found.counts == {"sequences": 1, "frames": 4, "objects": 1}
-    assert found.notes == ("Frames at 48 pixels, twice their own size, not 480.",)
+    assert found.notes == ("Frames at 48 pixels, not 480.",)
     assert [shot.common for shot in found.pictures] == ["annotation of clip", ""]
 
 

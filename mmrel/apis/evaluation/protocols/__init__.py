@@ -107,8 +107,8 @@ PROTOCOLS = {
         needs=("davis",),
         run="mmrel.apis.evaluation.protocols.video:run",
         settings={
-            "quick": {"split": "val", "max_sequences": 4},
-            "full": {"split": "val", "max_sequences": None},
+            "quick": {"split": "val", "max_sequences": 4, "size": None},
+            "full": {"split": "val", "max_sequences": None, "size": None},
         },
         measures=(Measure("jf_mean", "DAVIS (J&F)"),),
         titles={

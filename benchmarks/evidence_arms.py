@@ -1,0 +1,136 @@
+"""The arms of the evidence and the claims that they decide (docs/evidence.md, section 1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmrel.utils import UsageError
+
+CONFIGS = Path("configs/evidence")
+RANDOM, THUMBNAILS = "random", "thumbnails"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to come to a backbone.
+
+    Attributes:
+        name: on the command line and of its files.
+        title: in tables.
+        method: of the config's file name, ``configs/evidence/<method>_vit-tiny-p8_scenes.py``.
+        options: as of ``tools/train.py --cfg-options``.
+        feature: what stands for an image: ``'cls'``, or ``'avg'`` where no class token is trained.
+        network: whose backbone is judged: ``'teacher'``, or ``'student'`` where there is no teacher.
+        trained: whether there is a pretraining; otherwise the weights are as the config draws them.
+    """
+
+    name: str
+    title: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    feature: str = "cls"
+    network: str = "teacher"
+    trained: bool = True
+
+    @property
+    def config(self) -> Path:
+        """The pretraining's config, below the repository."""
+        return CONFIGS / f"{self.method}_vit-tiny-p8_scenes.py"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper claims, as pairs of arms.
+
+    Attributes:
+        title: a heading.
+        question: what is asked of every pair.
+        pairs: ``(arm, the arm that it must beat)``.
+    """
+
+    title: str
+    question: str
+    pairs: tuple[tuple[str, str], ...]
+
+
+def _sere_on(base: str, title: str) -> tuple[Arm, ...]:
+    method, on = f"{base}-sere", f"SERE on {title}"
+    return (
+        Arm(base, title, base),
+        Arm(method, on, method),
+        Arm(f"{method}-spatial", f"{on}, spatial only", method, {"model.beta": 0.0}),
+        Arm(f"{method}-channel", f"{on}, channel only", method, {"model.alpha": 0.0}),
+    )
+
+
+PAPER = {
+    "model.alpha": 0.2,
+    "model.beta": 0.5,
+    "model.num_heads": 4,
+    "model.overlap_side": 7,
+    "model.spatial_temperature": 0.5,
+}
+"""SERE's own weights and temperature, a head per head of the backbone, and about as many points as tokens."""
+
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm(RANDOM, "random weights", "dino", trained=False),
+        *_sere_on("dino", "DINO"),
+        *_sere_on("mocov3", "MoCo v3"),
+        *_sere_on("ibot", "iBOT"),
+        Arm("ibot-sere-paper", "SERE on iBOT, the paper's weights", "ibot-sere", PAPER),
+        Arm("selfpatch", "SelfPatch", "selfpatch", feature="avg"),
+        Arm("dino-longer", "DINO, SelfPatch's time", "dino", {"train_cfg.max_epochs": 4}),
+        Arm("sit", "SiT", "sit"),
+        Arm("sit-reconstruction", "SiT, reconstruction only", "sit", {"model.head.loss_weight": 0.0}, "avg"),
+        Arm("sit-contrast", "SiT, contrast only", "sit", {"model.alpha": 0.0}),
+        Arm("relvit", "RelViT", "relvit", feature="avg", network="student"),
+    )
+}  # fmt: skip
+"""By name, in the order of the tables."""
+
+
+def _relation_pairs(base: str) -> tuple[tuple[str, str], ...]:
+    return tuple((f"{base}-sere{part}", base) for part in ("", "-spatial", "-channel"))
+
+
+CLAIMS = {
+    "sere": Claim(
+        "SERE is better than its base",
+        "Does self-relation improve the base that carries it?",
+        (
+            *_relation_pairs("dino"),
+            *_relation_pairs("mocov3"),
+            *_relation_pairs("ibot"),
+            ("ibot-sere-paper", "ibot"),
+        ),
+    ),
+    "selfpatch": Claim(
+        "SelfPatch is better than DINO on dense tasks",
+        "Does it, at equal steps and at equal time?",
+        (("selfpatch", "dino"), ("selfpatch", "dino-longer")),
+    ),
+    "sit": Claim(
+        "SiT is better than training from scratch",
+        "Does it, and which of its two losses does it?",
+        tuple((name, RANDOM) for name in ("sit", "sit-reconstruction", "sit-contrast")),
+    ),
+    "relvit": Claim(
+        "RelViT is better than training from scratch",
+        "Does it?",
+        (("relvit", RANDOM),),
+    ),
+}
+
+
+def find_arm(name: str) -> Arm:
+    """The arm of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in ARMS:
+        raise UsageError(f"there is no arm {name!r}; choose from {', '.join(ARMS)}")
+    return ARMS[name]

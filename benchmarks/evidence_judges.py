@@ -1,0 +1,132 @@
+"""How the evidence judges a backbone: protocols of ``tools/evaluate.py``, with settings for a core's minute."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evidence_arms import Arm
+
+from mmrel.apis.evaluation import evaluate
+from mmrel.apis.evaluation.data import EvaluationData, find_data
+from mmrel.apis.evaluation.protocol import Protocol
+from mmrel.apis.evaluation.protocols import PROTOCOLS
+
+FEATURES = ("cls", "avg")
+EVERY_IMAGE = {"max_train": None, "max_val": None, "image_size": None}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "knn": {**EVERY_IMAGE, "k": [20], "temperature": 0.07},
+    "linear_probe": {**EVERY_IMAGE, "epochs": 30},
+    "patch_knn": {"max_train": 200, "max_val": 150, "max_patches": 60_000, "k": 20, "size": None},
+    "linear_segmentation": {"max_train": 250, "max_val": 150, "size": None},
+    "davis": {"split": "val", "max_sequences": None, "size": 128},
+    "tokens": {"max_images": 250, "image_size": 96},
+    "correspondence": {"max_images": 100, "radius": 1},
+    "pictures": {"max_images": 3},
+}
+"""By protocol. DAVIS' frames keep their own size: enlarged ones are so easy that all networks come near 100."""
+ALONG_THE_RUN = ("davis",)
+"""What earlier checkpoints are judged by; the run itself logs k-NN, patch k-NN and the tokens' statistics."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A figure of the tables.
+
+    Attributes:
+        name: in the results.
+        title: of its column.
+        protocol: that gives it.
+        key: among the protocol's figures, or the part of it before ``_cls`` and ``_avg``.
+        better: whether more is better; ``None``: neither is good in itself.
+        by_feature: whether it is about whole images, for which class token or mean patch stands.
+    """
+
+    name: str
+    title: str
+    protocol: str
+    key: str
+    better: bool | None = True
+    by_feature: bool = False
+
+    def figure(self, feature: str) -> str:
+        """Its name in the results: of the class token or the mean patch, where it is about images."""
+        return f"{self.name}_{feature}" if self.by_feature else self.name
+
+
+JUDGES = (
+    Judge("propagation", "J&F", "davis", "jf_mean"),
+    Judge("patch_knn", "patch k-NN mIoU", "patch_knn", "miou"),
+    Judge("linear_segmentation", "linear mIoU", "linear_segmentation", "miou"),
+    Judge("correspondence", "matches", "correspondence", "accuracy"),
+    Judge("knn", "class k-NN", "knn", "k20", by_feature=True),
+    Judge("linear_probe", "linear probe", "linear_probe", "top1", by_feature=True),
+    Judge("cosine", "cosine within", "tokens", "cosine_within_image", None),
+    Judge("between", "variance between", "tokens", "share_between_images", None),
+    Judge("rank", "effective rank", "tokens", "effective_rank", None),
+)
+"""Those of frozen networks; fine-tuning adds its own."""
+
+
+def judge(
+    checkpoint: Path, arm: Arm, data: Path, out: Path, protocols: Sequence[str] | None = None
+) -> dict[str, float]:
+    """Figures of one checkpoint, by the names of ``JUDGES``; what is done already is not repeated.
+
+    Raises:
+        RuntimeError: a protocol failed.
+    """
+    found = _evaluate(checkpoint, arm, find_data(data), out, protocols)
+    figures: dict[str, float] = {}
+    for own in JUDGES:
+        for feature in FEATURES if own.by_feature else ("",):
+            key = f"{own.key}_{feature}" if feature else own.key
+            value = found.results.figure("network", own.protocol, key)
+            if value is not None:
+                figures[own.figure(feature)] = value
+    return figures
+
+
+def judge_thumbnails(checkpoint: Path, arm: Arm, data: Path, out: Path) -> dict[str, float]:
+    """The class judges of thumbnails, which stand beside any checkpoint."""
+    found = _evaluate(checkpoint, arm, find_data(data), out, ("knn", "linear_probe"), True)
+    label = found.results.subjects.thumbnails.label
+    values = {
+        own.figure("cls"): found.results.figure(label, own.protocol, f"{own.key}_pixels")
+        for own in JUDGES
+        if own.by_feature
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _evaluate(
+    checkpoint: Path,
+    arm: Arm,
+    data: EvaluationData,
+    out: Path,
+    protocols: Sequence[str] | None,
+    thumbnails: bool = False,
+) -> Any:
+    found = evaluate(
+        [checkpoint],
+        data,
+        "full",
+        out,
+        random=False,
+        thumbnails=thumbnails,
+        protocols=protocols,
+        labels=["network"],
+        device="cpu",
+        table=_table(),
+        network=arm.network,
+    )
+    if found.failures:
+        raise RuntimeError(f"{checkpoint} could not be judged: {found.failures}")
+    return found
+
+
+def _table() -> dict[str, Protocol]:
+    return {
+        name: replace(PROTOCOLS[name], settings={"full": settings})
+        for name, settings in SETTINGS.items()
+    }

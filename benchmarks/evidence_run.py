@@ -1,0 +1,233 @@
+"""One run of one arm: pretraining, judges, and the JSON file that keeps what came out."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from evidence_arms import RANDOM, THUMBNAILS, Arm, find_arm
+from evidence_judges import ALONG_THE_RUN, SETTINGS, judge, judge_thumbnails
+from measure import commit
+
+from mmrel.apis.backbone import get_backbone
+from mmrel.apis.baselines import random_like
+from mmrel.datasets.scenes import make_scenes
+from mmrel.quickstart.environment import process_environment
+from mmrel.utils.config import load_config
+from mmrel.utils.files import read_json_object, write_text_atomically
+from mmrel.utils.machine import machine
+from mmrel.utils.safetensors_file import save_weights
+from mmrel.visualization.records import read_records, series
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "evidence"
+NUM_TRAIN, NUM_VAL, SCENES_SEED = 8000, 2000, 1
+"""The scenes that are reported on. Settings were chosen on others, of seed 0."""
+VERSION = 1
+"""Raised when the same arm and seed would give other figures than before."""
+SCALARS = (
+    "knn/top1_k20",
+    "knn/patch_miou",
+    "knn/cosine_within_image",
+    "knn/share_between_images",
+    "knn/effective_rank",
+    "stat/spatial_of_uniform",
+    "stat/channel_of_uniform",
+)
+"""What is kept of a run's log, where it has it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An arm with a seed, on some data.
+
+    Attributes:
+        arm: which.
+        seed: of the weights, the order of the images and their augmentation.
+        data: the folder with ``classification`` and, of scenes, ``segmentation`` and ``davis``.
+        dataset: its name in the results.
+        work_dir: checkpoints, logs and pictures of all runs.
+        results: JSON files of all runs.
+    """
+
+    arm: Arm
+    seed: int
+    data: Path
+    dataset: str
+    work_dir: Path
+    results: Path = RESULTS
+
+    @property
+    def name(self) -> str:
+        """Of the run's folder and file."""
+        return f"{self.arm.name}-seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return self.work_dir / self.dataset / self.name
+
+    @property
+    def file(self) -> Path:
+        """Where its figures are kept."""
+        return self.results / self.dataset / f"{self.name}.json"
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the figures depend on besides the code."""
+        return json.loads(
+            json.dumps(
+                {
+                    "version": VERSION,
+                    "arm": self.arm.name,
+                    "config": str(self.arm.config),
+                    "options": dict(self.arm.options),
+                    "seed": self.seed,
+                    "judges": SETTINGS,
+                }
+            )
+        )
+
+    def done(self) -> bool:
+        """Whether its figures are there, of the same inputs."""
+        known = read_json_object(self.file) if self.file.is_file() else None
+        return known is not None and known.get("inputs") == self.inputs
+
+
+def make_data(root: Path) -> Path:
+    """The scenes that are reported on; made once."""
+    make_scenes(str(root), num_train=NUM_TRAIN, num_val=NUM_VAL, seed=SCENES_SEED)
+    return root
+
+
+def execute(run: Run) -> Path:
+    """Pretrain, judge, and write the figures; continues where a killed run stopped.
+
+    Raises:
+        RuntimeError: the training or a judge failed; the message says where its log is.
+    """
+    if run.done():
+        return run.file
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if run.arm.trained:
+        checkpoints, costs = pretrain(run)
+    else:
+        checkpoints, costs = [write_random(run)], {}
+    start = time.monotonic()
+    figures = judge(checkpoints[-1], run.arm, run.data, run.folder / "judges")
+    found = {
+        "inputs": run.inputs,
+        "figures": figures,
+        "curves": curves(run, checkpoints),
+        "costs": {**costs, "judges_seconds": round(time.monotonic() - start, 1)},
+        "commit": commit(),
+        "machine": dict(machine()),
+        "threads": torch.get_num_threads(),
+        "finished": time.strftime("%Y-%m-%d"),
+    }
+    write_json(run.file, found)
+    if run.arm.name == RANDOM and run.seed == 0:
+        write_thumbnails(run, checkpoints[-1], found)
+    return run.file
+
+
+def pretrain(run: Run) -> tuple[list[Path], dict[str, float]]:
+    """Train by ``tools/train.py``; returns the checkpoints of all epochs and what it took."""
+    classes = run.data / "classification"
+    options = {
+        "data_root": classes / "train",
+        "val_root": classes / "val",
+        "randomness.seed": run.seed,
+        "default_hooks.knn.max_bank": 2000,
+        "default_hooks.knn.interval": 1,
+        **run.arm.options,
+    }
+    before, start = _processor_seconds(), time.monotonic()
+    train(run.folder / "pretrain", run.arm.config, options, resume=True)
+    costs = {
+        "pretraining_seconds": round(time.monotonic() - start, 1),
+        "pretraining_processor_seconds": round(_processor_seconds() - before, 1),
+    }
+    checkpoints = sorted((run.folder / "pretrain").glob("epoch_*.pth"), key=_epoch)
+    return checkpoints, costs
+
+
+def train(folder: Path, config: Path, options: Mapping[str, Any], resume: bool = False) -> None:
+    """Run ``tools/train.py`` in one thread; its output goes to ``<folder>.log``.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.with_suffix(".log")
+    command = [sys.executable, "tools/train.py", str(config), "--work-dir", str(folder)]
+    command += ["--resume"] * resume
+    command += ["--cfg-options", *(f"{name}={value}" for name, value in options.items())]
+    environment = {**os.environ, **process_environment(1)}
+    with log.open("w") as file:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(f"tools/train.py ended with exit code {done.returncode}; see {log}")
+
+
+def write_random(run: Run) -> Path:
+    """The backbone of the arm's config with weights drawn from the seed, as a checkpoint."""
+    config = load_config(str(ROOT / run.arm.config))
+    network = random_like(get_backbone(config), run.seed)
+    state = {f"backbone.{name}": value for name, value in network.state_dict().items()}
+    path = run.folder / "random.pth"
+    save_weights(state, path, {"cfg": config.pretty_text})
+    return path
+
+
+def curves(run: Run, checkpoints: list[Path]) -> dict[str, list[list[float]]]:
+    """``[step, value]`` of what the log has, and of J&F of every checkpoint."""
+    if not run.arm.trained:
+        return {}
+    records = read_records(run.folder / "pretrain")
+    found = {name: series(records, name).tolist() for name in SCALARS}
+    if (run.data / "davis").is_dir():
+        found["propagation"] = [
+            [
+                torch.load(path, map_location="cpu", weights_only=True)["meta"]["iter"],
+                judge(path, run.arm, run.data, run.folder / "along" / path.stem, ALONG_THE_RUN)[
+                    "propagation"
+                ],
+            ]
+            for path in checkpoints
+        ]
+    return {name: points for name, points in found.items() if points}
+
+
+def write_thumbnails(run: Run, checkpoint: Path, found: Mapping[str, Any]) -> None:
+    """The figures of 16 x 16 thumbnails, which have no seed."""
+    figures = judge_thumbnails(checkpoint, run.arm, run.data, run.folder / "thumbnails")
+    own = {**found, "inputs": {**found["inputs"], "arm": THUMBNAILS}, "figures": figures}
+    write_json(run.file.with_name(f"{THUMBNAILS}.json"), own)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def _epoch(path: Path) -> int:
+    return int(path.stem.split("_")[1])
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+__all__ = ["Run", "execute", "find_arm", "make_data"]
