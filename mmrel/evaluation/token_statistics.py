@@ -9,6 +9,7 @@ share is no dimension that tells them apart.
 from dataclasses import dataclass
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.nn import functional
 
@@ -69,6 +70,14 @@ class TokenSums:
         self.products += own.T @ own
         mean = own.mean(0)
         self.means += count * torch.outer(mean, mean)
+
+    def reduce(self) -> None:
+        """Add up what all processes have counted; each of them calls this once, after its last image."""
+        counts = torch.tensor([self.images, self.patches, self.cosines], dtype=torch.float64)
+        for part in (counts, self.total, self.products, self.means):
+            all_reduce(part, op="sum")
+        images, patches, self.cosines = counts.tolist()
+        self.images, self.patches = round(images), round(patches)
 
     def statistics(self) -> TokenStatistics:
         """Of all images counted so far.
