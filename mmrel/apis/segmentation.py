@@ -11,11 +11,20 @@ from mmrel.apis.backbone import get_backbone
 from mmrel.apis.baselines import random_like
 from mmrel.evaluation.iou import Segmentation
 from mmrel.evaluation.linear_segmentation import linear_segmentation
+from mmrel.evaluation.mask_layouts import open_segmentation
 from mmrel.evaluation.masks import LabelledImages
 from mmrel.evaluation.patch_knn import patch_knn_segmentation
 from mmrel.evaluation.patch_tokens import Progress
 from mmrel.models.backbones import ViT
 from mmrel.visualization.segmentations import SegmentedImage, draw_segmentations
+
+__all__ = [
+    "SegmentationComparison",
+    "compare_segmentation",
+    "distinct_names",
+    "named_backbones",
+    "open_segmentation",
+]
 
 METHODS: dict[str, Callable[..., Segmentation]] = {
     "knn": patch_knn_segmentation,
@@ -174,54 +183,6 @@ def distinct_names(paths: Sequence[str | Path]) -> list[str]:
     raise ValueError(
         f"of the checkpoints {', '.join(map(str, paths))} two have the same path but for their ending; give each once"
     )
-
-
-def open_segmentation(
-    root: Path,
-    classes: Sequence[str] | None = None,
-    ignore_index: int | None = None,
-    reduce_zero_label: bool = False,
-) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images of a folder in one of three layouts, which is recognised.
-
-    Args:
-        root: ADE20K's layout (``images/training``, ``annotations/training``, the same with ``validation``; also the
-            bundled scenes' ``segmentation``), PASCAL VOC's (``ImageSets/Segmentation/{train,val}.txt``), or plain
-            folders (``train/images``, ``train/masks``, ``val/images``, ``val/masks``).
-        classes: names; ``None``: known, or found in the masks. VOC's are known.
-        ignore_index: of plain folders, number of pixels that count for nothing; ``None``: 255.
-        reduce_zero_label: of plain folders, whether 0 counts for nothing and i + 1 is class i.
-
-    Raises:
-        FileNotFoundError: it has none of them, or a split is missing.
-        ValueError: an option that the layout leaves no choice for, or as the constructors of
-            :class:`mmrel.evaluation.masks.LabelledImages`.
-    """
-    numbers_given = ignore_index is not None or reduce_zero_label
-    if (root / "ImageSets" / "Segmentation").is_dir():
-        _refuse(classes is not None or numbers_given, root, "PASCAL VOC", "classes and numbers")
-        return LabelledImages.from_voc(root, "train"), LabelledImages.from_voc(root, "val")
-    if (root / "annotations").is_dir():
-        _refuse(numbers_given, root, "ADE20K", "ignored numbers, 0 and 255,")
-        train = LabelledImages.from_ade(root, "training", classes)
-        return train, LabelledImages.from_ade(root, "validation", train.classes)
-    if (root / "train" / "masks").is_dir():
-        options = (255 if ignore_index is None else ignore_index, reduce_zero_label)
-        folders = [(root / split / "images", root / split / "masks") for split in ("train", "val")]
-        train = LabelledImages.from_folders(*folders[0], classes, *options)
-        return train, LabelledImages.from_folders(*folders[1], train.classes, *options)
-    raise FileNotFoundError(
-        f"{root} (looked for {root.absolute()}) holds no labelled images in a known layout: annotations/training "
-        "beside images/training (ADE20K, the scenes), ImageSets/Segmentation (PASCAL VOC), or train/masks beside "
-        "train/images. Give the folder that holds these"
-    )
-
-
-def _refuse(given: bool, root: Path, layout: str, known: str) -> None:
-    if given:
-        raise ValueError(
-            f"{root} has the layout of {layout}, whose {known} are known; leave these options out"
-        )
 
 
 def _network(backbone: ViT) -> tuple[Any, ...]:

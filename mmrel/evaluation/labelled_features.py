@@ -12,11 +12,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from mmrel.datasets.loader_watch import watched_batches
+from mmrel.structures import TokenViews
 
 Progress = Callable[[int, int], None]
 
 
-def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tensor], Tensor]:
+def feature_extractor(
+    model: Any, network: str, feature: str, watch: Callable[[TokenViews], None] | None = None
+) -> Callable[[Tensor], Tensor]:
     """The function from normalised images ``(n, 3, H, W)`` to L2-normalised features.
 
     Args:
@@ -24,10 +27,16 @@ def feature_extractor(model: Any, network: str, feature: str) -> Callable[[Tenso
         network: ``"teacher"`` or ``"student"``.
         feature: see :meth:`mmrel.structures.TokenViews.feature`. If the backbone has no class token, ``"cls"``
             is what stands for it.
+        watch: is called with the tokens of each batch that the features come from.
     """
-    return lambda images: functional.normalize(
-        model.extract_tokens(images, network).feature(feature).float(), dim=1
-    )
+
+    def extract(images: Tensor) -> Tensor:
+        tokens = model.extract_tokens(images, network)
+        if watch is not None:
+            watch(tokens)
+        return functional.normalize(tokens.feature(feature).float(), dim=1)
+
+    return extract
 
 
 @torch.inference_mode()
@@ -65,7 +74,7 @@ def extract_features(
             labels.extend(_label(sample) for sample in data["data_samples"])
             origins.extend(getattr(sample, "sample_idx", None) for sample in data["data_samples"])
             report(min(length, len(labels) * world_size), length)
-    positions = [int(getattr(key, "index", key)) for key in loader.sampler][: len(labels)]
+    positions = sample_positions(loader)[: len(labels)]
     pairs = zip(origins, positions, strict=True)
     kept = [row for row, (origin, position) in enumerate(pairs) if origin in (None, position)]
     own_features = torch.cat(features)[kept]
@@ -81,6 +90,11 @@ def extract_features(
             logging.WARNING,
         )
     return merged
+
+
+def sample_positions(loader: DataLoader) -> list[int]:
+    """The positions in the data set of the images that this rank's loader gives, in order."""
+    return [int(getattr(key, "index", key)) for key in loader.sampler]
 
 
 def _label(sample: Any) -> int:

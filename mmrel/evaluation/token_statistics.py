@@ -9,6 +9,7 @@ share is no dimension that tells them apart.
 from dataclasses import dataclass
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.nn import functional
 
@@ -69,6 +70,22 @@ class TokenSums:
         self.products += own.T @ own
         mean = own.mean(0)
         self.means += count * torch.outer(mean, mean)
+
+    def reduce(self) -> None:
+        """Add up what all processes have counted; each of them calls this once, after its last image."""
+        counts = torch.tensor([self.images, self.patches, self.cosines], dtype=torch.float64)
+        parts = counts, self.total, self.products, self.means
+        # A tensor of its own: one that was made in inference mode could not be written to outside of it.
+        packed = torch.cat([part.flatten() for part in parts])
+        all_reduce(packed, op="sum")
+        sizes = [part.numel() for part in parts]
+        summed = (
+            values.reshape(part.shape)
+            for values, part in zip(packed.split(sizes), parts, strict=True)
+        )
+        counts, self.total, self.products, self.means = summed
+        images, patches, self.cosines = counts.tolist()
+        self.images, self.patches = round(images), round(patches)
 
     def statistics(self) -> TokenStatistics:
         """Of all images counted so far.

@@ -13,6 +13,7 @@ import engine_toys
 import pytest
 import tiny
 import torch
+from labelled_images import CLASSES, write_images
 from mmengine.config import Config, config
 from mmengine.dist import barrier, get_rank, get_world_size
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
@@ -145,7 +146,8 @@ def neighbours(folder: Path) -> list[dict[str, float]]:
     for kind in WRAPPERS:
         model = wrapped(kind)
         optim_wrapper = optimisation(model)
-        knn = hook(folder / "images", max_bank=7)
+        masks = dict(root=str(folder / "masks"), classes=CLASSES)
+        knn = hook(folder / "images", max_bank=7, masks=masks)
         before = knn.evaluate(model.module)
         loss = step(model, optim_wrapper, share(tiny.view_batch(4)))
         after = knn.evaluate(model.module)
@@ -223,6 +225,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ranks(folder: Path) -> Iterator[list[dict[str, Any]]]:
     make_images(folder / "images")
+    for split in ("train", "val"):
+        write_images(folder / "masks" / split, 2)
     yield play(folder, 2, list(MODES), everything=True)
 
 

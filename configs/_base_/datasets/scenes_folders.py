@@ -1,5 +1,5 @@
 # The bundled scenes for the quickstart's pretrainings, as tools/make_scenes.py writes them: the crops' loader, and k-NN
-# over the whole images, before the first epoch and after every second one.
+# over whole images and over the patches of a few images with masks, before the first epoch and after every second one.
 _base_ = ["./image_folders.py"]
 
 data_root = "data/scenes/classification/train"
@@ -25,4 +25,8 @@ knn = dict(
     k=(20,),
     at_start=True,
     interval=2,
+    # Beside the class folders, wherever data_root is; photos of one's own have no masks there and go without.
+    masks=dict(
+        root=f"{data_root}/../../segmentation", max_train=80, max_val=40, size=96, optional=True
+    ),
 )

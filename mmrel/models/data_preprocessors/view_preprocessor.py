@@ -11,7 +11,7 @@ from mmrel.models.data_preprocessors.augment import flip, normalize, to_unit_ran
 from mmrel.models.data_preprocessors.colorize import Colorizer
 from mmrel.registry import MODELS
 from mmrel.structures import Geometry, ViewBatch
-from mmrel.utils.normalization import IMAGENET
+from mmrel.utils.normalization import IMAGENET, Normalization
 from mmrel.utils.transfer import send_together
 
 FLIP = 4
@@ -72,6 +72,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1) / 255, persistent=False)
         self.to_rgb = to_rgb
         self.colorize = Colorizer(blur_kernel, color_kernels)
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and deviation, on the 0-255 scale."""
+        mean, std = ((255 * part.double()).flatten().tolist() for part in (self.mean, self.std))
+        return Normalization(tuple(mean), tuple(std))
 
     @torch.no_grad()
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:

@@ -37,6 +37,21 @@ class Head(BaseModule):
         """Losses, not yet weighted, and statistics of one batch."""
 
 
+def of_uniform(loss: Tensor, uniform: float) -> Tensor:
+    """A cross-entropy as a share of what it is where the student calls every answer equally likely; for the log.
+
+    1 means that nothing is learnt of the relation. 0 is not reached where the teacher's distributions have an entropy.
+
+    Args:
+        loss: scalar, not yet weighted.
+        uniform: its value for a uniform student, ln of the number of answers.
+
+    Returns:
+        Scalar without gradient.
+    """
+    return loss.detach() / uniform
+
+
 def weighted(head: LossHead, results: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A head's results with its weight on the losses; statistics stay as they are."""
     return {

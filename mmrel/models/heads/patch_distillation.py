@@ -1,10 +1,12 @@
 """Self-distillation of every patch from its neighbours (SelfPatch, CVPR 2022, arXiv 2206.07990, section 3)."""
 
+import math
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from mmrel.models.heads.base import of_uniform
 from mmrel.models.heads.prototype import PrototypeHead
 from mmrel.models.outputs import AggregatedTokens
 from mmrel.ops.prototypes import mean_logits, prototype_cross_entropy
@@ -47,7 +49,7 @@ class PatchDistillationHead(PrototypeHead):
             views: the batch.
 
         Returns:
-            ``loss_patch``.
+            ``loss_patch``, and ``stat/patch_of_uniform``, the loss as a share of ln K2.
         """
         own, target = student.patches, teacher.patches
         if own.counts != target.counts:
@@ -69,4 +71,5 @@ class PatchDistillationHead(PrototypeHead):
         )
         mean = mean_logits(target.features, target.prototypes)
         self.center.accumulate(mean, len(target.features))
-        return {"loss_patch": loss}
+        uniform = math.log(self.out_channels)
+        return {"loss_patch": loss, "stat/patch_of_uniform": of_uniform(loss, uniform)}

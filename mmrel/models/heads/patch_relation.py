@@ -7,6 +7,7 @@ value maps of the attention modules, which it builds and never uses, are left ou
 relation are one linear layer for the queries and one for the keys (of the same distribution).
 """
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from mmrel.models.heads.base import of_uniform
 from mmrel.models.heads.grid import GridHead
 from mmrel.ops.patch_pairs import accuracy, pair_scores, position_loss, relation_loss
 from mmrel.ops.position import NUM_RELATIONS, patch_angles, patch_distances, patch_relations
@@ -78,10 +80,17 @@ class PatchRelationHead(GridHead):
         self.register_buffer("relations", patch_relations(side), persistent=False)
 
     def losses(self, patches: Tensor) -> dict[str, Tensor]:
-        """``loss_rel``, and ``stat/acc_rel``, the share of pairs that are classified rightly."""
+        """Loss and statistics of ``(n, N, C)``.
+
+        Returns:
+            ``loss_rel``; ``stat/rel_of_uniform``, the loss as a share of ln 9; and ``stat/acc_rel``, the share of pairs
+            that are classified rightly.
+        """
         scores = self.scores(patches)
+        loss = relation_loss(scores, self.relations, self.label_smoothing)
         return {
-            "loss_rel": relation_loss(scores, self.relations, self.label_smoothing),
+            "loss_rel": loss,
+            "stat/rel_of_uniform": of_uniform(loss, math.log(NUM_RELATIONS)),
             "stat/acc_rel": accuracy(scores, self.relations, dim=1),
         }
 
@@ -154,9 +163,16 @@ class PatchPositionHead(GridHead):
         self.register_buffer("places", torch.arange(side * side), persistent=False)
 
     def losses(self, patches: Tensor) -> dict[str, Tensor]:
-        """``loss_abs_pos``, and ``stat/acc_abs_pos``, the share of patches that are placed rightly."""
+        """Loss and statistics of ``(n, N, C)``.
+
+        Returns:
+            ``loss_abs_pos``; ``stat/abs_pos_of_uniform``, the loss as a share of ln N; and ``stat/acc_abs_pos``, the
+            share of patches that are placed rightly.
+        """
         logits = self.classifier(patches)
+        loss = position_loss(logits)
         return {
-            "loss_abs_pos": position_loss(logits),
+            "loss_abs_pos": loss,
+            "stat/abs_pos_of_uniform": of_uniform(loss, math.log(self.side**2)),
             "stat/acc_abs_pos": accuracy(logits, self.places, dim=2),
         }

@@ -5,12 +5,13 @@ them is the loss, 2 + 2 L terms for two global and L local views. Pairs whose cr
 stay in the spatial average, as in the official code: they contribute ln(S * S) and no gradient.
 """
 
+import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from mmrel.models.heads.base import Head
+from mmrel.models.heads.base import Head, of_uniform
 from mmrel.models.heads.matched_crops import Crops, teacher_products
 from mmrel.models.outputs import RelationTokens
 from mmrel.ops.attention_kernels import kernel_dtype
@@ -100,7 +101,8 @@ class SpatialRelationHead(RelationHead):
             views: the batch, with the crops' boxes.
 
         Returns:
-            ``loss_spatial``, and ``stat/overlap_rate``, the share of pairs that overlap.
+            ``loss_spatial``; ``stat/spatial_of_uniform``, the loss as a share of a uniform student's, pairs that do
+            not overlap included; and ``stat/overlap_rate``, the share of pairs that overlap.
         """
         check_views(student, views)
         if views.geometry is None:
@@ -112,14 +114,19 @@ class SpatialRelationHead(RelationHead):
         targets = Crops(teacher.global_tokens.detach(), teacher.global_grid, boxes[:num_global])
         pairs = cross_pairs(num_global)
         sums = self._summed(crops, targets, pairs, self.overlap_side)
-        count = len(pairs)
+        count, uniform = len(pairs), len(pairs) * _uniform(self.overlap_side)
         if student.local_tokens is not None and student.local_grid is not None:
             crops = Crops(student.local_tokens, student.local_grid, boxes[num_global:])
             pairs = [(q, v) for q in range(num_global) for v in range(views.num_local)]
             sums = sums + self._summed(crops, targets, pairs, self.local_overlap_side)
             count += len(pairs)
+            uniform += len(pairs) * _uniform(self.local_overlap_side)
         loss, overlaps = (sums / count).unbind()
-        return {"loss_spatial": loss, "stat/overlap_rate": overlaps.detach()}
+        return {
+            "loss_spatial": loss,
+            "stat/spatial_of_uniform": of_uniform(loss, uniform / count),
+            "stat/overlap_rate": overlaps.detach(),
+        }
 
     def _summed(
         self, crops: Crops, targets: Crops, pairs: list[tuple[int, int]], side: int
@@ -190,7 +197,7 @@ class ChannelRelationHead(RelationHead):
             views: the batch.
 
         Returns:
-            ``loss_channel``.
+            ``loss_channel``, and ``stat/channel_of_uniform``, the loss as a share of a uniform student's.
         """
         check_views(student, views)
         num_global = views.num_global
@@ -208,7 +215,13 @@ class ChannelRelationHead(RelationHead):
             self.teacher_temperature,
             self.student_temperature,
         )
-        return {"loss_channel": loss}
+        uniform = math.log(student.global_tokens.shape[2])
+        return {"loss_channel": loss, "stat/channel_of_uniform": of_uniform(loss, uniform)}
+
+
+def _uniform(side: int) -> float:
+    """Cross-entropy of one answer out of the lattice's points, all equally likely."""
+    return math.log(side * side)
 
 
 def check_views(student: RelationTokens, views: ViewBatch) -> None:
