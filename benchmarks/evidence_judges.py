@@ -17,8 +17,8 @@ EVERY_IMAGE = {"max_train": None, "max_val": None, "image_size": None}
 SETTINGS: dict[str, dict[str, Any]] = {
     "knn": {**EVERY_IMAGE, "k": [20], "temperature": 0.07},
     "linear_probe": {**EVERY_IMAGE, "epochs": 30},
-    "patch_knn": {"max_train": 200, "max_val": 150, "max_patches": 60_000, "k": 20, "size": None},
-    "linear_segmentation": {"max_train": 250, "max_val": 150, "size": None},
+    "patch_knn": {"max_train": 120, "max_val": 100, "max_patches": 60_000, "k": 20, "size": None},
+    "linear_segmentation": {"max_train": 150, "max_val": 100, "size": None},
     "davis": {"split": "val", "max_sequences": None, "size": 128},
     "tokens": {"max_images": 250, "image_size": 96},
     "correspondence": {"max_images": 100, "radius": 1},
