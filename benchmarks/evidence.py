@@ -35,9 +35,9 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--jobs", type=int, default=1, help="runs side by side, a core each")
     run.add_argument("--hours", type=float, help="start no further run after so many")
     page = commands.add_parser("page", help="tables, plots and pictures from what was run")
+    run.add_argument("--data", type=Path, help="folder of the data; scenes are made there")
+    run.add_argument("--work-dir", type=Path, default=Path("work_dirs/evidence"))
     for command in (run, page):
-        command.add_argument("--data", type=Path, help="folder of the data; scenes are made there")
-        command.add_argument("--work-dir", type=Path, default=Path("work_dirs/evidence"))
         command.add_argument("--results", type=Path, help="folder of the JSON files")
     return parser.parse_args()
 
@@ -101,7 +101,7 @@ def main() -> None:
     elif args.command == "page":
         from evidence_page import write_page
 
-        print(write_page(args.results, args.work_dir, args.data))
+        print(write_page(args.results))
     else:
         names = [find_arm(name).name for name in args.arms] or list(ARMS)
         if args.jobs < 1:

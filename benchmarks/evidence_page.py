@@ -6,7 +6,7 @@ from typing import Any
 
 from evidence_arms import ARMS, CLAIMS, RANDOM, THUMBNAILS, Claim
 from evidence_judges import JUDGES, Judge
-from evidence_plots import draw_curves
+from evidence_plots import draw_curves, has_curves
 from evidence_run import RESULTS, ROOT
 from evidence_statistics import Difference, compare, read_results, summarise, values_of
 
@@ -25,8 +25,8 @@ effective rank: mean over seeds, the standard deviation between seeds, and, of d
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 
-def write_page(results: Path | None, work_dir: Path, data: Path | None) -> str:
-    """Write the page and its figures; returns a line that says where.
+def write_page(results: Path | None = None) -> str:
+    """Write the page and its plots; returns a line that says where.
 
     Raises:
         UsageError: there are no results.
@@ -35,15 +35,26 @@ def write_page(results: Path | None, work_dir: Path, data: Path | None) -> str:
     runs = read_results(folder)
     if not runs:
         raise UsageError(f"{folder} holds no results; run some arms first")
-    parts = [HEAD, *(claim_section(name, claim, runs) for name, claim in CLAIMS.items())]
-    parts += [cost_section(runs)]
-    write_text_atomically(PAGE, "\n".join(parts))
+    for name, claim in CLAIMS.items():
+        draw_curves(arms_of(claim), runs, IMAGES / f"{name}.png")
+    write_text_atomically(PAGE, page_text(runs))
     return f"written: {PAGE}"
+
+
+def page_text(runs: Runs) -> str:
+    """The whole page."""
+    sections = [claim_section(name, claim, runs) for name, claim in CLAIMS.items()]
+    return "\n".join([HEAD, *sections, cost_section(runs)])
+
+
+def arms_of(claim: Claim) -> list[str]:
+    """Of its pairs, each once, a base before what stands on it."""
+    return list(dict.fromkeys(name for pair in claim.pairs for name in reversed(pair)))
 
 
 def claim_section(name: str, claim: Claim, runs: Runs) -> str:
     """Figures of the claim's arms, differences of its pairs, and its curves."""
-    names = list(dict.fromkeys(other for pair in claim.pairs for other in reversed(pair)))
+    names = arms_of(claim)
     shown = [THUMBNAILS, RANDOM, *(one for one in names if one != RANDOM)]
     lines = [f"## {claim.title}", "", claim.question, ""]
     rows = [(title(one), figures_row(runs.get(one, {}), feature_of(one))) for one in shown]
@@ -55,8 +66,8 @@ def claim_section(name: str, claim: Claim, runs: Runs) -> str:
         for own, other in claim.pairs
     ]
     lines += table("pair", pairs)
-    if curves := draw_curves(names, runs, IMAGES / f"{name}.png"):
-        lines += ["", f"![{claim.title}: over steps](images/evidence/{curves.name})"]
+    if has_curves(names, runs):
+        lines += ["", f"![{claim.title}: over steps](images/evidence/{name}.png)"]
     return "\n".join([*lines, ""])
 
 

@@ -23,7 +23,7 @@ def draw_curves(
     names: Sequence[str], runs: Mapping[str, Mapping[int, Mapping[str, Any]]], path: Path
 ) -> Path | None:
     """A panel per judge, a line per arm; ``None`` if there is nothing to draw."""
-    arms = [name for name in names if any(run["curves"] for run in runs.get(name, {}).values())]
+    arms = [name for name in names if has_curves([name], runs)]
     if not arms:
         return None
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +37,11 @@ def draw_curves(
         handles, labels = panels[0].get_legend_handles_labels()
         canvas.legend(handles, labels, loc="outside lower center", ncols=5)
     return path
+
+
+def has_curves(names: Sequence[str], runs: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> bool:
+    """Whether an arm of these has any."""
+    return any(run["curves"] for name in names for run in runs.get(name, {}).values())
 
 
 def _draw_arm(
@@ -54,4 +59,4 @@ def _draw_arm(
     axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
 
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "has_curves"]

@@ -3,7 +3,7 @@
     python tools/quickstart.py                 # or: make quickstart
     python tools/quickstart.py --epochs 200    # or: make quickstart EPOCHS=200
 
-Makes annotated scenes, pretrains a small ViT with SERE, exports the teacher's backbone, fine-tunes Mask R-CNN
+Makes annotated scenes, pretrains a small ViT with SERE on MoCo v3, exports the teacher's backbone, fine-tunes Mask R-CNN
 and UperNet from it and from random weights with the same budget, and writes ``report.html``. Stages that
 are done are not repeated; an interrupted training continues. Two stages run side by side where neither needs the
 other: the random baselines take what pretraining leaves of the cores.
@@ -21,6 +21,7 @@ from mmrel.quickstart.terminal import Terminal
 from mmrel.utils import UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
+METHOD = "mocov3-sere"
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +29,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Pretrain a small ViT on made-up scenes, fine-tune it, and write a report."
     )
-    parser.add_argument("--method", default="sere", help="what to pretrain with (default: sere)")
+    parser.add_argument(
+        "--method", default=METHOD, help=f"what to pretrain with (default: {METHOD})"
+    )
     parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "quickstart")
     parser.add_argument("--data-root", type=Path, default=ROOT / "data" / "scenes")
     parser.add_argument("--epochs", type=positive, help="of the pretraining")
@@ -48,7 +51,7 @@ def find_method(name: str) -> Path:
         ValueError: there is none; the message lists the methods that have one.
     """
     files = sorted((ROOT / "configs" / "quickstart").glob("*.py"))
-    known = {file.stem.split("_")[0].split("-")[-1]: file.relative_to(ROOT) for file in files}
+    known = {file.stem.split("_")[0]: file.relative_to(ROOT) for file in files}
     if name not in known:
         raise ValueError(
             f"There is no quickstart for the method {name!r}; there is one for: {', '.join(sorted(known))}. "

@@ -43,7 +43,8 @@ colors = dict(
 pack = dict(type="mmrel.PackViews", patch_size=8)
 train_dataloader = dict(dataset=dict(pipeline=[decode, crops, colors, pack]))
 
-optim_wrapper = dict(optimizer=dict(lr=2e-3, fused=True), precision="bf16")
+# Four times this rate gives faster progress in k-NN and patch tokens worse than random ones.
+optim_wrapper = dict(optimizer=dict(lr=5e-4, fused=True), precision="bf16")
 _base_.param_scheduler[0].warmup = 1
 train_cfg = dict(max_epochs=3)
 auto_scale_lr = dict(base_batch_size=64)

@@ -17,6 +17,6 @@ model = dict(
     ),
     head=dict(type="mmrel.ContrastiveHead", temperature=0.2),
 )
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 _base_.param_scheduler[1].end = 0.1
 default_hooks = dict(last_layer_freeze=dict(epochs=0))  # there are no prototypes

@@ -8,7 +8,7 @@
 _base_ = ["../quickstart/relvit_vit-tiny-p8_scenes.py"]
 
 train_dataloader = dict(batch_size=64)
-optim_wrapper = dict(precision="bf16")
+optim_wrapper = dict(optimizer=dict(lr=1e-3), precision="bf16")
 train_cfg = dict(max_epochs=3, val_interval=3)
 auto_scale_lr = dict(base_batch_size=64)
 default_hooks = dict(

@@ -29,6 +29,6 @@ spots = dict(type="mmrel.DrawCorruption", align=1)
 train_dataloader = dict(
     dataset=dict(pipeline=[_base_.decode, _base_.crops, _base_.colors, spots, _base_.pack])
 )
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 _base_.param_scheduler[1].end = 0.1
 default_hooks = dict(last_layer_freeze=dict(epochs=0))  # there are no prototypes

@@ -13,6 +13,7 @@ from mmrel.visualization.records import Records, last_value, read_records, serie
 
 NEIGHBOURS = 20
 KNN = f"knn/top1_k{NEIGHBOURS}"
+PATCH_KNN = "knn/patch_miou"
 THUMBNAIL_SIZE = 16
 MEASURES = {
     "mask-rcnn": {"box AP": ("coco/bbox_mAP", 100.0), "mask AP": ("coco/segm_mAP", 100.0)},
@@ -50,7 +51,7 @@ def read_runs(plan: Plan) -> dict[str, Records]:
 
 
 def read_results(plan: Plan, runs: dict[str, Records]) -> list[Result]:
-    """The table's lines: k-NN, box AP, mask AP and mIoU.
+    """The table's lines: k-NN of images and of patches, both frozen; box AP, mask AP and mIoU, fine-tuned.
 
     Raises:
         ValueError: the pretraining did not evaluate the untrained network.
@@ -63,6 +64,9 @@ def read_results(plan: Plan, runs: dict[str, Records]) -> list[Result]:
         )
     thumbnail = thumbnail_accuracy(plan.options.data_root / "classification")
     results = [Result("k-NN top-1", points[-1, 1], points[0, 1], thumbnail)]
+    patches = series(runs["pretrain"], PATCH_KNN, over="epoch")
+    if len(patches):  # there are masks
+        results.append(Result("patch k-NN mIoU", patches[-1, 1], patches[0, 1]))
     for task, measures in MEASURES.items():
         pair = [runs[f"{task}-{initialisation}"] for initialisation in plan.initialisations]
         for name, (scalar, factor) in measures.items():

@@ -27,7 +27,7 @@ from mmrel.quickstart.results import (
 from mmrel.quickstart.stages import StageRunner
 
 ROOT = Path(__file__).parents[2]
-CONFIG = Path("configs/quickstart/ibot-sere_vit-tiny-p8_scenes.py")
+CONFIG = Path("configs/quickstart/mocov3-sere_vit-tiny-p8_scenes.py")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_plan__commands(options: Options) -> None:
     assert "data_root" not in default["pretrain"].line()
     assert default["pretrain"].command[:2] == (
         "tools/train.py",
-        "configs/quickstart/ibot-sere_vit-tiny-p8_scenes.py",
+        "configs/quickstart/mocov3-sere_vit-tiny-p8_scenes.py",
     )
     for task in ("mask-rcnn", "upernet"):
         own, random = default[f"{task}-sere"].command, default[f"{task}-random"].command
@@ -165,13 +165,14 @@ def test_plan__both_initialisations_build_the_pretrained_backbone(
             assert "model.backbone.out_norm=none" in command
 
 
-def test_find_method__by_the_last_part_of_the_first_word(tool: ModuleType) -> None:
-    assert tool.find_method("sere") == CONFIG
+def test_find_method__by_the_first_word(tool: ModuleType) -> None:
+    assert tool.find_method(tool.METHOD) == CONFIG
 
 
 def test_main__unknown_method(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert tool.main(["--method", "mim"]) == 1
-    assert "'mim'; there is one for: relvit, selfpatch, sere, sit." in capsys.readouterr().err
+    methods = "ibot-sere, mocov3-sere, relvit, selfpatch, sit."
+    assert f"'mim'; there is one for: {methods}" in capsys.readouterr().err
 
 
 def test_main__failing_stage_ends_with_code_1(
@@ -237,6 +238,15 @@ def test_results__come_from_the_runs_files(finished: Plan) -> None:
     ]
     root = finished.options.data_root / "classification"
     assert results[0].thumbnail == thumbnail_accuracy(root)
+
+
+def test_results__patches_of_the_frozen_network_where_there_are_masks(finished: Plan) -> None:
+    runs = read_runs(finished)
+    for record in runs["pretrain"]:
+        if "knn/top1_k20" in record:
+            record["knn/patch_miou"] = 20.0 + 3 * record["epoch"]
+    found = read_results(finished, runs)[1]
+    assert (found.name, found.pretrained, found.random) == ("patch k-NN mIoU", 26.0, 20.0)
 
 
 def test_thumbnail_accuracy__equal_to_a_plain_loop(finished: Plan) -> None:
