@@ -9,10 +9,10 @@
 # Expected: see the quickstart's report; there is no published number.
 _base_ = ["../evidence/mocov3-sere_vit-tiny-p8_scenes.py"]
 
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=10)
 default_hooks = dict(
     runtime_info=dict(interval=10),
     logger=dict(interval=10),
     checkpoint=dict(max_keep_ckpts=1),
-    knn=dict(interval=4),
+    knn=dict(interval=5),
 )

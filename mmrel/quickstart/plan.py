@@ -204,13 +204,13 @@ class Plan:
     def stages(self) -> tuple[Stage, ...]:
         """All stages, the most urgent first; each starts when those that it needs are done.
 
-        A detector from random weights fills the cores that pretraining leaves free. Afterwards it takes the rest of
-        that and the other detector about as long as both segmentors.
+        A detector from random weights fills the cores that pretraining leaves free, and a segmentor follows it. Of
+        what is left then, the other detector takes about as long as the segmentors do.
         """
         detectors, segmentors = ([self.finetune(t, i) for i in self.initialisations] for t in TASKS)
         first = (self.scenes, self.pretrain, self.export)
         filler = replace(detectors[1], gives_way=True)
-        return (*first, segmentors[0], filler, detectors[0], segmentors[1])
+        return (*first, detectors[0], filler, segmentors[1], segmentors[0])
 
     @property
     def at_once(self) -> int:

@@ -62,10 +62,10 @@ def test_plan__stages_in_order(options: Options) -> None:
         ("scenes", (), False),
         ("pretrain", ("scenes",), False),
         ("export", ("pretrain",), False),
-        ("upernet-sere", ("export",), False),
-        ("mask-rcnn-random", ("scenes",), True),
         ("mask-rcnn-sere", ("export",), False),
+        ("mask-rcnn-random", ("scenes",), True),
         ("upernet-random", ("scenes",), False),
+        ("upernet-sere", ("export",), False),
     ]
 
 
