@@ -147,7 +147,9 @@ class MultiCrop(BaseTransform):
         """
         # All numbers at once, used or not: a box that fits at the first attempt must not shift the
         # numbers of the next view.
-        uniform = sample_generator(key, Purpose.CROPS).random((len(self.view_kinds), DRAWS_PER_VIEW))
+        uniform = sample_generator(key, Purpose.CROPS).random(
+            (len(self.view_kinds), DRAWS_PER_VIEW)
+        )
         rows = [
             (*random_box(row, height, width, kind.scale, self.ratio), row[-1] < self.flip_prob)
             for row, kind in zip(uniform.tolist(), self.view_kinds, strict=True)

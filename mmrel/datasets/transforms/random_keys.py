@@ -36,8 +36,8 @@ class Purpose(IntEnum):
 class _Key(ISeedSequence):
     """A generator's key.
 
-    ``Philox(key=...)`` takes the same words, but asks the system for entropy first, which it then does not use, and that
-    takes five times as long.
+    ``Philox(key=...)`` takes the same words, but first asks the system for entropy that it does not use, which takes
+    twice as long as all else here.
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
