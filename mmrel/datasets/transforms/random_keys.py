@@ -71,4 +71,5 @@ def sample_generator(key: SampleKey, purpose: Purpose) -> np.random.Generator:
     # exists.
     words = np.array([key.seed & SEED_MASK, (key.epoch << INDEX_BITS) | key.index], dtype=np.uint64)
     counter = np.array([0, 0, 0, int(purpose)], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(words), counter))
+    bits = np.random.Philox(_Key(words), counter)  # type: ignore[arg-type]  # unknown to the stubs
+    return np.random.Generator(bits)
