@@ -1,5 +1,6 @@
 """Decoding: every kind of file gives 8-bit RGB by the documented rule, or an error with its path."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from mmrel.datasets import DecodeImage, MultiCrop
 from mmrel.datasets.bad_samples import UnreadableImageError
+from mmrel.datasets.transforms.jpeg_check import check_structure
 from mmrel.structures import SampleKey
 
 MODES = ("exact", "fast")
@@ -38,6 +40,32 @@ def test_decode__jpeg_alike_in_both_modes(tmp_path: Path) -> None:
     assert exact.shape == fast.shape == (61, 47, 3)
     assert np.abs(exact.astype(int) - fast).max() <= 2
     assert np.abs(exact.astype(int) - pixels(61, 47)).mean() < 4
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_decode__plain_jpeg_has_the_pixels_that_one_with_exif_has(
+    tmp_path: Path, grey: bool, progressive: bool
+) -> None:
+    """Without EXIF the markers say enough and Pillow does not read the header; with it, Pillow does."""
+    picture = Image.fromarray(pixels(61, 47)).convert("L" if grey else "RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    contents = [
+        encoded(picture, quality=90, progressive=progressive, **options)
+        for options in ({}, {"exif": exif})
+    ]
+    plain, other = map(check_structure, contents)
+    assert plain is not None and other is not None
+    assert plain.plain and not other.plain and plain.size == other.size == (47, 61)
+    wanted = np.asarray(Image.open(io.BytesIO(contents[0])).convert("RGB"))
+    for content in contents:
+        assert (decode(tmp_path / "x.jpg", content) == wanted).all()
+
+
+def test_decode__plain_jpeg_too_large(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImageError, match="is more than 100 pixels"):
+        decode(tmp_path / "x.jpg", encoded(pixels()), max_pixels=100)
 
 
 @pytest.mark.parametrize("mode", MODES)

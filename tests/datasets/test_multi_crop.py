@@ -82,6 +82,15 @@ def test_fast__takes_read_only_images() -> None:
     assert len(crop(image, mode="fast")["views"]) == 6
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_fast__takes_images_with_gaps_and_any_channels(channels: int) -> None:
+    wide = np.random.default_rng(0).integers(0, 256, (90, 120, channels + 1), dtype=np.uint8)
+    gaps = wide[::-1, :, 1:]
+    views = [crop(image, mode="fast")["views"] for image in (gaps, np.ascontiguousarray(gaps))]
+    assert views[0][0].shape == (channels, 32, 32)
+    assert all(np.array_equal(a, b) for a, b in zip(*views, strict=True))
+
+
 @pytest.mark.parametrize("mode", ["exact", "fast"])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (2, 5)])
 def test_crops__of_extreme_images(mode: str, shape: tuple[int, int]) -> None:

@@ -44,6 +44,13 @@ def test_generator__keeps_its_numbers_for_ever() -> None:
     assert numbers == pytest.approx(EXPECTED, abs=1e-15)
 
 
+def test_generator__is_numpys_with_that_key() -> None:
+    words = np.array([KEY.seed, KEY.epoch << 40 | KEY.index], dtype=np.uint64)
+    counter = np.array([0, 0, 0, Purpose.COLOR], dtype=np.uint64)
+    wanted = np.random.Generator(np.random.Philox(key=words, counter=counter))
+    assert (sample_generator(KEY, Purpose.COLOR).random(9) == wanted.random(9)).all()
+
+
 @pytest.mark.parametrize("key", [SampleKey(0, 1 << 24, 0), SampleKey(0, 0, 1 << 40)])
 def test_generator__refuses_what_does_not_fit(key: SampleKey) -> None:
     with pytest.raises(ValueError, match="cannot key random numbers"):

@@ -13,6 +13,7 @@ from mmrel.registry import TRANSFORMS
 from mmrel.structures import SampleKey
 
 DRAWS_PER_VIEW = 10
+ORDER, GRAYSCALE, BLUR_SIGMA, SOLARIZE = (int(column) for column in list(ColorColumn)[4:])
 PerKind = float | Sequence[float]
 
 
@@ -58,6 +59,7 @@ class DrawColorAugmentation(BaseTransform):
             )
         self.low = [*(max(0.0, 1 - s) for s in jitter[:3]), -jitter[3]]
         self.high = [*(1 + s for s in jitter[:3]), jitter[3]]
+        self.spans = [high - low for low, high in zip(self.low, self.high, strict=True)]
         self.jitter_prob = _per_kind("jitter_prob", jitter_prob)
         self.grayscale_prob = _per_kind("grayscale_prob", grayscale_prob)
         self.blur_prob = _per_kind("blur_prob", blur_prob)
@@ -84,16 +86,16 @@ class DrawColorAugmentation(BaseTransform):
         row = list(NEUTRAL_ROW)
         if uniform[0] < self.jitter_prob[kind]:
             row[:4] = [
-                low + (high - low) * u
-                for low, high, u in zip(self.low, self.high, uniform[1:5], strict=True)
+                low + span * u
+                for low, span, u in zip(self.low, self.spans, uniform[1:5], strict=True)
             ]
-        row[ColorColumn.ORDER] = float(int(uniform[5] * len(JITTER_ORDERS)))
-        row[ColorColumn.GRAYSCALE] = float(uniform[6] < self.grayscale_prob[kind])
+        row[ORDER] = float(int(uniform[5] * len(JITTER_ORDERS)))
+        row[GRAYSCALE] = float(uniform[6] < self.grayscale_prob[kind])
         if uniform[7] < self.blur_prob[kind]:
             low, high = self.blur_sigma
-            row[ColorColumn.BLUR_SIGMA] = low + (high - low) * uniform[8]
+            row[BLUR_SIGMA] = low + (high - low) * uniform[8]
         if uniform[9] < self.solarize_prob[kind]:
-            row[ColorColumn.SOLARIZE] = self.solarize_threshold
+            row[SOLARIZE] = self.solarize_threshold
         return row
 
     def __repr__(self) -> str:

@@ -4,17 +4,13 @@ libjpeg, behind Pillow and OpenCV, fills what is missing with grey and goes on; 
 T.81) has no checksum, so that no check can be complete. What is checked here: every marker is one that may stand where
 it stands; the restart intervals are there, in their order; a progressive file has the scans that give each
 coefficient its full precision; and, where the picture or the bytes look suspicious, the coded data last exactly as
-long as the picture (by decoding again with some more and some fewer of them). It stays unnoticed if some bytes were
+long as the picture (:mod:`mmrel.datasets.transforms.jpeg_length`). It stays unnoticed if some bytes were
 replaced by others that can be decoded too and happen to fill the picture.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 SOI, EOI, SOS, DRI, DNL, TEM = 0xD8, 0xD9, 0xDA, 0xDD, 0xDC, 0x01
 RESTARTS = range(0xD0, 0xD8)
@@ -23,10 +19,12 @@ FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, DRI, DNL, SOS, EOI, 0xFE, *range(0xE0, 0xF0)}
 """Markers that may follow a scan: tables, restart interval, number of lines, scan, end, comment, application."""
 
+NO_MARKERS = {0x00, 0xFF, TEM, *RESTARTS}
+MARK = re.compile(rb"\xff(?=[^\x00])")
+PLAIN = {0xC0, 0xC1, 0xC2, 0xC4, 0xDB, DRI, SOS, 0xE0, 0xFE}
+"""Frames, tables, restart interval, scan, JFIF's segment and comment."""
+
 ZEROS = b"\0" * 32
-SURPLUS = bytes(range(1, 129))
-SHORTAGE = 32
-GRAY = (126, 130)
 ALL_COEFFICIENTS = (1 << 64) - 1
 
 
@@ -53,27 +51,18 @@ class _Frame:
         return -(-columns // 8) * -(-rows // 8)
 
 
-class _Marks(NamedTuple):
-    """Every byte 0xff that is followed by another one than 0: its position, and the byte that follows."""
+class _CodedData(NamedTuple):
+    """The coded data of a scan.
 
-    places: list[int]
-    codes: bytes
+    Attributes:
+        end: position of the marker after them.
+        restarts: the restart markers in them.
+        doubled: whether they hold two bytes 0xff in a row.
+    """
 
-    def after(self, start: int) -> tuple[int, list[int]]:
-        """Position of the first marker from ``start`` on that is no restart, and the restarts before it."""
-        restarts: list[int] = []
-        for i in range(bisect_left(self.places, start), len(self.places)):
-            code = self.codes[i]
-            if code in RESTARTS:
-                restarts.append(code)
-            elif code != 0xFF:
-                return self.places[i], restarts
-        raise ValueError("the file is truncated: it has no end marker")
-
-    def doubled(self, start: int, end: int) -> bool:
-        """Whether there are two bytes 0xff in a row between two positions."""
-        first, last = bisect_left(self.places, start), bisect_left(self.places, end - 1)
-        return self.codes.find(0xFF, first, last) >= 0
+    end: int
+    restarts: list[int]
+    doubled: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +75,9 @@ class Scans:
         progressive: whether the scans refine one picture.
         sampling: each component's horizontal and vertical sampling factor.
         runs: whether the coded data hold a run of bytes such as coding hardly gives.
+        size: width and height in pixels; the height may be 0 (unknown).
+        plain: whether the file has 8-bit values of one or three components and no segments that say more of it, such
+            as its orientation (EXIF) or its colours (Adobe).
     """
 
     start: int
@@ -93,6 +85,8 @@ class Scans:
     progressive: bool
     sampling: tuple[tuple[int, int], ...]
     runs: bool
+    size: tuple[int, int]
+    plain: bool
 
 
 def check_structure(data: bytes) -> Scans | None:
@@ -107,12 +101,8 @@ def check_structure(data: bytes) -> Scans | None:
     Raises:
         ValueError: the file is cut, or damaged.
     """
-    array = np.frombuffer(data, np.uint8)
-    places = np.flatnonzero(array[:-1] == 0xFF)
-    codes = array[places + 1]
-    marks = _Marks(places[codes != 0].tolist(), codes[codes != 0].tobytes())
     position, frame, interval = 2, None, 0
-    start = 0
+    start, doubled, plain = 0, False, True
     ends: list[int] = []
     while True:
         position = _next_marker(data, position, strict=bool(ends))
@@ -121,8 +111,10 @@ def check_structure(data: bytes) -> Scans | None:
             break
         body = _segment(data, position)
         position += 2 + len(body) + 2
+        plain = plain and code in PLAIN
         if code in FRAMES:
             frame = _read_frame(body, code in PROGRESSIVE)
+            plain = plain and body[0] == 8 and len(frame.sampling) in (1, 3)
         elif code == DRI:
             interval = int.from_bytes(body[:2], "big")
         elif code == SOS:
@@ -130,54 +122,23 @@ def check_structure(data: bytes) -> Scans | None:
                 return None
             components = _count_scan(frame, body)
             start = start or position
-            position = _end_of_scan(marks, position, frame, components, interval)
+            coded = _coded_data(data, position)
+            _check_restarts(coded.restarts, frame, components, interval)
+            position, doubled = coded.end, doubled or coded.doubled
             ends.append(position)
     if frame is None or not ends:
         return None
     if any(frame.missing.values()):
         raise ValueError("the file is cut: its last scans are missing")
-    runs = marks.doubled(start, ends[-1]) or data.find(ZEROS, start, ends[-1]) >= 0
-    return Scans(start, tuple(ends), frame.progressive, tuple(frame.sampling.values()), runs)
-
-
-def check_length(
-    data: bytes,
-    scans: Scans,
-    image: NDArray[Any],
-    decode: Callable[[bytes], NDArray[Any]],
-    last_corner: tuple[int, int] | None,
-) -> None:
-    """Compare the length of the coded data with the picture, if there is a reason to.
-
-    Args:
-        data: the file.
-        scans: what :func:`check_structure` returned.
-        image: the decoded picture, uint8 ``(H, W, 3)``.
-        decode: as it was decoded, or a decoder that gives the same pixels.
-        last_corner: row and column in it of the file's last pixel; ``None``: unknown.
-
-    Raises:
-        ValueError: the data end before the picture does, or go on after it.
-    """
-    end = scans.ends[-1]
-    gray = last_corner is None or _is_gray(image[last_corner])
-    if not gray and not scans.runs:
-        return
-    parts = [data[a:b] for a, b in zip((0, *scans.ends), (*scans.ends, None), strict=True)]
-    longer = decode(SURPLUS.join(parts))
-    if not np.array_equal(longer, image):
-        raise ValueError("the file is cut or damaged: its coded data end before the picture does")
-    if scans.progressive or gray or end - SHORTAGE <= scans.start:
-        return
-    shorter = decode(data[: end - SHORTAGE] + data[end:])
-    if np.array_equal(shorter, image):
-        raise ValueError("the file is damaged: its coded data go on after the picture's end")
+    runs = doubled or data.find(ZEROS, start, ends[-1]) >= 0
+    sampling = tuple(frame.sampling.values())
+    return Scans(start, tuple(ends), frame.progressive, sampling, runs, frame.size, plain)
 
 
 def _next_marker(data: bytes, position: int, strict: bool) -> int:
     """Position of the next marker; before the first scan, bytes in between are let pass as libjpeg does."""
     while position + 1 < len(data):
-        if data[position] == 0xFF and data[position + 1] not in (0x00, 0xFF, TEM, *RESTARTS):
+        if data[position] == 0xFF and data[position + 1] not in NO_MARKERS:
             if strict and data[position + 1] not in BETWEEN_SCANS:
                 raise ValueError(
                     f"the file is damaged: marker {data[position + 1]:#x} in the coded data"
@@ -223,11 +184,27 @@ def _count_scan(frame: _Frame, body: bytes) -> list[int]:
     return components
 
 
-def _end_of_scan(
-    marks: _Marks, start: int, frame: _Frame, components: list[int], interval: int
-) -> int:
-    """Position of the marker that ends a scan, whose restart markers are checked."""
-    end, restarts = marks.after(start)
+def _coded_data(data: bytes, start: int) -> _CodedData:
+    """What begins at ``start`` and goes on to the first marker that is no restart."""
+    restarts: list[int] = []
+    doubled: list[int] = []
+    for found in MARK.finditer(data, start):
+        position = found.start()
+        code = data[position + 1]
+        if code in RESTARTS:
+            restarts.append(code)
+        elif code == 0xFF:
+            doubled.append(position)
+        else:
+            # One byte 0xff before a marker is none of the data.
+            return _CodedData(position, restarts, doubled[:1] not in ([], [position - 1]))
+    raise ValueError("the file is truncated: it has no end marker")
+
+
+def _check_restarts(
+    restarts: list[int], frame: _Frame, components: list[int], interval: int
+) -> None:
+    """Raise ``ValueError`` unless a scan has the restart markers that it must have."""
     if restarts and not interval:
         raise ValueError("the file is damaged: restart markers without an interval")
     if any(code != RESTARTS[i % 8] for i, code in enumerate(restarts)):
@@ -239,10 +216,3 @@ def _end_of_scan(
             raise ValueError(
                 f"the file is cut or damaged: {len(restarts)} of {wanted} restart markers"
             )
-    return end
-
-
-def _is_gray(color: NDArray[np.uint8]) -> bool:
-    """Whether a colour has the luminance of blocks without data."""
-    red, green, blue = color.tolist()
-    return bool(GRAY[0] < 0.299 * red + 0.587 * green + 0.114 * blue < GRAY[1])

@@ -17,6 +17,7 @@ import numpy as np
 from mmengine.logging import print_log
 from PIL import Image, __version__
 
+from mmrel.datasets.transforms.orientation import TURNS
 from mmrel.datasets.transforms.pixel_values import ByteImage
 
 Decode = Callable[[bytes], ByteImage]
@@ -92,6 +93,16 @@ def decode_by_opencv(data: bytes, flags: int | None = None) -> ByteImage:
     if RGB_FLAG is None or not flags & RGB_FLAG:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return np.asarray(image, dtype=np.uint8)
+
+
+def decode_upright(decode: Decode, orientation: int, by_pillow: Decode, data: bytes) -> ByteImage:
+    """What a decoder that knows nothing of EXIF gives, turned; what it refuses, Pillow has to judge."""
+    try:
+        pixels = decode(data)
+    except (ValueError, RuntimeError, cv2.error):
+        return by_pillow(data)
+    turn = TURNS.get(orientation)
+    return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
 def equals_pillow(decode: Decode) -> bool:

@@ -1,9 +1,10 @@
 """Decoding: whatever the file holds, 8-bit RGB comes out, or an error that names the file."""
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -11,20 +12,22 @@ from mmcv.transforms import BaseTransform
 from mmengine.fileio import get
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from PIL.ImageFile import ImageFile
 
 from mmrel.datasets.bad_samples import UnreadableImageError
 from mmrel.datasets.transforms.channel_decoder import ChannelDecoder
 from mmrel.datasets.transforms.channel_scale import Ranges, is_per_channel
 from mmrel.datasets.transforms.image_file import MAX_PIXELS, SUFFIXES, open_image
-from mmrel.datasets.transforms.jpeg_check import Scans, check_length, check_structure
+from mmrel.datasets.transforms.jpeg_check import Scans, check_structure
 from mmrel.datasets.transforms.jpeg_decoder import (
     SAMPLINGS,
     Decode,
     announce_decoder,
     decode_by_opencv,
+    decode_upright,
     jpeg_decoder,
 )
+from mmrel.datasets.transforms.jpeg_length import check_length
+from mmrel.datasets.transforms.orientation import LAST_CORNER
 from mmrel.datasets.transforms.pixel_values import (
     ORIENTATION_TAG,
     ByteImage,
@@ -40,27 +43,12 @@ if TYPE_CHECKING:
     from mmrel.datasets.sources import ImageSource
 
 MODES = ("exact", "fast")
-END_OF_IMAGE = b"\xff\xd9"
+START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8\xff", b"\xff\xd9"
 REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     2: cv2.IMREAD_REDUCED_COLOR_2,
 }
-TURNS: dict[int, Callable[[ByteImage], ByteImage]] = {
-    2: lambda image: image[:, ::-1],
-    3: lambda image: image[::-1, ::-1],
-    4: lambda image: image[::-1],
-    5: lambda image: image.transpose(1, 0, 2),
-    6: lambda image: image.transpose(1, 0, 2)[:, ::-1],
-    7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
-    8: lambda image: image.transpose(1, 0, 2)[::-1],
-}
-"""How the picture of a file is brought upright, by its EXIF orientation."""
-
-LAST_CORNER = {1: (-1, -1), 2: (-1, 0), 3: (0, 0), 4: (0, -1)}
-LAST_CORNER |= {5: (-1, -1), 6: (-1, 0), 7: (0, 0), 8: (0, -1)}
-"""Where an EXIF orientation puts the last pixel of the file."""
-
 WIDE_SUFFIXES = tuple(s for name in ("PNG", "TIFF", "PPM", "JPEG2000") for s in SUFFIXES[name])
 """Endings of files whose values may have more than 8 bits."""
 
@@ -193,21 +181,27 @@ class DecodeImage(BaseTransform):
         """The image in a file's content, uint8 ``(H, W, C)``."""
         if self.channels is not None:
             return self.channels.decode(data)
+        scans, damage = _scans(data)
+        if scans is not None and scans.plain and 0 < math.prod(scans.size) <= self.max_pixels:
+            # Pillow would find no more in the header, in as much time as the whole check takes.
+            return self._decode_jpeg(_Header("RGB", scans.size, 1), data, scans)
         with open_image(data, self.max_pixels) as image:
             if image.format not in ("JPEG", "MPO"):
                 return np.array(to_rgb(image, self.depth, data))
-            return self._decode_jpeg(image, data)
+            if damage is not None:
+                raise damage
+            orientation = image.getexif().get(ORIENTATION_TAG, 1)
+            return self._decode_jpeg(_Header(image.mode, image.size, orientation), data, scans)
 
-    def _decode_jpeg(self, image: ImageFile, data: bytes) -> ByteImage:
-        scans = check_structure(data)
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    def _decode_jpeg(self, header: "_Header", data: bytes, scans: Scans | None) -> ByteImage:
         # Blocks without data are grey, but not in CMYK.
-        corner = None if image.mode == "CMYK" else LAST_CORNER.get(orientation, (-1, -1))
-        decode = self._choose(image, data, scans, orientation)
+        gray = header.mode != "CMYK"
+        corner = LAST_CORNER.get(header.orientation, (-1, -1)) if gray else None
+        decode = self._choose(header, data, scans)
         pixels = decode(data)
         if scans is not None:
             # Of the altered copies that the check decodes OpenCV would tell on the terminal, as of damaged files.
-            again = decode if self._reduction(image) > 1 else self._by_pillow
+            again = decode if self._reduction(header) > 1 else self._by_pillow
             check_length(data, scans, pixels, again, corner)
         return pixels
 
@@ -215,26 +209,24 @@ class DecodeImage(BaseTransform):
     def _by_pillow(self) -> Decode:
         return partial(_decode_by_pillow, max_pixels=self.max_pixels)
 
-    def _reduction(self, image: ImageFile) -> int:
+    def _reduction(self, header: "_Header") -> int:
         """By how much a JPEG file may be reduced as it is decoded; 1 or less: not at all."""
-        return min(image.size) // max(self.min_side, 1) if self.mode == "fast" else 1
+        return min(header.size) // max(self.min_side, 1) if self.mode == "fast" else 1
 
-    def _choose(
-        self, image: ImageFile, data: bytes, scans: Scans | None, orientation: int
-    ) -> Decode:
+    def _choose(self, header: "_Header", data: bytes, scans: Scans | None) -> Decode:
         """The decoder of a JPEG file: Pillow, unless a faster one is known to do as well."""
         by_pillow = self._by_pillow
-        if image.mode not in ("RGB", "L") or not data.endswith(END_OF_IMAGE):
+        if header.mode not in ("RGB", "L") or not data.endswith(END_OF_IMAGE):
             return by_pillow
-        reduction = self._reduction(image)
+        reduction = self._reduction(header)
         if reduction > 1:
             flags = REDUCED[next(factor for factor in REDUCED if factor <= reduction)]
             return partial(decode_by_opencv, flags=flags)
         decoder = jpeg_decoder()
         if decoder is not None and scans is not None and scans.sampling in SAMPLINGS:
-            return partial(_decode_upright, decoder.decode, orientation, by_pillow)
+            return partial(decode_upright, decoder.decode, header.orientation, by_pillow)
         if self.mode == "fast":
-            return partial(_decode_upright, decode_by_opencv, orientation, by_pillow)
+            return partial(decode_upright, decode_by_opencv, header.orientation, by_pillow)
         return by_pillow
 
     def __repr__(self) -> str:
@@ -272,16 +264,24 @@ def _spread(items: Sequence[int] | NDArray[np.int64], count: int) -> list[int]:
     return [int(items[i]) for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
+class _Header(NamedTuple):
+    """What must be known of a JPEG file to choose its decoder: Pillow's mode, width and height, EXIF orientation."""
+
+    mode: str
+    size: tuple[int, int]
+    orientation: int
+
+
+def _scans(data: bytes) -> tuple[Scans | None, ValueError | None]:
+    """The scans of a JPEG file, or what is wrong with it; of all other files, neither."""
+    if not data.startswith(START_OF_IMAGE):
+        return None, None
+    try:
+        return check_structure(data), None
+    except ValueError as error:
+        return None, error
+
+
 def _decode_by_pillow(data: bytes, max_pixels: int) -> ByteImage:
     with open_image(data, max_pixels) as image:
         return np.array(to_rgb(image))
-
-
-def _decode_upright(decode: Decode, orientation: int, by_pillow: Decode, data: bytes) -> ByteImage:
-    """What a decoder that knows nothing of EXIF gives, turned; what it refuses, Pillow has to judge."""
-    try:
-        pixels = decode(data)
-    except (ValueError, RuntimeError, cv2.error):
-        return by_pillow(data)
-    turn = TURNS.get(orientation)
-    return pixels if turn is None else np.ascontiguousarray(turn(pixels))

@@ -118,6 +118,7 @@ class MultiCrop(BaseTransform):
             CropKind(num_global, global_size, global_scale),
             CropKind(num_local, local_size, local_scale),
         )
+        self.view_kinds = [kind for kind in self.kinds for _ in range(kind.count)]
         self.ratio = ratio
         self.flip_prob = flip_prob
         self.mode = mode
@@ -127,12 +128,13 @@ class MultiCrop(BaseTransform):
         """Add ``views``, ``geometry`` and ``num_global``."""
         image = results["img"]
         geometry = self.draw(results["key"], image.shape[0], image.shape[1])
-        sizes = [kind.size for kind in self.kinds for _ in range(kind.count)]
         cutter = _exact_cutter if self.mode == "exact" else _fast_cutter
         cut = cutter(image, self.interpolation)
         boxes = geometry[:, :4].astype(int).tolist()
         with torch.inference_mode():
-            results["views"] = [cut(box, size) for box, size in zip(boxes, sizes, strict=True)]
+            results["views"] = [
+                cut(box, kind.size) for box, kind in zip(boxes, self.view_kinds, strict=True)
+            ]
         results["geometry"] = geometry
         results["num_global"] = self.kinds[0].count
         return results
@@ -143,13 +145,14 @@ class MultiCrop(BaseTransform):
         Each view takes the same number of random numbers, so that a view's box does not depend on
         how many views follow it.
         """
-        kinds = [kind for kind in self.kinds for _ in range(kind.count)]
         # All numbers at once, used or not: a box that fits at the first attempt must not shift the
         # numbers of the next view.
-        uniform = sample_generator(key, Purpose.CROPS).random((len(kinds), DRAWS_PER_VIEW))
+        uniform = sample_generator(key, Purpose.CROPS).random(
+            (len(self.view_kinds), DRAWS_PER_VIEW)
+        )
         rows = [
             (*random_box(row, height, width, kind.scale, self.ratio), row[-1] < self.flip_prob)
-            for row, kind in zip(uniform.tolist(), kinds, strict=True)
+            for row, kind in zip(uniform.tolist(), self.view_kinds, strict=True)
         ]
         return np.array(rows, dtype=np.float32)
 
@@ -202,20 +205,20 @@ def _exact_cutter(image: ByteImage, interpolation: str) -> Cutter:
 
 
 def _fast_cutter(image: ByteImage, interpolation: str) -> Cutter:
-    # torch shares memory only with writable arrays.
-    picture = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1).unsqueeze(0)
-
     def cut(box: Box, size: int) -> ByteImage:
         x, y, w, h = box
+        crop = image[y : y + h, x : x + w]
         # A bilinear kernel spans two pixels; from a reduction by 2 on, pixels would fall between
         # the samples and alias.
         if max(w, h) < 2 * size:
-            crop = image[y : y + h, x : x + w]
             resized = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
             return _planes(np.asarray(resized, dtype=np.uint8).reshape(size, size, -1))
-        pixels = picture[..., y : y + h, x : x + w]
-        reduced = F.interpolate(pixels, (size, size), mode=interpolation, antialias=True)
-        return reduced.contiguous().numpy()[0]
+        # A copy without gaps and colours last in both tensors: torch's kernel takes and gives them as they are.
+        pixels = torch.from_numpy(np.array(crop, order="C").reshape(1, *crop.shape))
+        reduced = F.interpolate(
+            pixels.permute(0, 3, 1, 2), (size, size), mode=interpolation, antialias=True
+        )
+        return _planes(reduced.permute(0, 2, 3, 1).numpy()[0])
 
     return cut
 
