@@ -11,6 +11,7 @@ from mmrel.visualization.style import NEUTRAL, PRETRAINED, RANDOM, figure
 
 TERM_NAMES = {
     "loss_cls": "image (class token)",
+    "loss_contrast": "contrast (class token)",
     "loss_patch": "masked patches",
     "loss_spatial": "spatial relation",
     "loss_channel": "channel relation",

@@ -1,0 +1,83 @@
+"""A run of the evidence from data to file, at toy size."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmrel.datasets.scenes import make_scenes
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+
+import evidence_judges  # noqa: E402
+import evidence_run  # noqa: E402
+from evidence_arms import RANDOM, THUMBNAILS, Arm, find_arm  # noqa: E402
+from evidence_run import Run, execute  # noqa: E402
+
+NUM_TRAIN, NUM_VAL = 40, 20
+FAST = {"train_cfg.max_epochs": 2, "train_dataloader.batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("evidence") / "scenes"
+    make_scenes(str(root), num_train=NUM_TRAIN, num_val=NUM_VAL, workers=1)
+    return root
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """The judges that are quick on so few images."""
+    names = ("knn", "davis", "tokens", "patch_knn")
+    chosen = {name: evidence_judges.SETTINGS[name] for name in names}
+    monkeypatch.setattr(evidence_judges, "SETTINGS", chosen)
+    monkeypatch.setattr(evidence_run, "SETTINGS", chosen)
+    return chosen
+
+
+def run_of(arm: Arm, scenes: Path, folder: Path) -> Run:
+    return Run(arm, 0, scenes, "scenes", folder / "work", folder / "results")
+
+
+def figures(path: Path) -> dict[str, float]:
+    return json.loads(path.read_text())["figures"]
+
+
+def test_random_weights__are_judged_beside_thumbnails(
+    scenes: Path, settings: dict, tmp_path: Path
+) -> None:
+    run = run_of(find_arm(RANDOM), scenes, tmp_path)
+    # The probe of thumbnails is not among the quick judges.
+    settings["linear_probe"] = dict(max_train=None, max_val=None, image_size=None, epochs=1)
+    assert not run.done()
+    path = execute(run)
+    assert run.done() and path == run.file
+    own = figures(path)
+    assert {"knn_cls", "knn_avg", "propagation", "patch_knn", "cosine", "between"} <= set(own)
+    assert 0 < own["cosine"] < 1
+    content = json.loads(path.read_text())
+    assert content["curves"] == {} and content["machine"]["processor"] and content["commit"]
+    assert set(figures(path.with_name(f"{THUMBNAILS}.json"))) == {"knn_cls", "linear_probe_cls"}
+    # Other settings are other figures: the run counts as not done.
+    settings["tokens"] = {**settings["tokens"], "max_images": 3}
+    assert not run.done()
+
+
+@pytest.mark.slow
+def test_trained_arm__twice_from_nothing_gives_the_same_figures(
+    scenes: Path, settings: dict, tmp_path: Path
+) -> None:
+    arm = find_arm("mocov3-sere")
+    arm = replace(arm, options={**arm.options, **FAST})
+    paths = [execute(run_of(arm, scenes, tmp_path / name)) for name in ("first", "second")]
+    first, second = (json.loads(path.read_text()) for path in paths)
+    assert first["figures"] == second["figures"] and first["curves"] == second["curves"]
+    curves = first["curves"]
+    assert [step for step, _ in curves["propagation"]] == [5, 10]
+    assert [step for step, _ in curves["knn/top1_k20"]] == [0, 5, 10]
+    assert {"knn/patch_miou", "stat/spatial_of_uniform"} <= set(curves)
+    assert first["costs"]["pretraining_processor_seconds"] > 0
