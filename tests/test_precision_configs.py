@@ -12,7 +12,7 @@ import mmrel  # noqa: F401
 from mmrel.engine.optimizers import SelfSupOptimWrapper
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-METHODS = ("dino", "ibot", "mocov3", "quickstart", "relvit", "selfpatch", "sere", "sit")
+METHODS = ("dino", "evidence", "ibot", "mocov3", "quickstart", "relvit", "selfpatch", "sere", "sit")
 RECIPES = sorted(path for method in METHODS for path in CONFIGS.glob(f"{method}/*.py"))
 
 

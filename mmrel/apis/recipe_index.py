@@ -22,7 +22,7 @@ from mmrel.utils.files import write_atomically
 from mmrel.utils.network_keys import settle_network
 
 Entry = dict[str, Any]
-UNLISTED = ("_base_", "quickstart")
+UNLISTED = ("_base_", "evidence", "quickstart")
 FIRST_DENSE = ("detection", "segmentation")
 TASKS = {
     "mmpretrain": "Image Classification",

@@ -10,7 +10,17 @@ from mmrel.utils.config import load_config
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAINING = sorted(
     path
-    for method in ("dino", "ibot", "mocov3", "relvit", "selfpatch", "sere", "sit", "quickstart")
+    for method in (
+        "dino",
+        "ibot",
+        "mocov3",
+        "relvit",
+        "selfpatch",
+        "sere",
+        "sit",
+        "quickstart",
+        "evidence",
+    )
     for path in (CONFIGS / method).glob("*.py")
     if "joint" not in path.name
 )
