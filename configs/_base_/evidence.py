@@ -1,5 +1,5 @@
-# What the arms of the evidence share (docs/evidence.md): the scenes, two global crops of 48 pixels and no local ones, 64
-# images a step, AdamW, and a teacher that follows fast (0.95), since there are only some hundreds of steps.
+# What the arms of the evidence share (docs/evidence.md): the scenes, two global crops of 48 pixels and no local ones,
+# 64 images a step, AdamW, and a teacher that follows fast (0.95), since there are only some hundreds of steps.
 _base_ = [
     "./models/vit_scenes.py",
     "./datasets/scenes_folders.py",
