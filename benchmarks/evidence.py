@@ -3,6 +3,7 @@
     python benchmarks/evidence.py list
     python benchmarks/evidence.py run ibot-sere ibot --seeds 0 1 2       # resumes; does nothing that is done
     python benchmarks/evidence.py run --jobs 2 --hours 2                 # all arms and seeds, what two hours allow
+    python benchmarks/evidence.py run ibot --seeds 0 1 2 --tasks mask-rcnn upernet labels-10    # and fine-tunes
     python benchmarks/evidence.py run ibot --seeds 0 --results /tmp/again --work-dir /tmp/again   # a second time
     python benchmarks/evidence.py page                                   # tables, plots and pictures from the files
 
@@ -34,6 +35,7 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     run.add_argument("--jobs", type=int, default=1, help="runs side by side, a core each")
     run.add_argument("--hours", type=float, help="start no further run after so many")
+    run.add_argument("--tasks", nargs="+", default=[], help="fine-tunings of each run, too")
     page = commands.add_parser("page", help="tables, plots and pictures from what was run")
     run.add_argument("--data", type=Path, help="folder of the data; scenes are made there")
     run.add_argument("--work-dir", type=Path, default=Path("work_dirs/evidence"))
@@ -54,6 +56,7 @@ def listing() -> str:
 def run_one(args: argparse.Namespace, name: str, seed: int) -> None:
     """A single run, in this process."""
     import torch
+    from evidence_finetune import finetune
     from evidence_run import RESULTS, Run, execute, make_data
 
     from mmrel.launch.safe_loading import load_safely
@@ -66,6 +69,8 @@ def run_one(args: argparse.Namespace, name: str, seed: int) -> None:
     )
     start = time.monotonic()
     path = execute(run)
+    for task in args.tasks:
+        finetune(run, task)
     print(f"{run.name}: {path} ({time.monotonic() - start:.0f} s)", flush=True)
 
 
@@ -75,6 +80,7 @@ def run_many(args: argparse.Namespace, runs: list[tuple[str, int]]) -> int:
     shared = ["--work-dir", str(args.work_dir)]
     shared += ["--data", str(args.data)] * (args.data is not None)
     shared += ["--results", str(args.results)] * (args.results is not None)
+    shared += ["--tasks", *args.tasks] * bool(args.tasks)
     waiting, failed = list(runs), 0
     active: list[subprocess.Popen[bytes]] = []
     while waiting or active:

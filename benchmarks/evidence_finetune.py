@@ -13,6 +13,7 @@ from measure import commit
 from mmrel.checkpoints.export import export_backbone
 from mmrel.datasets.splits import draw_images, images_by_class
 from mmrel.quickstart.plan import backbone_options, shorter_schedule
+from mmrel.utils import UsageError
 from mmrel.utils.config import load_config
 from mmrel.utils.files import read_json_object, write_text_atomically
 from mmrel.utils.machine import machine
@@ -76,9 +77,12 @@ def finetune(run: Run, name: str) -> Path:
     """Fine-tune from the run's backbone, with the run's seed, and write ``<run>.<task>.json``.
 
     Raises:
+        UsageError: there is no such task.
         FileNotFoundError: the run's pretraining is not there.
         RuntimeError: the training failed.
     """
+    if name not in TASKS:
+        raise UsageError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
     task, file = TASKS[name], run.file.with_suffix(f".{name}.json")
     options = {"randomness.seed": run.seed, **backbone_settings(run), **task_options(run, task)}
     settings = {key: str(value) for key, value in options.items() if key not in PLACES}

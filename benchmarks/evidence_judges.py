@@ -65,7 +65,17 @@ JUDGES = (
     Judge("between", "variance between", "tokens", "share_between_images", None),
     Judge("rank", "effective rank", "tokens", "effective_rank", None),
 )
-"""Those of frozen networks; fine-tuning adds its own."""
+"""Those of frozen networks."""
+FINETUNED = (
+    Judge("box_ap", "box AP", "mask-rcnn", "box_ap"),
+    Judge("mask_ap", "mask AP", "mask-rcnn", "mask_ap"),
+    Judge("upernet", "UperNet mIoU", "upernet", "upernet"),
+    *(
+        Judge(f"labels_{n}", f"{n} % of labels", f"labels-{n}", f"labels_{n}")
+        for n in (100, 25, 10)
+    ),
+)
+"""Those of ``evidence_finetune``, whose tasks are called their protocols here."""
 
 
 def judge(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_arms import ARMS, CLAIMS, RANDOM, THUMBNAILS, Claim
-from evidence_judges import JUDGES, Judge
+from evidence_judges import FINETUNED, JUDGES, Judge
 from evidence_plots import draw_curves, has_curves
 from evidence_run import RESULTS, ROOT
 from evidence_statistics import Difference, compare, read_results, summarise, values_of
@@ -54,21 +54,29 @@ def arms_of(claim: Claim) -> list[str]:
 
 def claim_section(name: str, claim: Claim, runs: Runs) -> str:
     """Figures of the claim's arms, differences of its pairs, and its curves."""
-    names = arms_of(claim)
-    shown = [THUMBNAILS, RANDOM, *(one for one in names if one != RANDOM)]
-    lines = [f"## {claim.title}", "", claim.question, ""]
-    rows = [(title(one), figures_row(runs.get(one, {}), feature_of(one))) for one in shown]
-    rows.insert(2, (f"{title(RANDOM)}, mean patch", figures_row(runs.get(RANDOM, {}), "avg")))
-    lines += table("arm", rows)
-    lines += ["", "Differences:", ""]
-    pairs = [
-        (f"{title(own)} against {title(other)}", differences_row(runs, own, other))
-        for own, other in claim.pairs
-    ]
-    lines += table("pair", pairs)
-    if has_curves(names, runs):
+    lines = [f"## {claim.title}", "", claim.question, "", *judged(claim, runs, JUDGES)]
+    if any(values_of(own, judge.name) for own in runs.values() for judge in FINETUNED):
+        lines += ["", "Fine-tuned:", "", *judged(claim, runs, FINETUNED)]
+    if has_curves(arms_of(claim), runs):
         lines += ["", f"![{claim.title}: over steps](images/evidence/{name}.png)"]
     return "\n".join([*lines, ""])
+
+
+def judged(claim: Claim, runs: Runs, judges: Sequence[Judge]) -> list[str]:
+    """A table of figures and one of differences."""
+    names = [THUMBNAILS, RANDOM, *(name for name in arms_of(claim) if name != RANDOM)]
+    heads = (*(judge.title for judge in judges), "seeds")
+    rows = [
+        (title(name), figures_row(runs.get(name, {}), feature_of(name), judges)) for name in names
+    ]
+    rows.insert(
+        2, (f"{title(RANDOM)}, mean patch", figures_row(runs.get(RANDOM, {}), "avg", judges))
+    )
+    pairs = [
+        (f"{title(own)} against {title(other)}", differences_row(runs, own, other, judges))
+        for own, other in claim.pairs
+    ]
+    return [*table("arm", rows, heads), "", "Differences:", "", *table("pair", pairs, heads)]
 
 
 def cost_section(runs: Runs) -> str:
@@ -97,9 +105,11 @@ def feature_of(name: str) -> str:
     return ARMS[name].feature if name in ARMS else "cls"
 
 
-def figures_row(runs: Mapping[int, Mapping[str, Any]], feature: str) -> list[str]:
+def figures_row(
+    runs: Mapping[int, Mapping[str, Any]], feature: str, judges: Sequence[Judge]
+) -> list[str]:
     """Mean and deviation of each judge, and the number of seeds."""
-    cells = [figure_cell(judge, values_of(runs, judge.figure(feature))) for judge in JUDGES]
+    cells = [figure_cell(judge, values_of(runs, judge.figure(feature))) for judge in judges]
     return [*cells, str(len(runs)) if runs else "not run"]
 
 
@@ -112,16 +122,16 @@ def figure_cell(judge: Judge, values: Mapping[int, float]) -> str:
     return mean if found.count == 1 else f"{mean} ± {found.deviation:.{digits}f}"
 
 
-def differences_row(runs: Runs, own: str, other: str) -> list[str]:
+def differences_row(runs: Runs, own: str, other: str, judges: Sequence[Judge]) -> list[str]:
     """Paired difference of each judge, and the number of seeds."""
     # Random weights have both features, and are compared in the one that the arm trains.
     features = feature_of(own), feature_of(own if other == RANDOM else other)
     sides = [(runs.get(name, {}), one) for name, one in zip((own, other), features, strict=True)]
     found = [
         compare(*(values_of(side, judge.figure(feature)) for side, feature in sides))
-        for judge in JUDGES
+        for judge in judges
     ]
-    cells = [difference_cell(judge, one) for judge, one in zip(JUDGES, found, strict=True)]
+    cells = [difference_cell(judge, one) for judge, one in zip(judges, found, strict=True)]
     counts = [one.count for one in found if one is not None]
     return [*cells, str(max(counts)) if counts else "not run"]
 
@@ -148,9 +158,8 @@ def title(name: str) -> str:
 
 
 def table(
-    corner: str, rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str] | None = None
+    corner: str, rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str]
 ) -> list[str]:
     """A Markdown table."""
-    columns = heads or (*(judge.title for judge in JUDGES), "seeds")
-    lines = [f"| {corner} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    lines = [f"| {corner} | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]

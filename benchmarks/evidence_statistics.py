@@ -81,12 +81,15 @@ def compare(own: Mapping[int, float], other: Mapping[int, float]) -> Difference 
 
 
 def read_results(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
-    """The files of a data set, by arm and seed."""
+    """The files of a data set, by arm and seed; figures of fine-tunings are added to those of their run."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for path in sorted(folder.glob("*.json")):
-        content = read_json_object(path) or {}
-        inputs = content["inputs"]
-        found.setdefault(inputs["arm"], {})[inputs["seed"]] = content
+    contents = [read_json_object(path) or {} for path in sorted(folder.glob("*.json"))]
+    for content in sorted(contents, key=lambda one: "task" in one["inputs"]):
+        arm, seed = content["inputs"]["arm"], content["inputs"]["seed"]
+        if "task" in content["inputs"]:
+            found[arm][seed]["figures"] |= content["figures"]
+        else:
+            found.setdefault(arm, {})[seed] = content
     return found
 
 

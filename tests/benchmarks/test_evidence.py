@@ -137,6 +137,17 @@ def test_page__means_deviations_differences_and_what_was_not_run(page: str) -> N
     assert "a processor" in page
 
 
+def test_results__a_fine_tuning_adds_to_its_run(tmp_path: Path) -> None:
+    (tmp_path / "dino-seed0.json").write_text(json.dumps(record("dino", 0, 60.0, 40.0)))
+    tuned = {"inputs": {"arm": "dino", "seed": 0, "task": "mask-rcnn"}, "figures": {"box_ap": 12.0}}
+    (tmp_path / "dino-seed0.mask-rcnn.json").write_text(json.dumps(tuned))
+    runs = read_results(tmp_path)
+    assert runs["dino"][0]["figures"]["box_ap"] == 12.0
+    assert runs["dino"][0]["figures"]["knn_cls"] == 40.0
+    lines = evidence_page.page_text(runs).replace(" ", "").splitlines()
+    assert "Fine-tuned:" in lines and "|DINO|12.0|-|-|-|-|-|1|" in lines
+
+
 def test_page__needs_results(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no results; run some arms first"):
         evidence_page.write_page(tmp_path)

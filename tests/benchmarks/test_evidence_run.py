@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from mmrel.datasets.scenes import make_scenes
+from mmrel.utils import UsageError
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 
+import evidence_finetune  # noqa: E402
 import evidence_judges  # noqa: E402
 import evidence_run  # noqa: E402
 from evidence_arms import RANDOM, THUMBNAILS, Arm, find_arm  # noqa: E402
@@ -81,3 +83,22 @@ def test_trained_arm__twice_from_nothing_gives_the_same_figures(
     assert [step for step, _ in curves["knn/top1_k20"]] == [0, 5, 10]
     assert {"knn/patch_miou", "stat/spatial_of_uniform"} <= set(curves)
     assert first["costs"]["pretraining_processor_seconds"] > 0
+
+
+@pytest.mark.slow
+def test_fine_tuning__a_share_of_the_labels_from_random_weights(
+    scenes: Path, settings: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of 40 images, one of each class, for an epoch."""
+    monkeypatch.setattr(evidence_finetune, "LABEL_STEPS", 1)
+    monkeypatch.setattr(evidence_finetune, "LABEL_BATCH", 10)
+    run = run_of(find_arm(RANDOM), scenes, tmp_path)
+    path = evidence_finetune.finetune(run, "labels-25")
+    assert 0 <= figures(path)["labels_25"] <= 100
+    listing = (tmp_path / "work/scenes/labels-25.txt").read_text().splitlines()
+    assert sorted(int(line.split()[1]) for line in listing) == list(range(10))
+    before = path.stat().st_mtime_ns
+    assert evidence_finetune.finetune(run, "labels-25") == path
+    assert path.stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="there is no task 'coco'; choose from mask-rcnn, upernet"):
+        evidence_finetune.finetune(run, "coco")
