@@ -38,7 +38,6 @@ class Judge:
         title: of its column.
         protocol: that gives it.
         key: among the protocol's figures, or the part of it before ``_cls`` and ``_avg``.
-        better: whether more is better; ``None``: neither is good in itself.
         by_feature: whether it is about whole images, for which class token or mean patch stands.
     """
 
@@ -46,7 +45,6 @@ class Judge:
     title: str
     protocol: str
     key: str
-    better: bool | None = True
     by_feature: bool = False
 
     def figure(self, feature: str) -> str:
@@ -61,9 +59,9 @@ JUDGES = (
     Judge("correspondence", "matches", "correspondence", "accuracy"),
     Judge("knn", "class k-NN", "knn", "k20", by_feature=True),
     Judge("linear_probe", "linear probe", "linear_probe", "top1", by_feature=True),
-    Judge("cosine", "cosine within", "tokens", "cosine_within_image", None),
-    Judge("between", "variance between", "tokens", "share_between_images", None),
-    Judge("rank", "effective rank", "tokens", "effective_rank", None),
+    Judge("cosine", "cosine within", "tokens", "cosine_within_image"),
+    Judge("between", "variance between", "tokens", "share_between_images"),
+    Judge("rank", "effective rank", "tokens", "effective_rank"),
 )
 """Those of frozen networks."""
 FINETUNED = (
