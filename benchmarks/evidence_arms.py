@@ -18,7 +18,7 @@ class Arm:
     Attributes:
         name: on the command line and of its files.
         title: in tables.
-        method: of the config's file name, ``configs/evidence/<method>_vit-tiny-p8_scenes.py``.
+        method: of the config's file name, ``configs/evidence/<method>_vit-tiny-p8_evidence.py``.
         options: as of ``tools/train.py --cfg-options``.
         feature: what stands for an image: ``'cls'``, or ``'avg'`` where no class token is trained.
         network: whose backbone is judged: ``'teacher'``, or ``'student'`` where there is no teacher.
@@ -36,7 +36,7 @@ class Arm:
     @property
     def config(self) -> Path:
         """The pretraining's config, below the repository."""
-        return CONFIGS / f"{self.method}_vit-tiny-p8_scenes.py"
+        return CONFIGS / f"{self.method}_vit-tiny-p8_evidence.py"
 
 
 @dataclass(frozen=True)

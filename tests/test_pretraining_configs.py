@@ -418,3 +418,9 @@ def test_recipe__trains_in_shrunk_form(path: Path, photos: Path, tmp_path: Path)
     assert all(bool(saved[k].any()) for k in centers)
     teacher, student = (saved[f"{p}backbone.layers.0.ln1.bias"] for p in ("teacher.", ""))
     assert bool(teacher.any()) and not torch.equal(teacher, student)
+
+
+def test_recipes__have_names_of_their_own() -> None:
+    """MIM finds a recipe by its file's name alone, and refuses one that two have."""
+    names = [path.name for path in CONFIGS.glob("*/*.py") if path.parent.name != "_base_"]
+    assert sorted(names) == sorted(set(names))

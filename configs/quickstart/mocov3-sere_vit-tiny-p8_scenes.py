@@ -7,7 +7,7 @@
 #           after python tools/make_scenes.py data/scenes
 # Hardware: 2 CPU cores, or one GPU.
 # Expected: see the quickstart's report; there is no published number.
-_base_ = ["../evidence/mocov3-sere_vit-tiny-p8_scenes.py"]
+_base_ = ["../evidence/mocov3-sere_vit-tiny-p8_evidence.py"]
 
 train_cfg = dict(max_epochs=10)
 default_hooks = dict(

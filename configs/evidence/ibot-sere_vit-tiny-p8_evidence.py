@@ -5,7 +5,7 @@
 # Command:  python benchmarks/evidence.py run ibot-sere
 # Hardware: one CPU core.
 # Expected: the tables of docs/evidence.md; there is no published number.
-_base_ = ["./ibot_vit-tiny-p8_scenes.py", "../_base_/evidence_sere.py"]
+_base_ = ["./ibot_vit-tiny-p8_evidence.py", "../_base_/evidence_sere.py"]
 
 model = dict(**_base_.sere, _delete_=True, base=_base_.model)
 optim_wrapper = dict(paramwise_cfg=dict(decay_rule="sere"))
