@@ -1,11 +1,11 @@
-"""Evidence for the four methods: runs any arm, keeps its figures, and writes the tables, plots and pictures.
+"""Evidence for the four methods: runs any arm, keeps its figures, and writes the tables and plots.
 
     python benchmarks/evidence.py list
     python benchmarks/evidence.py run ibot-sere ibot --seeds 0 1 2       # resumes; does nothing that is done
     python benchmarks/evidence.py run --jobs 2 --hours 2                 # all arms and seeds, what two hours allow
     python benchmarks/evidence.py run ibot --seeds 0 1 2 --tasks mask-rcnn upernet labels-10    # and fine-tunes
-    python benchmarks/evidence.py run ibot --seeds 0 --results /tmp/again --work-dir /tmp/again   # a second time
-    python benchmarks/evidence.py page                                   # tables, plots and pictures from the files
+    python benchmarks/evidence.py run ibot --seeds 0 --results work_dirs/again --work-dir work_dirs/again   # again
+    python benchmarks/evidence.py page                                   # tables and plots from the files
 
 Data, settings and judges: docs/evidence.md, section 1. A run takes one core; its figures go to
 ``benchmarks/results/evidence/<data>/<arm>-seed<seed>.json``, with the commit and the machine.
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     run.add_argument("--jobs", type=int, default=1, help="runs side by side, a core each")
     run.add_argument("--hours", type=float, help="start no further run after so many")
     run.add_argument("--tasks", nargs="+", default=[], help="fine-tunings of each run, too")
-    page = commands.add_parser("page", help="tables, plots and pictures from what was run")
+    page = commands.add_parser("page", help="tables and plots from what was run")
     run.add_argument("--data", type=Path, help="folder of the data; scenes are made there")
     run.add_argument("--work-dir", type=Path, default=Path("work_dirs/evidence"))
     for command in (run, page):

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from evidence_arms import RANDOM
-from evidence_run import ROOT, Run, train, write_json
+from evidence_run import ROOT, Run, is_done, train, write_json
 from measure import commit
 
 from mmrel.checkpoints.export import export_backbone
 from mmrel.datasets.splits import draw_images, images_by_class
+from mmrel.quickstart.plan import TASKS as DENSE
 from mmrel.quickstart.plan import backbone_options, shorter_schedule
+from mmrel.quickstart.results import MEASURES
 from mmrel.utils import UsageError
 from mmrel.utils.config import load_config
-from mmrel.utils.files import read_json_object, write_text_atomically
+from mmrel.utils.files import write_text_atomically
 from mmrel.utils.machine import machine
 from mmrel.visualization.records import last_value, read_records
 
@@ -50,24 +52,20 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _dense(name: str) -> Task:
+    """One of the quickstart's, with its measures by their judges' names."""
+    config, layout = DENSE[name]
+    scalars = {title.lower().replace(" ", "_"): own for title, own in MEASURES[name].items()}
+    return Task(Path(config), layout, scalars, options=shorter_schedule(DENSE_ITERATIONS))
+
+
 def _labels(per_cent: int) -> Task:
     scalars = {f"labels_{per_cent}": ("accuracy/top1", 1.0)}
     return Task(CLASSIFICATION, "classification", scalars, per_cent / 100)
 
 
 TASKS = {
-    "mask-rcnn": Task(
-        Path("configs/detection/mask-rcnn_vit-tiny-p8_scenes.py"),
-        "detection",
-        {"box_ap": ("coco/bbox_mAP", 100.0), "mask_ap": ("coco/segm_mAP", 100.0)},
-        options=shorter_schedule(DENSE_ITERATIONS),
-    ),
-    "upernet": Task(
-        Path("configs/segmentation/vit-tiny-p8_upernet_scenes.py"),
-        "segmentation",
-        {"upernet": ("mIoU", 1.0)},
-        options=shorter_schedule(DENSE_ITERATIONS),
-    ),
+    **{name: _dense(name) for name in DENSE},
     **{f"labels-{per_cent}": _labels(per_cent) for per_cent in (100, 25, 10)},
 }
 """By name on the command line."""
@@ -93,8 +91,7 @@ def finetune(run: Run, name: str) -> Path:
         "config": str(task.config),
         "options": settings,
     }
-    known = read_json_object(file) if file.is_file() else None
-    if known is not None and known.get("inputs") == inputs:
+    if is_done(file, inputs):
         return file
     folder = run.folder / name
     start = time.monotonic()
@@ -114,11 +111,10 @@ def backbone_settings(run: Run) -> dict[str, Any]:
     settings = backbone_options(load_config(str(ROOT / run.arm.config)))
     if run.arm.name == RANDOM:
         return settings
-    epochs = sorted((run.folder / "pretrain").glob("epoch_*.pth"), key=lambda p: p.stat().st_mtime)
-    if not epochs:
+    if not run.checkpoints:
         raise FileNotFoundError(f"{run.folder} holds no pretraining; run {run.arm.name} first")
     exported = run.folder / "backbone.pth"
-    export_backbone(epochs[-1], exported, run.arm.network)
+    export_backbone(run.checkpoints[-1], exported, run.arm.network)
     return {**settings, "model.backbone.init_cfg.checkpoint": exported}
 
 

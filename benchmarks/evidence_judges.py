@@ -67,7 +67,7 @@ JUDGES = (
 FINETUNED = (
     Judge("box_ap", "box AP", "mask-rcnn", "box_ap"),
     Judge("mask_ap", "mask AP", "mask-rcnn", "mask_ap"),
-    Judge("upernet", "UperNet mIoU", "upernet", "upernet"),
+    Judge("miou", "UperNet mIoU", "upernet", "miou"),
     *(
         Judge(f"labels_{n}", f"{n} % of labels", f"labels-{n}", f"labels_{n}")
         for n in (100, 25, 10)

@@ -1,4 +1,4 @@
-"""Tables, plots and pictures of the evidence, from the JSON files of the runs: ``docs/evidence-tables.md``."""
+"""Tables and plots of the evidence, from the JSON files of the runs: ``docs/evidence-tables.md``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -21,12 +21,11 @@ PANELS = {
 
 def draw_curves(
     names: Sequence[str], runs: Mapping[str, Mapping[int, Mapping[str, Any]]], path: Path
-) -> Path | None:
-    """A panel per judge, a line per arm; ``None`` if there is nothing to draw."""
+) -> None:
+    """A panel per judge, a line per arm; no file if there is nothing to draw."""
     arms = [name for name in names if has_curves([name], runs)]
     if not arms:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
+        return
     with figure(path, 12.0, 3.6) as canvas:
         panels = canvas.subplots(1, len(PANELS))
         for axes, (curve, name) in zip(panels, PANELS.items(), strict=True):
@@ -36,7 +35,6 @@ def draw_curves(
                 _draw_arm(axes, curve, arm, runs[arm], f"C{number % 10}")
         handles, labels = panels[0].get_legend_handles_labels()
         canvas.legend(handles, labels, loc="outside lower center", ncols=5)
-    return path
 
 
 def has_curves(names: Sequence[str], runs: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> bool:
@@ -57,6 +55,3 @@ def _draw_arm(
         steps, values.mean(axis=0), color=color, marker="o", markersize=3, label=ARMS[arm].title
     )
     axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.15, lw=0)
-
-
-__all__ = ["draw_curves", "has_curves"]

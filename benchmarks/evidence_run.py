@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evidence_arms import RANDOM, THUMBNAILS, Arm, find_arm
+from evidence_arms import RANDOM, THUMBNAILS, Arm
 from evidence_judges import ALONG_THE_RUN, SETTINGS, judge, judge_thumbnails
 from measure import commit
 
@@ -20,6 +20,7 @@ from mmrel.apis.backbone import get_backbone
 from mmrel.apis.baselines import random_like
 from mmrel.datasets.scenes import make_scenes
 from mmrel.quickstart.environment import process_environment
+from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.config import load_config
 from mmrel.utils.files import read_json_object, write_text_atomically
 from mmrel.utils.machine import machine
@@ -82,23 +83,29 @@ class Run:
     @property
     def inputs(self) -> dict[str, Any]:
         """What the figures depend on besides the code."""
-        return json.loads(
-            json.dumps(
-                {
-                    "version": VERSION,
-                    "arm": self.arm.name,
-                    "config": str(self.arm.config),
-                    "options": dict(self.arm.options),
-                    "seed": self.seed,
-                    "judges": SETTINGS,
-                }
-            )
-        )
+        return {
+            "version": VERSION,
+            "arm": self.arm.name,
+            "config": str(self.arm.config),
+            "options": dict(self.arm.options),
+            "seed": self.seed,
+            "judges": SETTINGS,
+        }
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Of the pretraining, the first epoch first."""
+        return sorted((self.folder / "pretrain").glob("epoch_*.pth"), key=_epoch)
 
     def done(self) -> bool:
         """Whether its figures are there, of the same inputs."""
-        known = read_json_object(self.file) if self.file.is_file() else None
-        return known is not None and known.get("inputs") == self.inputs
+        return is_done(self.file, self.inputs)
+
+
+def is_done(file: Path, inputs: Mapping[str, Any]) -> bool:
+    """Whether a file holds figures of the same inputs."""
+    known = read_json_object(file) if file.is_file() else None
+    return known is not None and known.get("inputs") == inputs
 
 
 def make_data(root: Path) -> Path:
@@ -116,16 +123,14 @@ def execute(run: Run) -> Path:
     if run.done():
         return run.file
     run.folder.mkdir(parents=True, exist_ok=True)
-    if run.arm.trained:
-        checkpoints, costs = pretrain(run)
-    else:
-        checkpoints, costs = [write_random(run)], {}
+    costs = pretrain(run) if run.arm.trained else {}
+    checkpoint = run.checkpoints[-1] if run.arm.trained else write_random(run)
     start = time.monotonic()
-    figures = judge(checkpoints[-1], run.arm, run.data, run.folder / "judges")
+    figures = judge(checkpoint, run.arm, run.data, run.folder / "judges")
     found = {
         "inputs": run.inputs,
         "figures": figures,
-        "curves": curves(run, checkpoints),
+        "curves": curves(run, figures),
         "costs": {**costs, "judges_seconds": round(time.monotonic() - start, 1)},
         "commit": commit(),
         "machine": dict(machine()),
@@ -134,12 +139,12 @@ def execute(run: Run) -> Path:
     }
     write_json(run.file, found)
     if run.arm.name == RANDOM and run.seed == 0:
-        write_thumbnails(run, checkpoints[-1], found)
+        write_thumbnails(run, checkpoint, found)
     return run.file
 
 
-def pretrain(run: Run) -> tuple[list[Path], dict[str, float]]:
-    """Train by ``tools/train.py``; returns the checkpoints of all epochs and what it took."""
+def pretrain(run: Run) -> dict[str, float]:
+    """Train by ``tools/train.py``; returns what it took."""
     classes = run.data / "classification"
     options = {
         "data_root": classes / "train",
@@ -151,12 +156,10 @@ def pretrain(run: Run) -> tuple[list[Path], dict[str, float]]:
     }
     before, start = _processor_seconds(), time.monotonic()
     train(run.folder / "pretrain", run.arm.config, options, resume=True)
-    costs = {
+    return {
         "pretraining_seconds": round(time.monotonic() - start, 1),
         "pretraining_processor_seconds": round(_processor_seconds() - before, 1),
     }
-    checkpoints = sorted((run.folder / "pretrain").glob("epoch_*.pth"), key=_epoch)
-    return checkpoints, costs
 
 
 def train(folder: Path, config: Path, options: Mapping[str, Any], resume: bool = False) -> None:
@@ -189,21 +192,21 @@ def write_random(run: Run) -> Path:
     return path
 
 
-def curves(run: Run, checkpoints: list[Path]) -> dict[str, list[list[float]]]:
-    """``[step, value]`` of what the log has, and of J&F of every checkpoint."""
+def curves(run: Run, figures: Mapping[str, float]) -> dict[str, list[list[float]]]:
+    """``[step, value]`` of what the log has, and of J&F of every checkpoint, of which ``figures`` has the last."""
     if not run.arm.trained:
         return {}
     records = read_records(run.folder / "pretrain")
     found = {name: series(records, name).tolist() for name in SCALARS}
-    if (run.data / "davis").is_dir():
+    if "propagation" in figures:
+        *earlier, last = run.checkpoints
+        values = [
+            judge(path, run.arm, run.data, run.folder / "along" / path.stem, ALONG_THE_RUN)
+            for path in earlier
+        ]
         found["propagation"] = [
-            [
-                torch.load(path, map_location="cpu", weights_only=True)["meta"]["iter"],
-                judge(path, run.arm, run.data, run.folder / "along" / path.stem, ALONG_THE_RUN)[
-                    "propagation"
-                ],
-            ]
-            for path in checkpoints
+            [read_checkpoint(path)["meta"]["iter"], own["propagation"]]
+            for path, own in zip([*earlier, last], [*values, figures], strict=True)
         ]
     return {name: points for name, points in found.items() if points}
 
@@ -228,6 +231,3 @@ def _epoch(path: Path) -> int:
 def _processor_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-__all__ = ["Run", "execute", "find_arm", "make_data"]

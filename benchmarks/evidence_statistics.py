@@ -12,8 +12,6 @@ from scipy import stats
 from mmrel.utils.files import read_json_object
 
 LEVEL = 0.95
-Figures = Mapping[int, Mapping[str, float]]
-"""By seed, then by judge."""
 
 
 @dataclass(frozen=True)
