@@ -3,6 +3,7 @@
 import hashlib
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -42,6 +43,29 @@ def scenes(tmp_path_factory):
 def test_make_scenes__bytes_do_not_depend_on_the_workers(scenes, tmp_path):
     make_scenes(tmp_path / "again", **SMALL, workers=2)
     assert _digests(tmp_path / "again") == _digests(scenes)
+
+
+FORKED = """
+import os, sys, time
+import cv2, numpy as np
+from mmrel.datasets.scenes import make_scenes
+
+cv2.setNumThreads(2)
+cv2.warpAffine(np.zeros((2000, 2000, 3), np.uint8), np.eye(2, 3), (2000, 2000))
+time.sleep(0.5)
+cv2.setNumThreads(0)  # as mmengine's runner does
+child = os.fork()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+make_scenes(sys.argv[1], num_train=2, num_val=1, image_size=32, class_image_size=32, workers=2)
+"""
+
+
+def test_make_scenes__in_a_fork_of_a_process_that_used_opencv(tmp_path):
+    """A fork has none of its parent's threads; OpenCV would wait for them if their number were set there."""
+    command = [sys.executable, "-c", FORKED, str(tmp_path / "scenes")]
+    subprocess.run(command, check=True, timeout=100)
+    assert (tmp_path / "scenes" / "scenes.json").is_file()
 
 
 def test_make_scenes__another_seed_gives_other_images(scenes, tmp_path):

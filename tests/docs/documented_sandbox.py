@@ -51,7 +51,9 @@ def build(folder: Path) -> None:
     dinov2["mask_token"] = torch.zeros(1, 128)
     torch.save(dinov2, folder / "dinov2_vits14_pretrain.pth")
     scenes = ["python", "tools/make_scenes.py", "data/scenes", "--image-size", "64"]
-    assert run_command(folder, scenes) == 0
+    log = folder / "scenes.txt"
+    code = run_command(folder, scenes, log)
+    assert code == 0, f"{shlex.join(scenes)}: exit code {code}\n{_end_of(log)}"
 
 
 def write_photos(folder: Path) -> None:

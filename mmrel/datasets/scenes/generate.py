@@ -156,8 +156,14 @@ def _jobs(folder: Path, own: Parameters, split: str) -> dict[str, list[Job]]:
 
 @contextmanager
 def _single_threaded_cv2() -> Iterator[None]:
-    """Keep OpenCV from using threads: a forked process would wait for those of its parent."""
+    """Keep OpenCV from using threads: a forked process would wait for those of its parent.
+
+    Where it uses none, nothing is set: if this process is itself a fork, setting the number would wait for them, too.
+    """
     threads = cv2.getNumThreads()
+    if threads == 1:
+        yield
+        return
     cv2.setNumThreads(0)
     try:
         yield
