@@ -68,10 +68,10 @@ def run_one(args: argparse.Namespace, name: str, seed: int) -> None:
         find_arm(name), seed, data, "scenes", args.work_dir.absolute(), args.results or RESULTS
     )
     start = time.monotonic()
-    path = execute(run)
-    for task in args.tasks:
-        finetune(run, task)
-    print(f"{run.name}: {path} ({time.monotonic() - start:.0f} s)", flush=True)
+    files = [execute(run)] if run.arm.judged else []
+    files += [finetune(run, task) for task in args.tasks]
+    names = ", ".join(map(str, files)) or "nothing; give --tasks, this arm has no features to judge"
+    print(f"{run.name}: {names} ({time.monotonic() - start:.0f} s)", flush=True)
 
 
 def run_many(args: argparse.Namespace, runs: list[tuple[str, int]]) -> int:

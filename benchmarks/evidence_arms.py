@@ -8,6 +8,8 @@ from typing import Any
 from mmrel.utils import UsageError
 
 CONFIGS = Path("configs/evidence")
+CLASSIFIER = "configs/relvit/benchmarks/vit-tiny-p8_scenes.py"
+JOINT = "configs/relvit/relvit-joint_vit-tiny-p8_scenes.py"
 RANDOM, THUMBNAILS = "random", "thumbnails"
 
 
@@ -23,6 +25,8 @@ class Arm:
         feature: what stands for an image: ``'cls'``, or ``'avg'`` where no class token is trained.
         network: whose backbone is judged: ``'teacher'``, or ``'student'`` where there is no teacher.
         trained: whether there is a pretraining; otherwise the weights are as the config draws them.
+        judged: whether its frozen features are judged; otherwise there are only fine-tunings of it.
+        classifier: the config of its fine-tuning with labels, below the repository.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Arm:
     feature: str = "cls"
     network: str = "teacher"
     trained: bool = True
+    judged: bool = True
+    classifier: str = CLASSIFIER
 
     @property
     def config(self) -> Path:
@@ -87,6 +93,7 @@ ARMS = {
         Arm("sit-reconstruction", "SiT, reconstruction only", "sit", {"model.head.loss_weight": 0.0}, "avg"),
         Arm("sit-contrast", "SiT, contrast only", "sit", {"model.alpha": 0.0}),
         Arm("relvit", "RelViT", "relvit", feature="avg", network="student"),
+        Arm("relvit-joint", "RelViT, joint", "dino", trained=False, judged=False, classifier=JOINT),
     )
 }  # fmt: skip
 """By name, in the order of the tables."""
@@ -109,18 +116,18 @@ CLAIMS = {
     ),
     "selfpatch": Claim(
         "SelfPatch is better than DINO on dense tasks",
-        "Does it, at equal steps and at equal time?",
+        "Is it, at equal steps and at equal time?",
         (("selfpatch", "dino"), ("selfpatch", "dino-longer")),
     ),
     "sit": Claim(
         "SiT is better than training from scratch",
-        "Does it, and which of its two losses does it?",
+        "Is it, and which of its two losses is?",
         tuple((name, RANDOM) for name in ("sit", "sit-reconstruction", "sit-contrast")),
     ),
     "relvit": Claim(
         "RelViT is better than training from scratch",
-        "Does it?",
-        (("relvit", RANDOM),),
+        "Do its tasks help before fine-tuning (upstream), and do they help beside it (joint)?",
+        (("relvit", RANDOM), ("relvit-joint", RANDOM)),
     ),
 }
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evidence_arms import RANDOM
-from evidence_run import ROOT, Run, is_done, train, write_json
+from evidence_run import ROOT, Run, is_done, pretrain, train, write_json
 from measure import commit
 
 from mmrel.checkpoints.export import export_backbone
@@ -23,14 +22,8 @@ from mmrel.visualization.records import last_value, read_records
 
 DENSE_ITERATIONS = 300
 LABEL_STEPS, LABEL_BATCH = 500, 32
-CLASSIFICATION = Path("configs/relvit/benchmarks/vit-tiny-p8_scenes.py")
 
-
-PLACES = (
-    "data_root",
-    "model.backbone.init_cfg.checkpoint",
-    "train_dataloader.dataset.ann_file",
-)
+PLACES = ("data_root", "train_dataloader.dataset.ann_file")
 """Options that name files of this machine."""
 
 
@@ -39,13 +32,13 @@ class Task:
     """What a backbone is fine-tuned for.
 
     Attributes:
-        config: below the repository.
+        config: below the repository; ``None``: the arm's classifier.
         layout: the data's folder that it reads.
         scalars: by judge, the scalar of the log and the factor that makes per cent of it.
         share: of the labels, for classification.
     """
 
-    config: Path
+    config: str | None
     layout: str
     scalars: Mapping[str, tuple[str, float]]
     share: float | None = None
@@ -56,12 +49,12 @@ def _dense(name: str) -> Task:
     """One of the quickstart's, with its measures by their judges' names."""
     config, layout = DENSE[name]
     scalars = {title.lower().replace(" ", "_"): own for title, own in MEASURES[name].items()}
-    return Task(Path(config), layout, scalars, options=shorter_schedule(DENSE_ITERATIONS))
+    return Task(config, layout, scalars, options=shorter_schedule(DENSE_ITERATIONS))
 
 
 def _labels(per_cent: int) -> Task:
     scalars = {f"labels_{per_cent}": ("accuracy/top1", 1.0)}
-    return Task(CLASSIFICATION, "classification", scalars, per_cent / 100)
+    return Task(None, "classification", scalars, per_cent / 100)
 
 
 TASKS = {
@@ -74,28 +67,40 @@ TASKS = {
 def finetune(run: Run, name: str) -> Path:
     """Fine-tune from the run's backbone, with the run's seed, and write ``<run>.<task>.json``.
 
+    Where the pretraining is not there, or not to its end, it is run first.
+
     Raises:
-        UsageError: there is no such task.
-        FileNotFoundError: the run's pretraining is not there.
-        RuntimeError: the training failed.
+        UsageError: there is no such task, or the arm has another one in its place.
+        RuntimeError: a training failed.
     """
     if name not in TASKS:
         raise UsageError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
     task, file = TASKS[name], run.file.with_suffix(f".{name}.json")
-    options = {"randomness.seed": run.seed, **backbone_settings(run), **task_options(run, task)}
+    if not run.arm.judged and task.share is None:
+        raise UsageError(
+            f"{run.arm.name} has no backbone of its own; its tasks are those with labels"
+        )
+    config = Path(task.config or run.arm.classifier)
+    options = {
+        "randomness.seed": run.seed,
+        **backbone_options(load_config(str(ROOT / run.arm.config))),
+        **task_options(run, task),
+    }
     settings = {key: str(value) for key, value in options.items() if key not in PLACES}
     inputs: dict[str, Any] = {
         "arm": run.arm.name,
         "seed": run.seed,
         "task": name,
-        "config": str(task.config),
+        "config": str(config),
         "options": settings,
     }
     if is_done(file, inputs):
         return file
+    if run.arm.trained:
+        options["model.backbone.init_cfg.checkpoint"] = pretrained_backbone(run)
     folder = run.folder / name
     start = time.monotonic()
-    train(folder, task.config, options)
+    train(folder, config, options)
     records = read_records(folder)
     figures = {
         judge: factor * last_value(records, scalar)
@@ -106,16 +111,13 @@ def finetune(run: Run, name: str) -> Path:
     return file
 
 
-def backbone_settings(run: Run) -> dict[str, Any]:
-    """Where the weights come from, and what the network has not."""
-    settings = backbone_options(load_config(str(ROOT / run.arm.config)))
-    if run.arm.name == RANDOM:
-        return settings
-    if not run.checkpoints:
-        raise FileNotFoundError(f"{run.folder} holds no pretraining; run {run.arm.name} first")
+def pretrained_backbone(run: Run) -> Path:
+    """The run's exported backbone; its pretraining is run first where it is not there to its end."""
     exported = run.folder / "backbone.pth"
-    export_backbone(run.checkpoints[-1], exported, run.arm.network)
-    return {**settings, "model.backbone.init_cfg.checkpoint": exported}
+    if not exported.is_file():
+        pretrain(run)
+        export_backbone(run.checkpoints[-1], exported, run.arm.network)
+    return exported
 
 
 def task_options(run: Run, task: Task) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from evidence_arms import ARMS, CLAIMS, RANDOM, THUMBNAILS, Claim
 from evidence_judges import FINETUNED, JUDGES, Judge
+from evidence_pictures import draw_pictures, shown_arms
 from evidence_plots import draw_curves, has_curves
 from evidence_run import RESULTS, ROOT
 from evidence_statistics import Difference, compare, read_results, summarise, values_of
@@ -22,6 +23,9 @@ made, and what follows from them, is said in [Evidence](evidence.md). Figures ar
 effective rank: mean over seeds, the standard deviation between seeds, and, of differences, the half width of Student's
 95 % interval, paired by seed. Differences in bold have an interval without zero.
 """
+PICTURES = """Three validation scenes as the networks of seed 0 see them: attention of the class token (without one, of
+the mean query), cosine with the patch in the middle, and the first three principal components of the patches of all
+three."""
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 
@@ -37,13 +41,18 @@ def write_page(results: Path | None = None) -> str:
         raise UsageError(f"{folder} holds no results; run some arms first")
     for name, claim in CLAIMS.items():
         draw_curves(arms_of(claim), runs, IMAGES / f"{name}.png")
-    write_text_atomically(PAGE, page_text(runs))
+        draw_pictures(shown(claim, folder), folder, IMAGES / f"{name}-pictures.png")
+    write_text_atomically(PAGE, page_text(folder))
     return f"written: {PAGE}"
 
 
-def page_text(runs: Runs) -> str:
-    """The whole page."""
-    sections = [claim_section(name, claim, runs) for name, claim in CLAIMS.items()]
+def page_text(folder: Path) -> str:
+    """The whole page, of a folder of results."""
+    runs = read_results(folder)
+    sections = [
+        claim_section(name, claim, runs, bool(shown(claim, folder)))
+        for name, claim in CLAIMS.items()
+    ]
     return "\n".join([HEAD, *sections, cost_section(runs)])
 
 
@@ -52,31 +61,80 @@ def arms_of(claim: Claim) -> list[str]:
     return list(dict.fromkeys(name for pair in claim.pairs for name in reversed(pair)))
 
 
-def claim_section(name: str, claim: Claim, runs: Runs) -> str:
-    """Figures of the claim's arms, differences of its pairs, and its curves."""
-    lines = [f"## {claim.title}", "", claim.question, "", *judged(claim, runs, JUDGES)]
-    if any(values_of(own, judge.name) for own in runs.values() for judge in FINETUNED):
-        lines += ["", "Fine-tuned:", "", *judged(claim, runs, FINETUNED)]
+def shown(claim: Claim, folder: Path) -> list[str]:
+    """The claim's arms of which there are pictures, below random weights; empty if there are only those."""
+    found = shown_arms(folder)
+    own = [name for name in arms_of(claim) if name in found and name != RANDOM]
+    return [RANDOM, *own] if own and RANDOM in found else own
+
+
+def claim_section(name: str, claim: Claim, runs: Runs, pictures: bool) -> str:
+    """Figures of the claim's arms, differences of its pairs, its curves and pictures."""
+    lines = [f"## {claim.title}", "", claim.question, "", *frozen_tables(claim, runs)]
+    if tuned := finetuned_tables(claim, runs):
+        lines += ["", "Fine-tuned:", "", *tuned]
     if has_curves(arms_of(claim), runs):
         lines += ["", f"![{claim.title}: over steps](images/evidence/{name}.png)"]
+    if pictures:
+        lines += [
+            "",
+            PICTURES,
+            "",
+            f"![{claim.title}: pictures](images/evidence/{name}-pictures.png)",
+        ]
     return "\n".join([*lines, ""])
 
 
-def judged(claim: Claim, runs: Runs, judges: Sequence[Judge]) -> list[str]:
-    """A table of figures and one of differences."""
-    names = [THUMBNAILS, RANDOM, *(name for name in arms_of(claim) if name != RANDOM)]
+def frozen_tables(claim: Claim, runs: Runs) -> list[str]:
+    """What frozen features give, beside thumbnails and both features of random weights."""
+    arms = [name for name in arms_of(claim) if name != RANDOM and ARMS[name].judged]
+    rows = [(title(name), name, feature_of(name)) for name in (THUMBNAILS, RANDOM, *arms)]
+    rows.insert(2, (f"{title(RANDOM)}, mean patch", RANDOM, "avg"))
+    pairs = [pair for pair in claim.pairs if ARMS[pair[0]].judged]
+    return two_tables(rows, pairs, runs, JUDGES)
+
+
+def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
+    """What fine-tunings gave, of the pairs of which both were fine-tuned; empty without any."""
+
+    def tuned(name: str) -> bool:
+        return any(values_of(runs.get(name, {}), judge.name) for judge in FINETUNED)
+
+    pairs = [pair for pair in claim.pairs if all(map(tuned, pair))]
+    if not pairs:
+        return []
+    arms = [name for name in arms_of(claim) if name != RANDOM and tuned(name)]
+    rows = [(title(name), name, feature_of(name)) for name in (RANDOM, *arms)]
+    judges = [
+        judge
+        for judge in FINETUNED
+        if any(values_of(runs.get(name, {}), judge.name) for name in arms)
+    ]
+    return two_tables(rows, pairs, runs, judges)
+
+
+def two_tables(
+    rows: Sequence[tuple[str, str, str]],
+    pairs: Sequence[tuple[str, str]],
+    runs: Runs,
+    judges: Sequence[Judge],
+) -> list[str]:
+    """Of figures, a row per ``(title, arm, feature)``, and of the pairs' differences."""
     heads = (*(judge.title for judge in judges), "seeds")
-    rows = [
-        (title(name), figures_row(runs.get(name, {}), feature_of(name), judges)) for name in names
+    figures = [
+        (name, figures_row(runs.get(arm, {}), feature, judges)) for name, arm, feature in rows
     ]
-    rows.insert(
-        2, (f"{title(RANDOM)}, mean patch", figures_row(runs.get(RANDOM, {}), "avg", judges))
-    )
-    pairs = [
+    differences = [
         (f"{title(own)} against {title(other)}", differences_row(runs, own, other, judges))
-        for own, other in claim.pairs
+        for own, other in pairs
     ]
-    return [*table("arm", rows, heads), "", "Differences:", "", *table("pair", pairs, heads)]
+    return [
+        *table("arm", figures, heads),
+        "",
+        "Differences:",
+        "",
+        *table("pair", differences, heads),
+    ]
 
 
 def cost_section(runs: Runs) -> str:
@@ -109,8 +167,9 @@ def figures_row(
     runs: Mapping[int, Mapping[str, Any]], feature: str, judges: Sequence[Judge]
 ) -> list[str]:
     """Mean and deviation of each judge, and the number of seeds."""
-    cells = [figure_cell(judge, values_of(runs, judge.figure(feature))) for judge in judges]
-    return [*cells, str(len(runs)) if runs else "not run"]
+    values = [values_of(runs, judge.figure(feature)) for judge in judges]
+    cells = [figure_cell(judge, own) for judge, own in zip(judges, values, strict=True)]
+    return [*cells, str(max(map(len, values))) if any(values) else "not run"]
 
 
 def figure_cell(judge: Judge, values: Mapping[int, float]) -> str:

@@ -84,10 +84,13 @@ def read_results(folder: Path) -> dict[str, dict[int, dict[str, Any]]]:
     contents = [read_json_object(path) or {} for path in sorted(folder.glob("*.json"))]
     for content in sorted(contents, key=lambda one: "task" in one["inputs"]):
         arm, seed = content["inputs"]["arm"], content["inputs"]["seed"]
-        if "task" in content["inputs"]:
-            found[arm][seed]["figures"] |= content["figures"]
-        else:
-            found.setdefault(arm, {})[seed] = content
+        runs = found.setdefault(arm, {})
+        if "task" not in content["inputs"]:
+            runs[seed] = content
+            continue
+        # An arm may have nothing but fine-tunings.
+        run = runs.setdefault(seed, {**content, "figures": {}, "curves": {}, "costs": {}})
+        run["figures"].update(content["figures"])
     return found
 
 

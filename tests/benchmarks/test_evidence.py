@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from scipy import stats
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 import evidence  # noqa: E402
 import evidence_page  # noqa: E402
+import evidence_pictures  # noqa: E402
 from evidence_arms import ARMS, CLAIMS, RANDOM, find_arm  # noqa: E402
 from evidence_judges import JUDGES, SETTINGS  # noqa: E402
 from evidence_statistics import compare, read_results, summarise  # noqa: E402
@@ -137,15 +139,71 @@ def test_page__means_deviations_differences_and_what_was_not_run(page: str) -> N
     assert "a processor" in page
 
 
+def write_tuned(folder: Path, arm: str, seed: int, task: str, figures: dict[str, float]) -> None:
+    content = {
+        "inputs": {"arm": arm, "seed": seed, "task": task},
+        "figures": figures,
+        "commit": "abc",
+        "machine": {"processor": "a processor"},
+    }
+    (folder / f"{arm}-seed{seed}.{task}.json").write_text(json.dumps(content))
+
+
 def test_results__a_fine_tuning_adds_to_its_run(tmp_path: Path) -> None:
-    (tmp_path / "dino-seed0.json").write_text(json.dumps(record("dino", 0, 60.0, 40.0)))
-    tuned = {"inputs": {"arm": "dino", "seed": 0, "task": "mask-rcnn"}, "figures": {"box_ap": 12.0}}
-    (tmp_path / "dino-seed0.mask-rcnn.json").write_text(json.dumps(tuned))
+    for number, arm in enumerate(("dino", "dino-sere")):
+        (tmp_path / f"{arm}-seed0.json").write_text(json.dumps(record(arm, 0, 60.0, 40.0)))
+        write_tuned(tmp_path, arm, 0, "mask-rcnn", {"box_ap": 12.0 + number})
     runs = read_results(tmp_path)
     assert runs["dino"][0]["figures"]["box_ap"] == 12.0
     assert runs["dino"][0]["figures"]["knn_cls"] == 40.0
-    lines = evidence_page.page_text(runs).replace(" ", "").splitlines()
-    assert "Fine-tuned:" in lines and "|DINO|12.0|-|-|-|-|-|1|" in lines
+    lines = evidence_page.page_text(tmp_path).replace(" ", "").splitlines()
+    start = lines.index("Fine-tuned:")
+    assert lines[start + 2 :][:5] == [
+        "|arm|boxAP|seeds|",
+        "|---|---|---|",
+        "|randomweights|-|notrun|",
+        "|DINO|12.0|1|",
+        "|SEREonDINO|13.0|1|",
+    ]
+    assert "|SEREonDINOagainstDINO|+1.0|1|" in lines
+
+
+def test_results__of_an_arm_that_has_no_frozen_features(tmp_path: Path) -> None:
+    """RelViT's joint mode is a training with labels, compared with the same from random weights."""
+    for seed in (0, 1):
+        write_tuned(tmp_path, "relvit-joint", seed, "labels-10", {"labels_10": 40.0 + seed})
+        write_tuned(tmp_path, RANDOM, seed, "labels-10", {"labels_10": 38.0 + seed})
+    text = evidence_page.page_text(tmp_path)
+    lines = text[text.index("## RelViT") :].replace(" ", "").splitlines()
+    assert "|RelViT|-|-|-|-|-|-|-|-|-|notrun|" in lines
+    assert "|RelViT,joint|40.5±0.7|2|" in lines
+    assert "|RelViT,jointagainstrandomweights|**+2.0±0.0**|2|" in lines
+    assert sum(line.startswith("|RelViT,joint|") for line in lines) == 1
+
+
+def test_pictures__a_row_per_arm_that_has_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn, results = tmp_path / "drawn", tmp_path / "scenes"
+    drawn.mkdir()
+    for strip in (evidence_pictures.PHOTOS, *evidence_pictures.STRIPS):
+        Image.new("RGB", (30, 10)).save(drawn / f"0123-{strip}.png")
+    results.mkdir()
+    for arm in ("dino", "dino-sere"):
+        (results / f"{arm}-seed0.json").write_text(json.dumps(record(arm, 0, 60.0, 40.0)))
+        evidence_pictures.keep_pictures(drawn, results, arm)
+    assert evidence_pictures.shown_arms(results) == {"dino", "dino-sere"}
+    assert evidence_page.shown(CLAIMS["sere"], results) == ["dino", "dino-sere"]
+    assert evidence_page.shown(CLAIMS["sit"], results) == []
+    monkeypatch.setattr(evidence_page, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(evidence_page, "IMAGES", tmp_path / "images")
+    evidence_page.write_page(tmp_path)
+    [height] = {Image.open(p).height for p in (tmp_path / "images").glob("sere-pictures.png")}
+    assert height == pytest.approx(3 * evidence_pictures.ROW * 150)
+    assert not (tmp_path / "images" / "sit-pictures.png").exists()
+    assert "images/evidence/sere-pictures.png" in (tmp_path / "page.md").read_text()
+    with pytest.raises(FileNotFoundError, match="though dino was judged"):
+        evidence_pictures.keep_pictures(tmp_path, results, "dino")
 
 
 def test_page__needs_results(tmp_path: Path) -> None:
@@ -154,5 +212,5 @@ def test_page__needs_results(tmp_path: Path) -> None:
 
 
 def test_page__is_that_of_the_committed_results() -> None:
-    runs = read_results(ROOT / "benchmarks" / "results" / "evidence" / "scenes")
-    assert evidence_page.page_text(runs) == (ROOT / "docs" / "evidence-tables.md").read_text()
+    folder = ROOT / "benchmarks" / "results" / "evidence" / "scenes"
+    assert evidence_page.page_text(folder) == (ROOT / "docs" / "evidence-tables.md").read_text()
