@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evidence_arms import Arm
+from evidence_data import DataSet
 from evidence_run import ROOT, Run, is_done, pretrain, train, write_json
 from measure import commit
 
@@ -64,22 +66,31 @@ TASKS = {
 """By name on the command line."""
 
 
+def find_task(name: str, arm: Arm, dataset: DataSet) -> Task:
+    """The task of that name.
+
+    Raises:
+        UsageError: there is none, or none of that arm or on that data set.
+    """
+    if not dataset.finetuned:
+        raise UsageError(f"there are no tasks on {dataset.name}; leave --tasks out")
+    if name not in TASKS:
+        raise UsageError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
+    if not arm.judged and TASKS[name].share is None:
+        raise UsageError(f"{arm.name} has no backbone of its own; its tasks are those with labels")
+    return TASKS[name]
+
+
 def finetune(run: Run, name: str) -> Path:
     """Fine-tune from the run's backbone, with the run's seed, and write ``<run>.<task>.json``.
 
     Where the pretraining is not there, or not to its end, it is run first.
 
     Raises:
-        UsageError: there is no such task, or the arm has another one in its place.
+        UsageError: there is no such task, or none of the arm or on the data set.
         RuntimeError: a training failed.
     """
-    if name not in TASKS:
-        raise UsageError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
-    task, file = TASKS[name], run.file.with_suffix(f".{name}.json")
-    if not run.arm.judged and task.share is None:
-        raise UsageError(
-            f"{run.arm.name} has no backbone of its own; its tasks are those with labels"
-        )
+    task, file = find_task(name, run.arm, run.dataset), run.file.with_suffix(f".{name}.json")
     config = Path(task.config or run.arm.classifier)
     options = {
         "randomness.seed": run.seed,
@@ -130,7 +141,7 @@ def task_options(run: Run, task: Task) -> dict[str, Any]:
     chosen = draw_images(classes, fraction=task.share, seed=0)
     numbers = {name: number for number, name in enumerate(sorted(classes))}
     lines = [f"{image} {numbers[image.split('/')[0]]}" for image in chosen]
-    listing = run.work_dir / run.dataset / f"labels-{round(100 * task.share)}.txt"
+    listing = run.work_dir / run.dataset.name / f"labels-{round(100 * task.share)}.txt"
     write_text_atomically(listing, "\n".join(lines) + "\n")
     epochs = max(1, round(LABEL_STEPS * LABEL_BATCH / len(chosen)))
     return {

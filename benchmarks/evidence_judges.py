@@ -1,11 +1,12 @@
-"""How the evidence judges a backbone: protocols of ``tools/evaluate.py``, with settings for a core's minute."""
+"""How the evidence judges a backbone: protocols of ``tools/evaluate.py``, with its data set's settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evidence_arms import Arm
+from evidence_data import DataSet
 
 from mmrel.apis.evaluation import evaluate
 from mmrel.apis.evaluation.data import EvaluationData, find_data
@@ -13,18 +14,6 @@ from mmrel.apis.evaluation.protocol import Protocol
 from mmrel.apis.evaluation.protocols import PROTOCOLS
 
 FEATURES = ("cls", "avg")
-EVERY_IMAGE = {"max_train": None, "max_val": None, "image_size": None}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "knn": {**EVERY_IMAGE, "k": [20], "temperature": 0.07},
-    "linear_probe": {**EVERY_IMAGE, "epochs": 30},
-    "patch_knn": {"max_train": 120, "max_val": 100, "max_patches": 60_000, "k": 20, "size": None},
-    "linear_segmentation": {"max_train": 150, "max_val": 100, "size": None},
-    "davis": {"split": "val", "max_sequences": None, "size": 128},
-    "tokens": {"max_images": 250, "image_size": 96},
-    "correspondence": {"max_images": 100, "radius": 1},
-    "pictures": {"max_images": 3},
-}
-"""By protocol. DAVIS' frames keep their own size: enlarged ones are so easy that all networks come near 100."""
 ALONG_THE_RUN = ("davis",)
 """What earlier checkpoints are judged by; the run itself logs k-NN, patch k-NN and the tokens' statistics."""
 
@@ -77,14 +66,27 @@ FINETUNED = (
 
 
 def judge(
-    checkpoint: Path, arm: Arm, data: Path, out: Path, protocols: Sequence[str] | None = None
+    checkpoint: Path,
+    arm: Arm,
+    dataset: DataSet,
+    data: Path,
+    out: Path,
+    protocols: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """Figures of one checkpoint, by the names of ``JUDGES``; what is done already is not repeated.
+
+    Args:
+        checkpoint: of the arm.
+        arm: which.
+        dataset: whose judges these are.
+        data: its folder.
+        out: folder of reports and of what is done.
+        protocols: some of the data set's; ``None``: all.
 
     Raises:
         RuntimeError: a protocol failed.
     """
-    found = _evaluate(checkpoint, arm, find_data(data), out, protocols)
+    found = _evaluate(checkpoint, arm, dataset, find_data(data), out, protocols)
     figures: dict[str, float] = {}
     for own in JUDGES:
         for feature in FEATURES if own.by_feature else ("",):
@@ -95,9 +97,12 @@ def judge(
     return figures
 
 
-def judge_thumbnails(checkpoint: Path, arm: Arm, data: Path, out: Path) -> dict[str, float]:
+def judge_thumbnails(
+    checkpoint: Path, arm: Arm, dataset: DataSet, data: Path, out: Path
+) -> dict[str, float]:
     """The class judges of thumbnails, which stand beside any checkpoint."""
-    found = _evaluate(checkpoint, arm, find_data(data), out, ("knn", "linear_probe"), True)
+    protocols = ("knn", "linear_probe")
+    found = _evaluate(checkpoint, arm, dataset, find_data(data), out, protocols, True)
     label = found.results.subjects.thumbnails.label
     values = {
         own.figure("cls"): found.results.figure(label, own.protocol, f"{own.key}_pixels")
@@ -110,6 +115,7 @@ def judge_thumbnails(checkpoint: Path, arm: Arm, data: Path, out: Path) -> dict[
 def _evaluate(
     checkpoint: Path,
     arm: Arm,
+    dataset: DataSet,
     data: EvaluationData,
     out: Path,
     protocols: Sequence[str] | None,
@@ -125,7 +131,7 @@ def _evaluate(
         protocols=protocols,
         labels=["network"],
         device="cpu",
-        table=_table(),
+        table=_table(dataset.judges),
         network=arm.network,
     )
     if found.failures:
@@ -133,8 +139,8 @@ def _evaluate(
     return found
 
 
-def _table() -> dict[str, Protocol]:
+def _table(judges: Mapping[str, Mapping[str, Any]]) -> dict[str, Protocol]:
     return {
-        name: replace(PROTOCOLS[name], settings={"full": settings})
-        for name, settings in SETTINGS.items()
+        name: replace(PROTOCOLS[name], settings={"full": dict(settings)})
+        for name, settings in judges.items()
     }

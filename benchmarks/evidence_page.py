@@ -1,15 +1,16 @@
 """Tables and plots of the evidence, from the JSON files of the runs: ``docs/evidence-tables.md``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from evidence_arms import ARMS, CLAIMS, RANDOM, THUMBNAILS, Claim
-from evidence_judges import FINETUNED, JUDGES, Judge
+from evidence_data import DATA_SETS, SCENES, DataSet
+from evidence_judges import FEATURES, FINETUNED, JUDGES, Judge
 from evidence_pictures import draw_pictures, shown_arms
 from evidence_plots import draw_curves, has_curves
 from evidence_run import RESULTS, ROOT
-from evidence_statistics import Difference, compare, read_results, summarise, values_of
+from evidence_statistics import read_results, summarise, values_of
+from evidence_tables import Runs, feature_of, frozen_rows, table, title, two_tables
 
 from mmrel.utils import UsageError
 from mmrel.utils.files import write_text_atomically
@@ -26,34 +27,40 @@ effective rank: mean over seeds, the standard deviation between seeds, and, of d
 PICTURES = """Three validation scenes as the networks of seed 0 see them: attention of the class token (without one, of
 the mean query), cosine with the patch in the middle, and the first three principal components of the patches of all
 three."""
-Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 
-def write_page(results: Path | None = None) -> str:
+def write_page(results: Path = RESULTS) -> str:
     """Write the page and its plots; returns a line that says where.
 
+    Args:
+        results: holds a folder of JSON files per data set.
+
     Raises:
-        UsageError: there are no results.
+        UsageError: there are no results of the scenes.
     """
-    folder = (results or RESULTS) / "scenes"
+    folder = results / SCENES.name
     runs = read_results(folder)
     if not runs:
         raise UsageError(f"{folder} holds no results; run some arms first")
     for name, claim in CLAIMS.items():
         draw_curves(arms_of(claim), runs, IMAGES / f"{name}.png")
         draw_pictures(shown(claim, folder), folder, IMAGES / f"{name}-pictures.png")
-    write_text_atomically(PAGE, page_text(folder))
+    write_text_atomically(PAGE, page_text(results))
     return f"written: {PAGE}"
 
 
-def page_text(folder: Path) -> str:
-    """The whole page, of a folder of results."""
+def page_text(results: Path) -> str:
+    """The whole page: a section per claim from the scenes, and one per further data set with results."""
+    folder = results / SCENES.name
     runs = read_results(folder)
     sections = [
         claim_section(name, claim, runs, bool(shown(claim, folder)))
         for name, claim in CLAIMS.items()
     ]
-    return "\n".join([HEAD, *sections, cost_section(runs)])
+    costs = "\n".join(["## What a run takes", *cost_lines(runs), ""])
+    further = {name: read_results(results / name) for name in DATA_SETS if name != SCENES.name}
+    others = [data_section(DATA_SETS[name], own) for name, own in further.items() if own]
+    return "\n".join([HEAD, *sections, costs, *others])
 
 
 def arms_of(claim: Claim) -> list[str]:
@@ -76,22 +83,16 @@ def claim_section(name: str, claim: Claim, runs: Runs, pictures: bool) -> str:
     if has_curves(arms_of(claim), runs):
         lines += ["", f"![{claim.title}: over steps](images/evidence/{name}.png)"]
     if pictures:
-        lines += [
-            "",
-            PICTURES,
-            "",
-            f"![{claim.title}: pictures](images/evidence/{name}-pictures.png)",
-        ]
+        image = f"![{claim.title}: pictures](images/evidence/{name}-pictures.png)"
+        lines += ["", PICTURES, "", image]
     return "\n".join([*lines, ""])
 
 
 def frozen_tables(claim: Claim, runs: Runs) -> list[str]:
     """What frozen features give, beside thumbnails and both features of random weights."""
     arms = [name for name in arms_of(claim) if name != RANDOM and ARMS[name].judged]
-    rows = [(title(name), name, feature_of(name)) for name in (THUMBNAILS, RANDOM, *arms)]
-    rows.insert(2, (f"{title(RANDOM)}, mean patch", RANDOM, "avg"))
     pairs = [pair for pair in claim.pairs if ARMS[pair[0]].judged]
-    return two_tables(rows, pairs, runs, JUDGES)
+    return two_tables(frozen_rows([THUMBNAILS, RANDOM, *arms]), pairs, runs, JUDGES)
 
 
 def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
@@ -105,120 +106,64 @@ def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
         return []
     arms = [name for name in arms_of(claim) if name != RANDOM and tuned(name)]
     rows = [(title(name), name, feature_of(name)) for name in (RANDOM, *arms)]
-    judges = [
-        judge
-        for judge in FINETUNED
-        if any(values_of(runs.get(name, {}), judge.name) for name in arms)
-    ]
-    return two_tables(rows, pairs, runs, judges)
+    return two_tables(rows, pairs, runs, _used(FINETUNED, runs, arms))
 
 
-def two_tables(
-    rows: Sequence[tuple[str, str, str]],
-    pairs: Sequence[tuple[str, str]],
-    runs: Runs,
-    judges: Sequence[Judge],
-) -> list[str]:
-    """Of figures, a row per ``(title, arm, feature)``, and of the pairs' differences."""
-    heads = (*(judge.title for judge in judges), "seeds")
-    figures = [
-        (name, figures_row(runs.get(arm, {}), feature, judges)) for name, arm, feature in rows
+def data_section(dataset: DataSet, runs: Runs) -> str:
+    """A further data set: what was run and judged there, and no more."""
+    arms = [name for name in (THUMBNAILS, *ARMS) if name in runs]
+    pairs = [
+        pair
+        for claim in CLAIMS.values()
+        for pair in claim.pairs
+        if all(arm in runs for arm in pair)
     ]
-    differences = [
-        (f"{title(own)} against {title(other)}", differences_row(runs, own, other, judges))
-        for own, other in pairs
-    ]
-    return [
-        *table("arm", figures, heads),
-        "",
-        "Differences:",
-        "",
-        *table("pair", differences, heads),
-    ]
+    tables = two_tables(frozen_rows(arms), pairs, runs, _used(JUDGES, runs, arms))
+    lines = [f"## {dataset.title}", "", dataset.about, "", *tables, *cost_lines(runs)]
+    return "\n".join([*lines, ""])
 
 
-def cost_section(runs: Runs) -> str:
-    """What a pretraining took, so that equal steps can be told from equal time; and where."""
-    rows = []
+def cost_lines(runs: Runs) -> list[str]:
+    """What a pretraining took, so that equal steps can be told from equal time, on each processor."""
+    rows: list[tuple[str, list[str]]] = []
+    processors = sorted(
+        {run["machine"]["processor"] for own in runs.values() for run in own.values()}
+    )
     for name in ARMS:
         own = [
-            run["costs"]["pretraining_processor_seconds"]
+            run
             for run in runs.get(name, {}).values()
             if "pretraining_processor_seconds" in run["costs"]
         ]
         if own:
-            commits = sorted({run["commit"] for run in runs[name].values()})
-            rows.append(
-                (title(name), [f"{summarise(own).mean:.0f}", str(len(own)), ", ".join(commits)])
-            )
-    machines = sorted(
-        {run["machine"]["processor"] for own in runs.values() for run in own.values()}
-    )
-    lines = ["## What a run takes", "", f"On one core of: {'; '.join(machines)}.", ""]
-    return "\n".join([*lines, *table("arm", rows, ("processor seconds", "seeds", "commits")), ""])
+            commits = sorted({run["commit"] for run in own})
+            cells = [
+                _seconds(
+                    [
+                        run["costs"]["pretraining_processor_seconds"]
+                        for run in own
+                        if run["machine"]["processor"] == processor
+                    ]
+                )
+                for processor in processors
+            ]
+            rows.append((title(name), [*cells, ", ".join(commits)]))
+    about = "Processor seconds of a pretraining on one core, mean and number of seeds:"
+    return ["", about, "", *table("arm", rows, (*processors, "commits"))] if rows else []
 
 
-def feature_of(name: str) -> str:
-    """What stands for an image in an arm."""
-    return ARMS[name].feature if name in ARMS else "cls"
+def _seconds(values: list[float]) -> str:
+    return f"{summarise(values).mean:.0f} ({len(values)})" if values else "-"
 
 
-def figures_row(
-    runs: Mapping[int, Mapping[str, Any]], feature: str, judges: Sequence[Judge]
-) -> list[str]:
-    """Mean and deviation of each judge, and the number of seeds."""
-    values = [values_of(runs, judge.figure(feature)) for judge in judges]
-    cells = [figure_cell(judge, own) for judge, own in zip(judges, values, strict=True)]
-    return [*cells, str(max(map(len, values))) if any(values) else "not run"]
-
-
-def figure_cell(judge: Judge, values: Mapping[int, float]) -> str:
-    """``47.1 ± 0.6``, ``47.1`` of one seed, or a dash."""
-    if not values:
-        return "-"
-    found, digits = summarise(list(values.values())), digits_of(judge)
-    mean = f"{found.mean:.{digits}f}"
-    return mean if found.count == 1 else f"{mean} ± {found.deviation:.{digits}f}"
-
-
-def differences_row(runs: Runs, own: str, other: str, judges: Sequence[Judge]) -> list[str]:
-    """Paired difference of each judge, and the number of seeds."""
-    # Random weights have both features, and are compared in the one that the arm trains.
-    features = feature_of(own), feature_of(own if other == RANDOM else other)
-    sides = [(runs.get(name, {}), one) for name, one in zip((own, other), features, strict=True)]
-    found = [
-        compare(*(values_of(side, judge.figure(feature)) for side, feature in sides))
+def _used(judges: Sequence[Judge], runs: Runs, arms: Sequence[str]) -> list[Judge]:
+    """Those that judged one of the arms."""
+    return [
+        judge
         for judge in judges
+        if any(
+            values_of(runs.get(name, {}), figure)
+            for name in arms
+            for figure in {judge.name, *map(judge.figure, FEATURES)}
+        )
     ]
-    cells = [difference_cell(judge, one) for judge, one in zip(judges, found, strict=True)]
-    counts = [one.count for one in found if one is not None]
-    return [*cells, str(max(counts)) if counts else "not run"]
-
-
-def difference_cell(judge: Judge, found: Difference | None) -> str:
-    """``**+2.1 ± 0.8**`` where the interval leaves out zero, ``+2.1`` of one seed, or a dash."""
-    if found is None:
-        return "-"
-    digits = digits_of(judge)
-    if found.count == 1:
-        return f"{found.mean:+.{digits}f}"
-    text = f"{found.mean:+.{digits}f} ± {found.half:.{digits}f}"
-    return f"**{text}**" if found.decided else text
-
-
-def digits_of(judge: Judge) -> int:
-    """After the point."""
-    return 2 if judge.name == "cosine" else 1
-
-
-def title(name: str) -> str:
-    """Of an arm, in tables."""
-    return "16 x 16 thumbnails" if name == THUMBNAILS else ARMS[name].title
-
-
-def table(
-    corner: str, rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str]
-) -> list[str]:
-    """A Markdown table."""
-    lines = [f"| {corner} | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
-    return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]

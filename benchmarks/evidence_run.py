@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from evidence_arms import RANDOM, THUMBNAILS, Arm
-from evidence_judges import ALONG_THE_RUN, SETTINGS, judge, judge_thumbnails
+from evidence_data import DataSet
+from evidence_judges import ALONG_THE_RUN, judge, judge_thumbnails
 from evidence_pictures import keep_pictures
 from measure import commit
 
 from mmrel.apis.backbone import get_backbone
 from mmrel.apis.baselines import random_like
-from mmrel.datasets.scenes import make_scenes
 from mmrel.quickstart.environment import process_environment
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.config import load_config
@@ -30,8 +30,6 @@ from mmrel.visualization.records import read_records, series
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "evidence"
-NUM_TRAIN, NUM_VAL, SCENES_SEED = 8000, 2000, 1
-"""The scenes that are reported on. Settings were chosen on others, of seed 0."""
 SHOWN_SEED = 0
 """Whose pictures are kept."""
 VERSION = 1
@@ -46,6 +44,14 @@ SCALARS = (
     "stat/channel_of_uniform",
 )
 """What is kept of a run's log, where it has it."""
+EPOCHS = (
+    "train_cfg.max_epochs",
+    "train_cfg.val_interval",
+    "param_scheduler.0.warmup",
+    "default_hooks.last_layer_freeze.epochs",
+    "default_hooks.checkpoint.interval",
+)
+"""What a recipe counts in epochs, where it has it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,8 @@ class Run:
     Attributes:
         arm: which.
         seed: of the weights, the order of the images and their augmentation.
-        data: the folder with ``classification`` and, of scenes, ``segmentation`` and ``davis``.
-        dataset: its name in the results.
+        data: the folder that the data set was made in.
+        dataset: which.
         work_dir: checkpoints, logs and pictures of all runs.
         results: JSON files of all runs.
     """
@@ -64,7 +70,7 @@ class Run:
     arm: Arm
     seed: int
     data: Path
-    dataset: str
+    dataset: DataSet
     work_dir: Path
     results: Path = RESULTS
 
@@ -76,12 +82,23 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where the run writes."""
-        return self.work_dir / self.dataset / self.name
+        return self.work_dir / self.dataset.name / self.name
 
     @property
     def file(self) -> Path:
         """Where its figures are kept."""
-        return self.results / self.dataset / f"{self.name}.json"
+        return self.results / self.dataset.name / f"{self.name}.json"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of the pretraining: the arm's, and the epochs that the data set needs more of."""
+        options, passes = dict(self.arm.options), self.dataset.passes
+        if passes == 1 or not self.arm.trained:
+            return options
+        config = load_config(str(ROOT / self.arm.config))
+        config.merge_from_dict(options)
+        counts = {name: _value(config, name) for name in EPOCHS}
+        return options | {name: passes * count for name, count in counts.items() if count}
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -90,9 +107,9 @@ class Run:
             "version": VERSION,
             "arm": self.arm.name,
             "config": str(self.arm.config),
-            "options": dict(self.arm.options),
+            "options": self.options,
             "seed": self.seed,
-            "judges": SETTINGS,
+            "judges": self.dataset.judges,
         }
 
     @property
@@ -111,12 +128,6 @@ def is_done(file: Path, inputs: Mapping[str, Any]) -> bool:
     return known is not None and known.get("inputs") == inputs
 
 
-def make_data(root: Path) -> Path:
-    """The scenes that are reported on; made once."""
-    make_scenes(str(root), num_train=NUM_TRAIN, num_val=NUM_VAL, seed=SCENES_SEED)
-    return root
-
-
 def execute(run: Run) -> Path:
     """Pretrain, judge, and write the figures; continues where a killed run stopped.
 
@@ -129,7 +140,7 @@ def execute(run: Run) -> Path:
     costs = pretrain(run) if run.arm.trained else {}
     checkpoint = run.checkpoints[-1] if run.arm.trained else write_random(run)
     start = time.monotonic()
-    figures = judge(checkpoint, run.arm, run.data, run.folder / "judges")
+    figures = judge(checkpoint, run.arm, run.dataset, run.data, run.folder / "judges")
     found = {
         "inputs": run.inputs,
         "figures": figures,
@@ -141,7 +152,7 @@ def execute(run: Run) -> Path:
         "finished": time.strftime("%Y-%m-%d"),
     }
     write_json(run.file, found)
-    if run.seed == SHOWN_SEED and "pictures" in SETTINGS:
+    if run.seed == SHOWN_SEED and "pictures" in run.dataset.judges:
         keep_pictures(run.folder / "judges" / "pictures", run.file.parent, run.arm.name)
     if run.arm.name == RANDOM and run.seed == SHOWN_SEED:
         write_thumbnails(run, checkpoint, found)
@@ -156,8 +167,8 @@ def pretrain(run: Run) -> dict[str, float]:
         "val_root": classes / "val",
         "randomness.seed": run.seed,
         "default_hooks.knn.max_bank": 2000,
-        "default_hooks.knn.interval": 1,
-        **run.arm.options,
+        "default_hooks.knn.interval": run.dataset.passes,
+        **run.options,
     }
     resumed = bool(run.checkpoints)
     before, start = _processor_seconds(), time.monotonic()
@@ -209,7 +220,14 @@ def curves(run: Run, figures: Mapping[str, float]) -> dict[str, list[list[float]
     if "propagation" in figures:
         *earlier, last = run.checkpoints
         values = [
-            judge(path, run.arm, run.data, run.folder / "along" / path.stem, ALONG_THE_RUN)
+            judge(
+                path,
+                run.arm,
+                run.dataset,
+                run.data,
+                run.folder / "along" / path.stem,
+                ALONG_THE_RUN,
+            )
             for path in earlier
         ]
         found["propagation"] = [
@@ -221,7 +239,9 @@ def curves(run: Run, figures: Mapping[str, float]) -> dict[str, list[list[float]
 
 def write_thumbnails(run: Run, checkpoint: Path, found: Mapping[str, Any]) -> None:
     """The figures of 16 x 16 thumbnails, which have no seed."""
-    figures = judge_thumbnails(checkpoint, run.arm, run.data, run.folder / "thumbnails")
+    figures = judge_thumbnails(
+        checkpoint, run.arm, run.dataset, run.data, run.folder / "thumbnails"
+    )
     own = {**found, "inputs": {**found["inputs"], "arm": THUMBNAILS}, "figures": figures}
     write_json(run.file.with_name(f"{THUMBNAILS}.json"), own)
 
@@ -230,6 +250,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def _value(config: Any, name: str) -> int:
+    """An entry of a config, such as ``a.0.b``; 0 if it is not there."""
+    for part in name.split("."):
+        config = config[int(part)] if part.isdecimal() else config.get(part, {})
+    return config or 0
 
 
 def _epoch(path: Path) -> int:

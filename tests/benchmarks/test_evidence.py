@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from scipy import stats
@@ -17,13 +18,17 @@ import evidence  # noqa: E402
 import evidence_page  # noqa: E402
 import evidence_pictures  # noqa: E402
 from evidence_arms import ARMS, CLAIMS, RANDOM, find_arm  # noqa: E402
-from evidence_judges import JUDGES, SETTINGS  # noqa: E402
+from evidence_data import DATA_SETS, ELPV, SCENES  # noqa: E402
+from evidence_judges import JUDGES  # noqa: E402
+from evidence_run import Run  # noqa: E402
 from evidence_statistics import compare, read_results, summarise  # noqa: E402
 
 from mmrel.apis.evaluation.protocols import PROTOCOLS  # noqa: E402
+from mmrel.datasets.converters import elpv  # noqa: E402
 from mmrel.utils import UsageError  # noqa: E402
 from mmrel.utils.config import load_config  # noqa: E402
 
+RESULTS = ROOT / "benchmarks" / "results" / "evidence"
 TRAINED = [arm for arm in ARMS.values() if arm.trained]
 
 
@@ -59,6 +64,7 @@ def test_claims__name_arms_and_every_arm_decides_a_claim() -> None:
         find_arm("byol")
     assert "SERE on iBOT against iBOT" not in evidence.listing()
     assert "  ibot-sere against ibot" in evidence.listing()
+    assert evidence.listing().endswith(f"  {ELPV.title}")
 
 
 @pytest.mark.parametrize("arm", TRAINED, ids=lambda arm: arm.name)
@@ -92,9 +98,76 @@ def test_sere__differs_from_its_base_by_the_relations_alone(base: str) -> None:
 
 
 def test_judges__are_figures_of_protocols_that_exist() -> None:
-    assert {judge.protocol for judge in JUDGES} <= set(SETTINGS) <= set(PROTOCOLS)
-    for name, settings in SETTINGS.items():
-        assert set(settings) == set(next(iter(PROTOCOLS[name].settings.values()))), name
+    assert {judge.protocol for judge in JUDGES} <= set(SCENES.judges) <= set(PROTOCOLS)
+    for dataset in DATA_SETS.values():
+        for name, settings in dataset.judges.items():
+            assert set(settings) == set(next(iter(PROTOCOLS[name].settings.values()))), name
+
+
+def run_of(arm: str, seed: int, dataset: Any) -> Run:
+    return Run(find_arm(arm), seed, Path("data"), dataset, Path("work"), Path("results"))
+
+
+def test_runs__of_the_committed_files_count_as_done() -> None:
+    """Other inputs would repeat hours of runs, or leave figures of two protocols side by side."""
+    files = [path for name in DATA_SETS for path in (RESULTS / name).glob("*-seed?.json")]
+    assert len(files) >= 15
+    for path in files:
+        inputs = json.loads(path.read_text())["inputs"]
+        assert run_of(inputs["arm"], inputs["seed"], DATA_SETS[path.parent.name]).inputs == inputs
+
+
+@pytest.mark.parametrize("arm", TRAINED, ids=lambda arm: arm.name)
+def test_elpv__four_passes_for_an_epoch_of_the_recipe(arm: Any) -> None:
+    """A quarter of the images: nearly as many steps, and warm-up, checkpoints and frozen layers at the same ones."""
+    own, scenes = (load_config(str(ROOT / arm.config)) for _ in range(2))
+    own.merge_from_dict(run_of(arm.name, 0, ELPV).options)
+    scenes.merge_from_dict(run_of(arm.name, 0, SCENES).options)
+    assert own.train_cfg.max_epochs == 4 * scenes.train_cfg.max_epochs
+    assert own.train_cfg.get("val_interval", 0) == 4 * scenes.train_cfg.get("val_interval", 0)
+    assert own.default_hooks.checkpoint.interval == 4
+    assert own.train_dataloader.drop_last
+    warmups = [[one.get("warmup", 0) for one in c.param_scheduler] for c in (own, scenes)]
+    assert warmups[0] == [4 * epochs for epochs in warmups[1]]
+    if arm.method.startswith("dino"):
+        assert own.default_hooks.last_layer_freeze.epochs == 4
+    for config in (own, scenes):
+        config.train_cfg = config.param_scheduler = None
+        config.default_hooks.checkpoint.interval = None
+        config.default_hooks.get("last_layer_freeze", {}).pop("epochs", None)
+    assert own._cfg_dict == scenes._cfg_dict
+    assert run_of(RANDOM, 0, ELPV).options == {}
+
+
+def test_elpv__photos_are_shrunk_and_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a package of eight: folders of classes, 96 pixels, grey kept."""
+    data = tmp_path / "site" / "elpv_dataset" / "data"
+    (data / "images").mkdir(parents=True)
+    for number in range(8):
+        grey = np.full((300, 300), 30 * number, np.uint8)
+        Image.fromarray(grey).save(data / "images" / f"cell{number}.png")
+    kinds = [f"images/cell{n}.png  {n % 2}.0  {'mono' if n < 4 else 'poly'}" for n in range(8)]
+    (data / "labels.csv").write_text("\n".join(kinds))
+    monkeypatch.setattr(elpv, "installed_package", lambda: data.parent)
+    for _ in range(2):
+        ELPV.make(tmp_path / "made")
+    paths = sorted((tmp_path / "made" / "classification").glob("*/*/*.png"))
+    assert len(paths) == 8 and {path.parts[-3] for path in paths} == {"train", "val"}
+    for path in paths:
+        number = int(path.stem[-1])
+        assert path.parent.name == kinds[number][-4:] + (
+            "_defective" if number % 2 else "_functional"
+        )
+        pixels = np.asarray(Image.open(path))
+        assert pixels.shape == (96, 96, 3) and (pixels == 30 * number).all()
+
+
+def test_elpv__needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elpv, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"elpv-dataset is not installed: .*mmrel\[evidence\]"):
+        ELPV.make(tmp_path)
 
 
 def record(arm: str, seed: int, propagation: float, knn: float) -> dict[str, Any]:
@@ -110,53 +183,92 @@ def record(arm: str, seed: int, propagation: float, knn: float) -> dict[str, Any
     }
 
 
+def write(results: Path, dataset: str, content: dict[str, Any]) -> None:
+    """A file among the results, as a run or a fine-tuning writes it."""
+    inputs = content["inputs"]
+    task = f".{inputs['task']}" if "task" in inputs else ""
+    path = results / dataset / f"{inputs['arm']}-seed{inputs['seed']}{task}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Written from two arms with two seeds, and random weights with one."""
-    folder = tmp_path / "scenes"
-    folder.mkdir()
     rows = [("dino", 60.0, 40.0), ("dino-sere", 64.0, 41.0)]
     for arm, propagation, knn in rows:
         for seed in (0, 1):
-            content = record(arm, seed, propagation + seed, knn + seed * (arm == "dino"))
-            (folder / f"{arm}-seed{seed}.json").write_text(json.dumps(content))
-    (folder / "random-seed0.json").write_text(json.dumps(record(RANDOM, 0, 50.0, 35.0)))
+            own = record(arm, seed, propagation + seed, knn + seed * (arm == "dino"))
+            own["machine"] = {"processor": f"processor {seed if arm == 'dino' else 0}"}
+            write(tmp_path, "scenes", own)
+    write(tmp_path, "scenes", record(RANDOM, 0, 50.0, 35.0))
     monkeypatch.setattr(evidence_page, "PAGE", tmp_path / "page.md")
     monkeypatch.setattr(evidence_page, "IMAGES", tmp_path / "images")
     evidence_page.write_page(tmp_path)
     return (tmp_path / "page.md").read_text()
 
 
+def squeezed(text: str) -> list[str]:
+    """Lines without spaces."""
+    return text.replace(" ", "").splitlines()
+
+
 def test_page__means_deviations_differences_and_what_was_not_run(page: str) -> None:
-    lines = [line.replace(" ", "") for line in page.splitlines()]
+    lines = squeezed(page)
     assert "|DINO|60.5±0.7|-|-|-|40.5±0.7|-|-|-|-|2|" in lines
     assert "|randomweights|50.0|-|-|-|35.0|-|-|-|-|1|" in lines
     assert "|randomweights,meanpatch|50.0|-|-|-|45.0|-|-|-|-|1|" in lines
     # Equal differences, 4 and 4, have an interval of no width; 1 and 0 have one of 6.4 around 0.5.
     assert "|SEREonDINOagainstDINO|**+4.0±0.0**|-|-|-|+0.5±6.4|-|-|-|-|2|" in lines
     assert "|SelfPatchagainstDINO|-|-|-|-|-|-|-|-|-|notrun|" in lines
-    assert "|DINO|100|2|abc|" in lines  # 100.5 rounded to even
-    assert "a processor" in page
+    # Seconds of different processors are not one mean; 100.5 is rounded to even.
+    costs = lines[lines.index("##Whataruntakes") :]
+    assert "|arm|aprocessor|processor0|processor1|commits|" in costs
+    assert "|DINO|-|100(1)|101(1)|abc|" in costs and "|SEREonDINO|-|100(2)|-|abc|" in costs
+    assert "ELPV" not in page
 
 
-def write_tuned(folder: Path, arm: str, seed: int, task: str, figures: dict[str, float]) -> None:
-    content = {
+def test_page__a_further_data_set_shows_what_was_run_and_judged_there(tmp_path: Path) -> None:
+    """No J&F there, no arms but two, and no pair but theirs."""
+    write(tmp_path, "scenes", record("dino", 0, 60.0, 40.0))
+    for arm in (RANDOM, "sit"):
+        own = record(arm, 0, 60.0, 40.0)
+        del own["figures"]["propagation"]
+        write(tmp_path, "elpv", own)
+    text = evidence_page.page_text(tmp_path)
+    lines = squeezed(text.partition(f"## {ELPV.title}\n")[2])
+    assert [line for line in lines if line.startswith("|")] == [
+        "|arm|classk-NN|seeds|",
+        "|---|---|---|",
+        "|randomweights|40.0|1|",
+        "|randomweights,meanpatch|50.0|1|",
+        "|SiT|40.0|1|",
+        "|pair|classk-NN|seeds|",
+        "|---|---|---|",
+        "|SiTagainstrandomweights|+0.0|1|",
+        "|arm|aprocessor|commits|",
+        "|---|---|---|",
+        "|SiT|100(1)|abc|",
+    ]
+
+
+def tuned(arm: str, seed: int, task: str, figures: dict[str, float]) -> dict[str, Any]:
+    return {
         "inputs": {"arm": arm, "seed": seed, "task": task},
         "figures": figures,
         "commit": "abc",
         "machine": {"processor": "a processor"},
     }
-    (folder / f"{arm}-seed{seed}.{task}.json").write_text(json.dumps(content))
 
 
 def test_results__a_fine_tuning_adds_to_its_run(tmp_path: Path) -> None:
     for number, arm in enumerate(("dino", "dino-sere")):
-        (tmp_path / f"{arm}-seed0.json").write_text(json.dumps(record(arm, 0, 60.0, 40.0)))
-        write_tuned(tmp_path, arm, 0, "mask-rcnn", {"box_ap": 12.0 + number})
-    runs = read_results(tmp_path)
+        write(tmp_path, "scenes", record(arm, 0, 60.0, 40.0))
+        write(tmp_path, "scenes", tuned(arm, 0, "mask-rcnn", {"box_ap": 12.0 + number}))
+    runs = read_results(tmp_path / "scenes")
     assert runs["dino"][0]["figures"]["box_ap"] == 12.0
     assert runs["dino"][0]["figures"]["knn_cls"] == 40.0
-    lines = evidence_page.page_text(tmp_path).replace(" ", "").splitlines()
+    lines = squeezed(evidence_page.page_text(tmp_path))
     start = lines.index("Fine-tuned:")
     assert lines[start + 2 :][:5] == [
         "|arm|boxAP|seeds|",
@@ -171,10 +283,10 @@ def test_results__a_fine_tuning_adds_to_its_run(tmp_path: Path) -> None:
 def test_results__of_an_arm_that_has_no_frozen_features(tmp_path: Path) -> None:
     """RelViT's joint mode is a training with labels, compared with the same from random weights."""
     for seed in (0, 1):
-        write_tuned(tmp_path, "relvit-joint", seed, "labels-10", {"labels_10": 40.0 + seed})
-        write_tuned(tmp_path, RANDOM, seed, "labels-10", {"labels_10": 38.0 + seed})
+        for arm, value in (("relvit-joint", 40.0), (RANDOM, 38.0)):
+            write(tmp_path, "scenes", tuned(arm, seed, "labels-10", {"labels_10": value + seed}))
     text = evidence_page.page_text(tmp_path)
-    lines = text[text.index("## RelViT") :].replace(" ", "").splitlines()
+    lines = squeezed(text[text.index("## RelViT") :])
     assert "|RelViT|-|-|-|-|-|-|-|-|-|notrun|" in lines
     assert "|RelViT,joint|40.5±0.7|2|" in lines
     assert "|RelViT,jointagainstrandomweights|**+2.0±0.0**|2|" in lines
@@ -188,9 +300,8 @@ def test_pictures__a_row_per_arm_that_has_some(
     drawn.mkdir()
     for strip in (evidence_pictures.PHOTOS, *evidence_pictures.STRIPS):
         Image.new("RGB", (30, 10)).save(drawn / f"0123-{strip}.png")
-    results.mkdir()
     for arm in ("dino", "dino-sere"):
-        (results / f"{arm}-seed0.json").write_text(json.dumps(record(arm, 0, 60.0, 40.0)))
+        write(tmp_path, "scenes", record(arm, 0, 60.0, 40.0))
         evidence_pictures.keep_pictures(drawn, results, arm)
     assert evidence_pictures.shown_arms(results) == {"dino", "dino-sere"}
     assert evidence_page.shown(CLAIMS["sere"], results) == ["dino", "dino-sere"]
@@ -212,5 +323,5 @@ def test_page__needs_results(tmp_path: Path) -> None:
 
 
 def test_page__is_that_of_the_committed_results() -> None:
-    folder = ROOT / "benchmarks" / "results" / "evidence" / "scenes"
-    assert evidence_page.page_text(folder) == (ROOT / "docs" / "evidence-tables.md").read_text()
+    text = (ROOT / "docs" / "evidence-tables.md").read_text()
+    assert evidence_page.page_text(RESULTS) == text

@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import evidence_finetune  # noqa: E402
-import evidence_judges  # noqa: E402
-import evidence_run  # noqa: E402
 from evidence_arms import RANDOM, THUMBNAILS, Arm, find_arm  # noqa: E402
+from evidence_data import ELPV, SCENES, DataSet  # noqa: E402
 from evidence_run import Run, execute  # noqa: E402
 
 NUM_TRAIN, NUM_VAL = 40, 20
@@ -32,17 +31,16 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+def settings() -> dict[str, Any]:
     """The judges that are quick on so few images."""
-    names = ("knn", "davis", "tokens", "patch_knn")
-    chosen = {name: evidence_judges.SETTINGS[name] for name in names}
-    monkeypatch.setattr(evidence_judges, "SETTINGS", chosen)
-    monkeypatch.setattr(evidence_run, "SETTINGS", chosen)
-    return chosen
+    return {name: SCENES.judges[name] for name in ("knn", "davis", "tokens", "patch_knn")}
 
 
-def run_of(arm: Arm, scenes: Path, folder: Path) -> Run:
-    return Run(arm, 0, scenes, "scenes", folder / "work", folder / "results")
+def run_of(
+    arm: Arm, data: Path, folder: Path, settings: dict[str, Any], dataset: DataSet = SCENES
+) -> Run:
+    own = replace(dataset, judges=settings)
+    return Run(arm, 0, data, own, folder / "work", folder / "results")
 
 
 def figures(path: Path) -> dict[str, float]:
@@ -52,7 +50,7 @@ def figures(path: Path) -> dict[str, float]:
 def test_random_weights__are_judged_beside_thumbnails(
     scenes: Path, settings: dict, tmp_path: Path
 ) -> None:
-    run = run_of(find_arm(RANDOM), scenes, tmp_path)
+    run = run_of(find_arm(RANDOM), scenes, tmp_path, settings)
     # The probe of thumbnails is not among the quick judges.
     settings["linear_probe"] = dict(max_train=None, max_val=None, image_size=None, epochs=1)
     assert not run.done()
@@ -75,7 +73,9 @@ def test_trained_arm__twice_from_nothing_gives_the_same_figures(
 ) -> None:
     arm = find_arm("mocov3-sere")
     arm = replace(arm, options={**arm.options, **FAST})
-    paths = [execute(run_of(arm, scenes, tmp_path / name)) for name in ("first", "second")]
+    paths = [
+        execute(run_of(arm, scenes, tmp_path / name, settings)) for name in ("first", "second")
+    ]
     first, second = (json.loads(path.read_text()) for path in paths)
     assert first["figures"] == second["figures"] and first["curves"] == second["curves"]
     curves = first["curves"]
@@ -86,13 +86,38 @@ def test_trained_arm__twice_from_nothing_gives_the_same_figures(
 
 
 @pytest.mark.slow
+def test_elpv__class_folders_alone(scenes: Path, tmp_path: Path) -> None:
+    """Scenes' class folders in the place of cells: one epoch of the recipe is four passes of five steps."""
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "classification").symlink_to(scenes / "classification")
+    arm = replace(find_arm("dino"), options={**FAST, "train_cfg.max_epochs": 1})
+    settings = {name: ELPV.judges[name] for name in ("knn", "tokens", "correspondence")}
+    run = run_of(arm, tmp_path / "cells", tmp_path, settings, ELPV)
+    found = json.loads(execute(run).read_text())
+    assert run.file == tmp_path / "results/elpv/dino-seed0.json" and run.done()
+    assert set(found["figures"]) == {
+        "knn_cls",
+        "knn_avg",
+        "cosine",
+        "between",
+        "rank",
+        "correspondence",
+    }
+    assert [step for step, _ in found["curves"]["knn/top1_k20"]] == [0, 20]
+    assert [path.name for path in run.checkpoints] == ["epoch_4.pth"]
+    assert not {"propagation", "knn/patch_miou"} & set(found["curves"])
+    with pytest.raises(UsageError, match="there are no tasks on elpv; leave --tasks out"):
+        evidence_finetune.finetune(run, "labels-25")
+
+
+@pytest.mark.slow
 def test_fine_tuning__a_share_of_the_labels_from_random_weights(
     scenes: Path, settings: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A quarter of 40 images, one of each class, for an epoch."""
     monkeypatch.setattr(evidence_finetune, "LABEL_STEPS", 1)
     monkeypatch.setattr(evidence_finetune, "LABEL_BATCH", 10)
-    run = run_of(find_arm(RANDOM), scenes, tmp_path)
+    run = run_of(find_arm(RANDOM), scenes, tmp_path, settings)
     path = evidence_finetune.finetune(run, "labels-25")
     assert 0 <= figures(path)["labels_25"] <= 100
     listing = (tmp_path / "work/scenes/labels-25.txt").read_text().splitlines()

@@ -1,0 +1,107 @@
+"""Markdown tables of the evidence: means with deviations, and paired differences with intervals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evidence_arms import ARMS, RANDOM, THUMBNAILS
+from evidence_judges import Judge
+from evidence_statistics import Difference, compare, summarise, values_of
+
+Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""By arm and seed, as the statistics read them."""
+
+
+def two_tables(
+    rows: Sequence[tuple[str, str, str]],
+    pairs: Sequence[tuple[str, str]],
+    runs: Runs,
+    judges: Sequence[Judge],
+) -> list[str]:
+    """Of figures, a row per ``(title, arm, feature)``, and of the pairs' differences, where there are pairs."""
+    heads = (*(judge.title for judge in judges), "seeds")
+    figures = [
+        (name, figures_row(runs.get(arm, {}), feature, judges)) for name, arm, feature in rows
+    ]
+    lines = table("arm", figures, heads)
+    if pairs:
+        differences = [
+            (f"{title(own)} against {title(other)}", differences_row(runs, own, other, judges))
+            for own, other in pairs
+        ]
+        lines += ["", "Differences:", "", *table("pair", differences, heads)]
+    return lines
+
+
+def frozen_rows(arms: Sequence[str]) -> list[tuple[str, str, str]]:
+    """``(title, arm, feature)``; random weights by both features."""
+    rows = [(title(name), name, feature_of(name)) for name in arms]
+    if RANDOM in arms:
+        mean = f"{title(RANDOM)}, mean patch"
+        rows.insert(list(arms).index(RANDOM) + 1, (mean, RANDOM, "avg"))
+    return rows
+
+
+def feature_of(name: str) -> str:
+    """What stands for an image in an arm."""
+    return ARMS[name].feature if name in ARMS else "cls"
+
+
+def figures_row(
+    runs: Mapping[int, Mapping[str, Any]], feature: str, judges: Sequence[Judge]
+) -> list[str]:
+    """Mean and deviation of each judge, and the number of seeds."""
+    values = [values_of(runs, judge.figure(feature)) for judge in judges]
+    cells = [figure_cell(judge, own) for judge, own in zip(judges, values, strict=True)]
+    return [*cells, str(max(map(len, values))) if any(values) else "not run"]
+
+
+def figure_cell(judge: Judge, values: Mapping[int, float]) -> str:
+    """``47.1 ± 0.6``, ``47.1`` of one seed, or a dash."""
+    if not values:
+        return "-"
+    found, digits = summarise(list(values.values())), digits_of(judge)
+    mean = f"{found.mean:.{digits}f}"
+    return mean if found.count == 1 else f"{mean} ± {found.deviation:.{digits}f}"
+
+
+def differences_row(runs: Runs, own: str, other: str, judges: Sequence[Judge]) -> list[str]:
+    """Paired difference of each judge, and the number of seeds."""
+    # Random weights have both features, and are compared in the one that the arm trains.
+    features = feature_of(own), feature_of(own if other == RANDOM else other)
+    sides = [(runs.get(name, {}), one) for name, one in zip((own, other), features, strict=True)]
+    found = [
+        compare(*(values_of(side, judge.figure(feature)) for side, feature in sides))
+        for judge in judges
+    ]
+    cells = [difference_cell(judge, one) for judge, one in zip(judges, found, strict=True)]
+    counts = [one.count for one in found if one is not None]
+    return [*cells, str(max(counts)) if counts else "not run"]
+
+
+def difference_cell(judge: Judge, found: Difference | None) -> str:
+    """``**+2.1 ± 0.8**`` where the interval leaves out zero, ``+2.1`` of one seed, or a dash."""
+    if found is None:
+        return "-"
+    digits = digits_of(judge)
+    if found.count == 1:
+        return f"{found.mean:+.{digits}f}"
+    text = f"{found.mean:+.{digits}f} ± {found.half:.{digits}f}"
+    return f"**{text}**" if found.decided else text
+
+
+def digits_of(judge: Judge) -> int:
+    """After the point."""
+    return 2 if judge.name == "cosine" else 1
+
+
+def title(name: str) -> str:
+    """Of an arm, in tables."""
+    return "16 x 16 thumbnails" if name == THUMBNAILS else ARMS[name].title
+
+
+def table(
+    corner: str, rows: Sequence[tuple[str, Sequence[str]]], heads: Sequence[str]
+) -> list[str]:
+    """A Markdown table."""
+    lines = [f"| {corner} | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
