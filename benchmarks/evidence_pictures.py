@@ -17,7 +17,9 @@ STRIPS = {
     "Principal-components": "principal components",
 }
 """As the judges' files of them end, and their titles."""
-PHOTOS = "Attention-photographs"
+SHOWN = "Attention"
+"""The first of them: what has it has all."""
+PHOTOS = "photographs.png"
 WIDTH, ROW = 12.0, 1.4
 """Of a figure and of one of its rows, in inches."""
 LABEL = 18
@@ -25,18 +27,16 @@ LABEL = 18
 
 
 def keep_pictures(drawn: Path, results: Path, arm: str) -> None:
-    """Copy the strips that an arm's judges drew beside its figures.
+    """Copy the strips that an arm's judges drew beside its figures, and the photographs, which all arms have alike.
 
     Raises:
         FileNotFoundError: they drew none.
     """
     kept = folder_of(results)
     kept.mkdir(parents=True, exist_ok=True)
-    for strip in (PHOTOS, *STRIPS):
-        found = sorted(drawn.glob(f"*-{strip}.png"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise FileNotFoundError(f"{drawn} has no *-{strip}.png, though {arm} was judged")
-        shutil.copyfile(found[-1], kept / f"{arm}-{strip}.png")
+    for strip in STRIPS:
+        shutil.copyfile(_newest(drawn, strip), strip_of(kept, arm, strip))
+    shutil.copyfile(_newest(drawn, f"{SHOWN}-photographs"), kept / PHOTOS)
 
 
 def folder_of(results: Path) -> Path:
@@ -44,12 +44,15 @@ def folder_of(results: Path) -> Path:
     return results / "pictures"
 
 
+def strip_of(kept: Path, arm: str, strip: str) -> Path:
+    """An arm's file there."""
+    return kept / f"{arm}-{strip}.png"
+
+
 def shown_arms(results: Path) -> set[str]:
     """Arms of which there are strips."""
-    return {
-        path.name.removesuffix(f"-{PHOTOS}.png")
-        for path in folder_of(results).glob(f"*-{PHOTOS}.png")
-    }
+    found = folder_of(results).glob(f"*-{SHOWN}.png")
+    return {path.name.removesuffix(f"-{SHOWN}.png") for path in found}
 
 
 def draw_pictures(arms: Sequence[str], results: Path, path: Path) -> None:
@@ -58,8 +61,8 @@ def draw_pictures(arms: Sequence[str], results: Path, path: Path) -> None:
         return
     kept = folder_of(results)
     rows = [
-        ("photographs", [kept / f"{arms[0]}-{PHOTOS}.png"] * len(STRIPS)),
-        *((ARMS[name].title, [kept / f"{name}-{strip}.png" for strip in STRIPS]) for name in arms),
+        ("photographs", [kept / PHOTOS] * len(STRIPS)),
+        *((ARMS[name].title, [strip_of(kept, name, strip) for strip in STRIPS]) for name in arms),
     ]
     with figure(path, WIDTH, ROW * len(rows)) as canvas:
         panels = canvas.subplots(len(rows), len(STRIPS))
@@ -70,3 +73,13 @@ def draw_pictures(arms: Sequence[str], results: Path, path: Path) -> None:
             axes[0].set_ylabel(textwrap.fill(title, LABEL), labelpad=4)
         for one, title in zip(panels[0], STRIPS.values(), strict=True):
             one.set_title(title)
+
+
+def _newest(drawn: Path, name: str) -> Path:
+    """A picture of that name; what was drawn before with other settings may lie there, too."""
+    found = sorted(drawn.glob(f"*-{name}.png"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(
+            f"{drawn} has no *-{name}.png, though there was a judge that draws it"
+        )
+    return found[-1]

@@ -298,7 +298,7 @@ def test_pictures__a_row_per_arm_that_has_some(
 ) -> None:
     drawn, results = tmp_path / "drawn", tmp_path / "scenes"
     drawn.mkdir()
-    for strip in (evidence_pictures.PHOTOS, *evidence_pictures.STRIPS):
+    for strip in ("Attention-photographs", *evidence_pictures.STRIPS):
         Image.new("RGB", (30, 10)).save(drawn / f"0123-{strip}.png")
     for arm in ("dino", "dino-sere"):
         write(tmp_path, "scenes", record(arm, 0, 60.0, 40.0))
@@ -313,7 +313,7 @@ def test_pictures__a_row_per_arm_that_has_some(
     assert height == pytest.approx(3 * evidence_pictures.ROW * 150)
     assert not (tmp_path / "images" / "sit-pictures.png").exists()
     assert "images/evidence/sere-pictures.png" in (tmp_path / "page.md").read_text()
-    with pytest.raises(FileNotFoundError, match="though dino was judged"):
+    with pytest.raises(FileNotFoundError, match="has no ..Attention.png"):
         evidence_pictures.keep_pictures(tmp_path, results, "dino")
 
 
