@@ -61,17 +61,18 @@ def draw_pictures(arms: Sequence[str], results: Path, path: Path) -> None:
         return
     kept = folder_of(results)
     rows = [
-        ("photographs", [kept / PHOTOS] * len(STRIPS)),
+        ("photographs", [kept / PHOTOS]),  # once: they are most of the file's bytes
         *((ARMS[name].title, [strip_of(kept, name, strip) for strip in STRIPS]) for name in arms),
     ]
     with figure(path, WIDTH, ROW * len(rows)) as canvas:
         panels = canvas.subplots(len(rows), len(STRIPS))
         for axes, (title, files) in zip(panels, rows, strict=True):
-            for one, file in zip(axes, files, strict=True):
-                one.imshow(np.asarray(Image.open(file).convert("RGB")))
+            for one in axes:
                 hide_axes(one)
+            for one, file in zip(axes, files, strict=False):
+                one.imshow(np.asarray(Image.open(file).convert("RGB")))
             axes[0].set_ylabel(textwrap.fill(title, LABEL), labelpad=4)
-        for one, title in zip(panels[0], STRIPS.values(), strict=True):
+        for one, title in zip(panels[1], STRIPS.values(), strict=True):
             one.set_title(title)
 
 
