@@ -1,7 +1,8 @@
 """Tables and plots of the evidence, from the JSON files of the runs: ``docs/evidence-tables.md``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from evidence_arms import ARMS, CLAIMS, RANDOM, THUMBNAILS, Claim
 from evidence_data import DATA_SETS, SCENES, DataSet
@@ -17,6 +18,8 @@ from mmrel.utils.files import write_text_atomically
 
 PAGE = ROOT / "docs" / "evidence-tables.md"
 IMAGES = ROOT / "docs" / "images" / "evidence"
+SECONDS = "pretraining_processor_seconds"
+"""Among a run's costs."""
 HEAD = """# Evidence: tables
 
 Written by `python benchmarks/evidence.py page` from the files below `benchmarks/results/evidence`; how the runs were
@@ -99,7 +102,7 @@ def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
     """What fine-tunings gave, of the pairs of which both were fine-tuned; empty without any."""
 
     def tuned(name: str) -> bool:
-        return any(values_of(runs.get(name, {}), judge.name) for judge in FINETUNED)
+        return bool(_used(FINETUNED, runs, [name]))
 
     pairs = [pair for pair in claim.pairs if all(map(tuned, pair))]
     if not pairs:
@@ -130,29 +133,17 @@ def cost_lines(runs: Runs) -> list[str]:
         {run["machine"]["processor"] for own in runs.values() for run in own.values()}
     )
     for name in ARMS:
-        own = [
-            run
-            for run in runs.get(name, {}).values()
-            if "pretraining_processor_seconds" in run["costs"]
-        ]
+        own = [run for run in runs.get(name, {}).values() if SECONDS in run["costs"]]
         if own:
             commits = sorted({run["commit"] for run in own})
-            cells = [
-                _seconds(
-                    [
-                        run["costs"]["pretraining_processor_seconds"]
-                        for run in own
-                        if run["machine"]["processor"] == processor
-                    ]
-                )
-                for processor in processors
-            ]
+            cells = [_seconds(own, processor) for processor in processors]
             rows.append((title(name), [*cells, ", ".join(commits)]))
     about = "Processor seconds of a pretraining on one core, mean and number of seeds:"
     return ["", about, "", *table("arm", rows, (*processors, "commits"))] if rows else []
 
 
-def _seconds(values: list[float]) -> str:
+def _seconds(runs: Sequence[Mapping[str, Any]], processor: str) -> str:
+    values = [run["costs"][SECONDS] for run in runs if run["machine"]["processor"] == processor]
     return f"{summarise(values).mean:.0f} ({len(values)})" if values else "-"
 
 
@@ -164,6 +155,6 @@ def _used(judges: Sequence[Judge], runs: Runs, arms: Sequence[str]) -> list[Judg
         if any(
             values_of(runs.get(name, {}), figure)
             for name in arms
-            for figure in {judge.name, *map(judge.figure, FEATURES)}
+            for figure in map(judge.figure, FEATURES)
         )
     ]

@@ -17,13 +17,14 @@ from PIL import Image
 from torch import Tensor
 
 from mmrel.apis.backbone import get_backbone
+from mmrel.datasets.folder_listing import list_files
+from mmrel.datasets.transforms.image_file import IMAGE_SUFFIXES
 from mmrel.evaluation.images import normalised_images, read_image
 from mmrel.evaluation.loading import evaluation_mode
 from mmrel.models.backbones import ViT
 from mmrel.utils import UsageError, reports_usage_errors
 
 BATCH = 50
-SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("networks", nargs="+", help="checkpoints, or configs of pretrainings")
     parser.add_argument("--network", choices=("teacher", "student"), help="of a checkpoint")
     parser.add_argument("--size", type=int, default=96, help="side in pixels")
-    parser.add_argument("--max-images", type=int, default=250, help="spread evenly over all")
+    parser.add_argument("--max-images", type=int, default=250, help="every n-th, at most so many")
     return parser.parse_args()
 
 
@@ -51,17 +52,19 @@ def variance_shares(tokens: Tensor) -> tuple[float, float]:
 
 
 def find_images(folder: Path, count: int) -> list[Path]:
-    """At most so many, spread evenly.
+    """Every n-th of them, n so that they are nearly count; the first ones of those.
 
     Raises:
         UsageError: there are fewer than two.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(files) < 2:
-        raise UsageError(
-            f"{folder} has {len(files)} images ({', '.join(sorted(SUFFIXES))}); 2 are needed"
-        )
-    return files[:: max(1, len(files) // count)][:count]
+    names = list_files(str(folder), _is_image).images if folder.is_dir() else []
+    if len(names) < 2:
+        raise UsageError(f"{folder} has {len(names)} images; 2 or more are needed")
+    return [folder / name for name in names[:: max(1, len(names) // count)][:count]]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def patch_tokens(backbone: ViT, files: Sequence[Path], size: int) -> Tensor:
