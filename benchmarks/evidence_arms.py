@@ -10,7 +10,9 @@ from mmrel.utils import UsageError
 CONFIGS = Path("configs/evidence")
 CLASSIFIER = "configs/relvit/benchmarks/vit-tiny-p8_scenes.py"
 JOINT = "configs/relvit/relvit-joint_vit-tiny-p8_scenes.py"
-RANDOM, THUMBNAILS = "random", "thumbnails"
+RANDOM, THUMBNAILS, FIRST_MASK = "random", "thumbnails", "first-mask"
+BASELINES = {THUMBNAILS: "16 x 16 thumbnails", FIRST_MASK: "first mask copied"}
+"""What needs no network, and has no seed: titles in tables, by name."""
 
 
 @dataclass(frozen=True)

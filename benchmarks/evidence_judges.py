@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evidence_arms import Arm
+from evidence_arms import FIRST_MASK, THUMBNAILS, Arm
 from evidence_data import DataSet
 
 from mmrel.apis.evaluation import evaluate
@@ -97,10 +97,44 @@ def judge(
     return figures
 
 
-def judge_thumbnails(
+def judge_baselines(
+    checkpoint: Path, arm: Arm, dataset: DataSet, data: Path, out: Path
+) -> dict[str, dict[str, float]]:
+    """Figures of what needs no network, by its name; those without any are left out.
+
+    Args:
+        checkpoint: any one, beside which thumbnails are judged.
+        arm: the checkpoint's.
+        dataset: whose judges these are.
+        data: its folder.
+        out: folder of reports and of what is done.
+
+    Raises:
+        RuntimeError: a protocol failed.
+    """
+    found = {
+        THUMBNAILS: _judge_thumbnails(checkpoint, arm, dataset, data, out / THUMBNAILS),
+        FIRST_MASK: _judge_copies(dataset, data),
+    }
+    return {name: figures for name, figures in found.items() if figures}
+
+
+def _judge_copies(dataset: DataSet, data: Path) -> dict[str, float]:
+    """J&F of a video in which nothing moves: the least that a propagation must reach."""
+    from mmrel.apis.video import copies_of_first, evaluate_sequences
+    from mmrel.evaluation.davis import read_split
+
+    if (settings := dataset.judges.get("davis")) is None:
+        return {}
+    sequences = read_split(find_data(data).path("davis"), settings["split"])
+    found = evaluate_sequences(sequences[: settings["max_sequences"]], copies_of_first)
+    return {"propagation": 100 * found.jf_mean}
+
+
+def _judge_thumbnails(
     checkpoint: Path, arm: Arm, dataset: DataSet, data: Path, out: Path
 ) -> dict[str, float]:
-    """The class judges of thumbnails, which stand beside any checkpoint."""
+    """The class judges, of pixels."""
     protocols = ("knn", "linear_probe")
     found = _evaluate(checkpoint, arm, dataset, find_data(data), out, protocols, True)
     label = found.results.subjects.thumbnails.label

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence_arms import ARMS, CLAIMS, RANDOM, THUMBNAILS, Claim
+from evidence_arms import ARMS, BASELINES, CLAIMS, RANDOM, Claim
 from evidence_data import DATA_SETS, SCENES, DataSet
 from evidence_judges import FEATURES, FINETUNED, JUDGES, Judge
 from evidence_pictures import draw_pictures, shown_arms
@@ -92,10 +92,10 @@ def claim_section(name: str, claim: Claim, runs: Runs, pictures: bool) -> str:
 
 
 def frozen_tables(claim: Claim, runs: Runs) -> list[str]:
-    """What frozen features give, beside thumbnails and both features of random weights."""
+    """What frozen features give, beside the baselines and both features of random weights."""
     arms = [name for name in arms_of(claim) if name != RANDOM and ARMS[name].judged]
     pairs = [pair for pair in claim.pairs if ARMS[pair[0]].judged]
-    return two_tables(frozen_rows([THUMBNAILS, RANDOM, *arms]), pairs, runs, JUDGES)
+    return two_tables(frozen_rows([*BASELINES, RANDOM, *arms]), pairs, runs, JUDGES)
 
 
 def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
@@ -114,7 +114,7 @@ def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
 
 def data_section(dataset: DataSet, runs: Runs) -> str:
     """A further data set: what was run and judged there, and no more."""
-    arms = [name for name in (THUMBNAILS, *ARMS) if name in runs]
+    arms = [name for name in (*BASELINES, *ARMS) if name in runs]
     pairs = [
         pair
         for claim in CLAIMS.values()
@@ -129,9 +129,7 @@ def data_section(dataset: DataSet, runs: Runs) -> str:
 def cost_lines(runs: Runs) -> list[str]:
     """What a pretraining took, so that equal steps can be told from equal time, on each processor."""
     rows: list[tuple[str, list[str]]] = []
-    processors = sorted(
-        {run["machine"]["processor"] for own in runs.values() for run in own.values()}
-    )
+    processors = sorted({_processor(run) for own in runs.values() for run in own.values()})
     for name in ARMS:
         own = [run for run in runs.get(name, {}).values() if SECONDS in run["costs"]]
         if own:
@@ -143,8 +141,14 @@ def cost_lines(runs: Runs) -> list[str]:
 
 
 def _seconds(runs: Sequence[Mapping[str, Any]], processor: str) -> str:
-    values = [run["costs"][SECONDS] for run in runs if run["machine"]["processor"] == processor]
+    values = [run["costs"][SECONDS] for run in runs if _processor(run) == processor]
     return f"{summarise(values).mean:.0f} ({len(values)})" if values else "-"
+
+
+def _processor(run: Mapping[str, Any]) -> str:
+    """Whose name does not tell whether it trained in the recipe's bfloat16 or, slow in that, in float32."""
+    name: str = run["machine"]["processor"]
+    return f"{name}, in float32" if run.get("precision") == "fp32" else name
 
 
 def _used(judges: Sequence[Judge], runs: Runs, arms: Sequence[str]) -> list[Judge]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evidence_arms import RANDOM, THUMBNAILS, Arm
+from evidence_arms import RANDOM, Arm
 from evidence_data import DataSet
-from evidence_judges import ALONG_THE_RUN, judge, judge_thumbnails
+from evidence_judges import ALONG_THE_RUN, judge, judge_baselines
 from evidence_pictures import keep_pictures
 from measure import commit
 
@@ -23,6 +23,7 @@ from mmrel.apis.baselines import random_like
 from mmrel.quickstart.environment import process_environment
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.config import load_config
+from mmrel.utils.device import cpu_emulates
 from mmrel.utils.files import read_json_object, write_text_atomically
 from mmrel.utils.machine import machine
 from mmrel.utils.safetensors_file import save_weights
@@ -101,6 +102,12 @@ class Run:
         return options | {name: passes * count for name, count in counts.items() if count}
 
     @property
+    def precision(self) -> str:
+        """Of the pretraining: the recipe's, or float32 on a CPU that computes slowly in that."""
+        precision: str = load_config(str(ROOT / self.arm.config)).optim_wrapper.precision
+        return "fp32" if cpu_emulates(precision) else precision
+
+    @property
     def inputs(self) -> dict[str, Any]:
         """What the figures depend on besides the code."""
         return {
@@ -148,6 +155,7 @@ def execute(run: Run) -> Path:
         "costs": {**costs, "judges_seconds": round(time.monotonic() - start, 1)},
         "commit": commit(),
         "machine": dict(machine()),
+        **({"precision": run.precision} if run.arm.trained else {}),
         "threads": torch.get_num_threads(),
         "finished": time.strftime("%Y-%m-%d"),
     }
@@ -155,7 +163,7 @@ def execute(run: Run) -> Path:
     if run.seed == SHOWN_SEED and "pictures" in run.dataset.judges:
         keep_pictures(run.folder / "judges" / "pictures", run.file.parent, run.arm.name)
     if run.arm.name == RANDOM and run.seed == SHOWN_SEED:
-        write_thumbnails(run, checkpoint, found)
+        write_baselines(run, checkpoint, found)
     return run.file
 
 
@@ -166,6 +174,7 @@ def pretrain(run: Run) -> dict[str, float]:
         "data_root": classes / "train",
         "val_root": classes / "val",
         "randomness.seed": run.seed,
+        "optim_wrapper.precision": run.precision,
         "default_hooks.knn.max_bank": 2000,
         "default_hooks.knn.interval": run.dataset.passes,
         **run.options,
@@ -237,13 +246,12 @@ def curves(run: Run, figures: Mapping[str, float]) -> dict[str, list[list[float]
     return {name: points for name, points in found.items() if points}
 
 
-def write_thumbnails(run: Run, checkpoint: Path, found: Mapping[str, Any]) -> None:
-    """The figures of 16 x 16 thumbnails, which have no seed."""
-    figures = judge_thumbnails(
-        checkpoint, run.arm, run.dataset, run.data, run.folder / "thumbnails"
-    )
-    own = {**found, "inputs": {**found["inputs"], "arm": THUMBNAILS}, "figures": figures}
-    write_json(run.file.with_name(f"{THUMBNAILS}.json"), own)
+def write_baselines(run: Run, checkpoint: Path, found: Mapping[str, Any]) -> None:
+    """A file for each of what needs no network."""
+    baselines = judge_baselines(checkpoint, run.arm, run.dataset, run.data, run.folder)
+    for name, figures in baselines.items():
+        own = {**found, "inputs": {**found["inputs"], "arm": name}, "figures": figures}
+        write_json(run.file.with_name(f"{name}.json"), own)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evidence_arms import ARMS, RANDOM, THUMBNAILS
+from evidence_arms import ARMS, BASELINES, RANDOM
 from evidence_judges import Judge
 from evidence_statistics import Difference, compare, summarise, values_of
 
@@ -95,8 +95,8 @@ def digits_of(judge: Judge) -> int:
 
 
 def title(name: str) -> str:
-    """Of an arm, in tables."""
-    return "16 x 16 thumbnails" if name == THUMBNAILS else ARMS[name].title
+    """Of an arm or a baseline, in tables."""
+    return BASELINES[name] if name in BASELINES else ARMS[name].title
 
 
 def table(

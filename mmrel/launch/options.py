@@ -11,12 +11,11 @@ from typing import Any
 
 from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils.config import dicts_in
-from mmrel.utils.device import on_cpu, usable_cores
+from mmrel.utils.device import cpu_emulates, on_cpu, usable_cores
 from mmrel.utils.errors import UsageError
 from mmrel.utils.network_keys import AUTO
 
-HALF_PRECISION = ("fp16", "bf16")
-
+FORMATS = {"fp16": "float16", "bf16": "bfloat16"}
 MOST_WORKERS = 10
 """Loader processes of one training process where the configuration leaves the number to the machine."""
 
@@ -85,7 +84,7 @@ def enable_amp(config: Any) -> None:
     wrapper = config.optim_wrapper
     name = _class_name(wrapper)
     if name == "SelfSupOptimWrapper":
-        if wrapper.get("precision") not in HALF_PRECISION:
+        if wrapper.get("precision") not in FORMATS:
             wrapper.precision = "fp16"
     elif name in ("OptimWrapper", "AmpOptimWrapper"):
         if on_cpu():
@@ -107,17 +106,19 @@ def enable_amp(config: Any) -> None:
 
 
 def leave_out_amp(config: Any) -> None:
-    """Train in float32 on a CPU what a recipe trains in mixed precision: MMEngine's wrapper for it needs a GPU.
+    """Train in float32 on a CPU what a recipe trains in mixed precision and the CPU cannot, or only slowly.
 
-    ``mmrel.SelfSupOptimWrapper`` can compute in float16 on a CPU too, and does where a paper's recipe says it; a recipe
-    for images of one's own (its key ``network``) takes what is fast.
+    MMEngine's wrapper for it needs a GPU. ``mmrel.SelfSupOptimWrapper`` computes in half precision on any CPU, but many
+    take several times as long for it as for float32; a recipe for images of one's own (its key ``network``) never takes
+    float16 there. It comes before ``--cfg-options``, which win.
     """
     wrapper = config.get("optim_wrapper") or {}
-    own = "network" in config and wrapper.get("precision") == "fp16"
-    if own and _class_name(wrapper) == "SelfSupOptimWrapper" and on_cpu():
+    precision = wrapper.get("precision", "fp32")
+    selfsup = _class_name(wrapper) == "SelfSupOptimWrapper" and on_cpu()
+    if selfsup and ((precision == "fp16" and "network" in config) or cpu_emulates(precision)):
         wrapper["precision"] = "fp32"
         _tell(
-            "There is no GPU, so this trains in float32: a CPU computes slowly in float16. "
+            f"There is no GPU, so this trains in float32: this CPU computes slowly in {FORMATS[precision]}. "
             "--cfg-options optim_wrapper.precision=... sets another one."
         )
     if _class_name(wrapper) != "AmpOptimWrapper" or not on_cpu():

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from mmrel.apis.video import copies_of_first, evaluate_sequences
 from mmrel.datasets.scenes import make_scenes
+from mmrel.evaluation.davis import read_split
 from mmrel.utils import UsageError
+from mmrel.utils.device import cpu_emulates
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 
 import evidence_finetune  # noqa: E402
-from evidence_arms import RANDOM, THUMBNAILS, Arm, find_arm  # noqa: E402
+from evidence_arms import FIRST_MASK, RANDOM, THUMBNAILS, Arm, find_arm  # noqa: E402
 from evidence_data import ELPV, SCENES, DataSet  # noqa: E402
 from evidence_run import Run, execute  # noqa: E402
 
@@ -47,7 +50,7 @@ def figures(path: Path) -> dict[str, float]:
     return json.loads(path.read_text())["figures"]
 
 
-def test_random_weights__are_judged_beside_thumbnails(
+def test_random_weights__are_judged_beside_the_baselines(
     scenes: Path, settings: dict, tmp_path: Path
 ) -> None:
     run = run_of(find_arm(RANDOM), scenes, tmp_path, settings)
@@ -62,6 +65,8 @@ def test_random_weights__are_judged_beside_thumbnails(
     content = json.loads(path.read_text())
     assert content["curves"] == {} and content["machine"]["processor"] and content["commit"]
     assert set(figures(path.with_name(f"{THUMBNAILS}.json"))) == {"knn_cls", "linear_probe_cls"}
+    copied = evaluate_sequences(read_split(scenes / "davis", "val"), copies_of_first)
+    assert figures(path.with_name(f"{FIRST_MASK}.json")) == {"propagation": 100 * copied.jf_mean}
     # Other settings are other figures: the run counts as not done.
     settings["tokens"] = {**settings["tokens"], "max_images": 3}
     assert not run.done()
@@ -83,6 +88,7 @@ def test_trained_arm__twice_from_nothing_gives_the_same_figures(
     assert [step for step, _ in curves["knn/top1_k20"]] == [0, 5, 10]
     assert {"knn/patch_miou", "stat/spatial_of_uniform"} <= set(curves)
     assert first["costs"]["pretraining_processor_seconds"] > 0
+    assert first["precision"] == ("fp32" if cpu_emulates("bf16") else "bf16")
 
 
 @pytest.mark.slow

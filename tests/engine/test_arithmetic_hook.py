@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmrel.engine.hooks import ArithmeticHook, arithmetic
+from mmrel.engine.optimizers import precision
 from mmrel.engine.optimizers.precision import check_precision
 
 CUDA = torch.device("cuda")
@@ -69,8 +70,20 @@ def test_bfloat16__refused_where_a_gpu_has_none(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
     with pytest.raises(ValueError, match=r"Tesla V100 \(compute capability 7.0\) has no bfloat16"):
         check_precision("bf16", CUDA)
-    for precision in ("fp16", "fp32"):
-        check_precision(precision, CUDA)
-    check_precision("bf16", torch.device("cpu"))
+    for name in ("fp16", "fp32"):
+        check_precision(name, CUDA)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
     check_precision("bf16", CUDA)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_half_precision__warned_of_where_a_cpu_emulates_it(
+    slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_emulates", lambda name: slow and name != "fp32")
+    told: list[str] = []
+    monkeypatch.setattr(precision, "print_log", lambda text, **rest: told.append(text))
+    for name in ("bf16", "fp16", "fp32"):
+        check_precision(name, torch.device("cpu"))
+    assert len(told) == (2 if slow else 0)
+    assert all("optim_wrapper.precision='fp32'" in text for text in told)

@@ -42,12 +42,43 @@ def test_amp__stays_on_a_gpu(machine: Any, capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("kind", ["OptimWrapper", "mmrel.SelfSupOptimWrapper", dict])
-def test_amp__other_wrappers_stay(kind: Any, machine: Any) -> None:
+def test_amp__other_wrappers_stay(kind: Any, machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(cpu=True)
+    monkeypatch.setattr(options, "cpu_emulates", lambda precision: False)
     config = Config(dict(optim_wrapper=dict(type=kind, precision="fp16")))
     options.leave_out_amp(config)
     assert config.optim_wrapper == dict(type=kind, precision="fp16")
     options.leave_out_amp(Config(dict(model=None)))
+
+
+@pytest.mark.parametrize(("precision", "slow"), [("bf16", True), ("fp16", False), ("fp32", False)])
+def test_amp__float32_where_a_cpu_emulates(
+    precision: str,
+    slow: bool,
+    machine: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(options, "cpu_emulates", lambda precision: precision == "bf16")
+    for cpu in (False, True):
+        machine(cpu=cpu)
+        wrapper = dict(type="mmrel.SelfSupOptimWrapper", precision=precision)
+        config = Config(dict(optim_wrapper=wrapper))
+        options.leave_out_amp(config)
+        assert config.optim_wrapper.precision == ("fp32" if cpu and slow else precision)
+        told = capsys.readouterr().err
+        assert ("computes slowly in bfloat16" in told) if cpu and slow else not told
+
+
+def test_amp__images_of_ones_own_never_in_float16(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(cpu=True)
+    monkeypatch.setattr(options, "cpu_emulates", lambda precision: False)
+    wrapper = dict(type="mmrel.SelfSupOptimWrapper", precision="fp16")
+    config = Config(dict(network="vit-small", optim_wrapper=wrapper))
+    options.leave_out_amp(config)
+    assert config.optim_wrapper.precision == "fp32"
 
 
 def loaders() -> Config:
