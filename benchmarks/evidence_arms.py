@@ -47,6 +47,10 @@ class Arm:
         return CONFIGS / f"{self.method}_vit-tiny-p8_evidence.py"
 
 
+Pair = tuple[str, str]
+"""An arm, and the arm that it must beat."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """What a paper claims, as pairs of arms.
@@ -54,12 +58,14 @@ class Claim:
     Attributes:
         title: a heading.
         question: what is asked of every pair.
-        pairs: ``(arm, the arm that it must beat)``.
+        pairs: of arms.
+        together: pairs whose differences are also taken as one sample, by the title of their row.
     """
 
     title: str
     question: str
-    pairs: tuple[tuple[str, str], ...]
+    pairs: tuple[Pair, ...]
+    together: Mapping[str, tuple[Pair, ...]] = field(default_factory=dict)
 
 
 def _sere_on(base: str, title: str) -> tuple[Arm, ...]:
@@ -101,8 +107,12 @@ ARMS = {
 """By name, in the order of the tables."""
 
 
-def _relation_pairs(base: str) -> tuple[tuple[str, str], ...]:
-    return tuple((f"{base}-sere{part}", base) for part in ("", "-spatial", "-channel"))
+BASES = ("dino", "mocov3", "ibot")
+PARTS = {"": "SERE", "-spatial": "SERE, spatial only,", "-channel": "SERE, channel only,"}
+
+
+def _relation_pair(base: str, part: str) -> Pair:
+    return f"{base}-sere{part}", base
 
 
 CLAIMS = {
@@ -110,11 +120,15 @@ CLAIMS = {
         "SERE is better than its base",
         "Does self-relation improve the base that carries it?",
         (
-            *_relation_pairs("dino"),
-            *_relation_pairs("mocov3"),
-            *_relation_pairs("ibot"),
+            *(_relation_pair(base, part) for base in BASES for part in PARTS),
             ("ibot-sere-paper", "ibot"),
         ),
+        {
+            f"{title} against its base, all three bases": tuple(
+                _relation_pair(base, part) for base in BASES
+            )
+            for part, title in PARTS.items()
+        },
     ),
     "selfpatch": Claim(
         "SelfPatch is better than DINO on dense tasks",

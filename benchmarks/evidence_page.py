@@ -25,7 +25,8 @@ HEAD = """# Evidence: tables
 Written by `python benchmarks/evidence.py page` from the files below `benchmarks/results/evidence`; how the runs were
 made, and what follows from them, is said in [Evidence](evidence.md). Figures are in per cent, except the cosine and the
 effective rank: mean over seeds, the standard deviation between seeds, and, of differences, the half width of Student's
-95 % interval, paired by seed. Differences in bold have an interval without zero.
+95 % interval, paired by seed. Differences in bold have an interval without zero. Rows of several bases take all their
+differences for one sample, as if each came with a base of its own.
 """
 PICTURES = """Three validation scenes as the networks of seed 0 see them: attention of the class token (without one, of
 the mean query), cosine with the patch in the middle, and the first three principal components of the patches of all
@@ -95,7 +96,8 @@ def frozen_tables(claim: Claim, runs: Runs) -> list[str]:
     """What frozen features give, beside the baselines and both features of random weights."""
     arms = [name for name in arms_of(claim) if name != RANDOM and ARMS[name].judged]
     pairs = [pair for pair in claim.pairs if ARMS[pair[0]].judged]
-    return two_tables(frozen_rows([*BASELINES, RANDOM, *arms]), pairs, runs, JUDGES)
+    rows = frozen_rows([*BASELINES, RANDOM, *arms])
+    return two_tables(rows, pairs, runs, JUDGES, claim.together)
 
 
 def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:

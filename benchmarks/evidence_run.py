@@ -23,7 +23,7 @@ from mmrel.apis.baselines import random_like
 from mmrel.quickstart.environment import process_environment
 from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.config import load_config
-from mmrel.utils.device import cpu_emulates
+from mmrel.utils.device import chosen_device, emulates
 from mmrel.utils.files import read_json_object, write_text_atomically
 from mmrel.utils.machine import machine
 from mmrel.utils.safetensors_file import save_weights
@@ -103,9 +103,9 @@ class Run:
 
     @property
     def precision(self) -> str:
-        """Of the pretraining: the recipe's, or float32 on a CPU that computes slowly in that."""
+        """Of the pretraining: the recipe's, or float32 on a machine that computes slowly in that."""
         precision: str = load_config(str(ROOT / self.arm.config)).optim_wrapper.precision
-        return "fp32" if cpu_emulates(precision) else precision
+        return "fp32" if emulates(precision, chosen_device()) else precision
 
     @property
     def inputs(self) -> dict[str, Any]:

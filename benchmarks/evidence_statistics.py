@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -12,6 +12,7 @@ from scipy import stats
 from mmrel.utils.files import read_json_object
 
 LEVEL = 0.95
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Difference:
     Attributes:
         mean: of the differences.
         half: of the width of Student's 95 % interval of that mean; infinite for one seed.
-        count: seeds that both have.
+        count: of the pairs.
     """
 
     mean: float
@@ -61,12 +62,12 @@ def summarise(values: list[float]) -> Summary:
     return Summary(float(np.mean(values)), deviation, len(values))
 
 
-def compare(own: Mapping[int, float], other: Mapping[int, float]) -> Difference | None:
-    """Paired by seed; ``None`` if no seed is in both.
+def compare(own: Mapping[Key, float], other: Mapping[Key, float]) -> Difference | None:
+    """Paired by key, such as the seed; ``None`` if no key is in both.
 
     Student's t: mean difference plus or minus t(n - 1) times its standard error.
     """
-    values = [own[seed] - other[seed] for seed in sorted(own.keys() & other.keys())]
+    values = [own[key] - other[key] for key in own if key in other]
     if not values:
         return None
     count = len(values)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evidence_arms import ARMS, BASELINES, RANDOM
+from evidence_arms import ARMS, BASELINES, RANDOM, Pair
 from evidence_judges import Judge
 from evidence_statistics import Difference, compare, summarise, values_of
 
@@ -13,20 +13,25 @@ Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 def two_tables(
     rows: Sequence[tuple[str, str, str]],
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[Pair],
     runs: Runs,
     judges: Sequence[Judge],
+    together: Mapping[str, Sequence[Pair]] | None = None,
 ) -> list[str]:
-    """Of figures, a row per ``(title, arm, feature)``, and of the pairs' differences, where there are pairs."""
+    """Of figures, a row per ``(title, arm, feature)``, and of the pairs' differences, where there are pairs.
+
+    ``together`` adds rows in which the differences of several pairs are one sample.
+    """
     heads = (*(judge.title for judge in judges), "seeds")
     figures = [
         (name, figures_row(runs.get(arm, {}), feature, judges)) for name, arm, feature in rows
     ]
     lines = table("arm", figures, heads)
     if pairs:
+        groups = {f"{title(own)} against {title(other)}": ((own, other),) for own, other in pairs}
         differences = [
-            (f"{title(own)} against {title(other)}", differences_row(runs, own, other, judges))
-            for own, other in pairs
+            (name, differences_row(runs, group, judges))
+            for name, group in {**groups, **(together or {})}.items()
         ]
         lines += ["", "Differences:", "", *table("pair", differences, heads)]
     return lines
@@ -64,18 +69,26 @@ def figure_cell(judge: Judge, values: Mapping[int, float]) -> str:
     return mean if found.count == 1 else f"{mean} ± {found.deviation:.{digits}f}"
 
 
-def differences_row(runs: Runs, own: str, other: str, judges: Sequence[Judge]) -> list[str]:
-    """Paired difference of each judge, and the number of seeds."""
-    # Random weights have both features, and are compared in the one that the arm trains.
-    features = feature_of(own), feature_of(own if other == RANDOM else other)
-    sides = [(runs.get(name, {}), one) for name, one in zip((own, other), features, strict=True)]
-    found = [
-        compare(*(values_of(side, judge.figure(feature)) for side, feature in sides))
-        for judge in judges
-    ]
+def differences_row(runs: Runs, pairs: Sequence[Pair], judges: Sequence[Judge]) -> list[str]:
+    """Paired difference of each judge, and the number of seeds, in all pairs together."""
+    found = [compare(*sides_of(runs, pairs, judge)) for judge in judges]
     cells = [difference_cell(judge, one) for judge, one in zip(judges, found, strict=True)]
     counts = [one.count for one in found if one is not None]
     return [*cells, str(max(counts)) if counts else "not run"]
+
+
+def sides_of(
+    runs: Runs, pairs: Sequence[Pair], judge: Judge
+) -> tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]]:
+    """What the arms and what their opponents reached, by the arm's name and the seed."""
+    found: tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]] = ({}, {})
+    for own, other in pairs:
+        # Random weights have both features, and are compared in the one that the arm trains.
+        features = feature_of(own), feature_of(own if other == RANDOM else other)
+        for side, name, feature in zip(found, (own, other), features, strict=True):
+            values = values_of(runs.get(name, {}), judge.figure(feature))
+            side.update({(own, seed): value for seed, value in values.items()})
+    return found
 
 
 def difference_cell(judge: Judge, found: Difference | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmrel.launch.arguments import ConfigOptions
 from mmrel.utils.config import dicts_in
-from mmrel.utils.device import cpu_emulates, on_cpu, usable_cores
+from mmrel.utils.device import chosen_device, emulates, on_cpu, usable_cores
 from mmrel.utils.errors import UsageError
 from mmrel.utils.network_keys import AUTO
 
@@ -106,21 +106,23 @@ def enable_amp(config: Any) -> None:
 
 
 def leave_out_amp(config: Any) -> None:
-    """Train in float32 on a CPU what a recipe trains in mixed precision and the CPU cannot, or only slowly.
+    """Train in float32 what a recipe trains in mixed precision and this device cannot, or only slowly.
 
-    MMEngine's wrapper for it needs a GPU. ``mmrel.SelfSupOptimWrapper`` computes in half precision on any CPU, but many
-    take several times as long for it as for float32; a recipe for images of one's own (its key ``network``) never takes
-    float16 there. It comes before ``--cfg-options``, which win.
+    MMEngine's wrapper for it needs a GPU. ``mmrel.SelfSupOptimWrapper`` computes in half precision on CPUs too, but
+    many of them, and older GPUs in bfloat16, take several times as long for it as for float32; a recipe for images of
+    one's own (its key ``network``) takes float16 on no CPU. It comes before ``--cfg-options``, which win.
     """
     wrapper = config.get("optim_wrapper") or {}
     precision = wrapper.get("precision", "fp32")
-    selfsup = _class_name(wrapper) == "SelfSupOptimWrapper" and on_cpu()
-    if selfsup and ((precision == "fp16" and "network" in config) or cpu_emulates(precision)):
-        wrapper["precision"] = "fp32"
-        _tell(
-            f"There is no GPU, so this trains in float32: this CPU computes slowly in {FORMATS[precision]}. "
-            "--cfg-options optim_wrapper.precision=... sets another one."
-        )
+    own = "network" in config and precision == "fp16"
+    if _class_name(wrapper) == "SelfSupOptimWrapper" and precision in FORMATS:
+        device = chosen_device()
+        if emulates(precision, device) or (own and device.type == "cpu"):
+            wrapper["precision"] = "fp32"
+            _tell(
+                f"This trains in float32, since this {'CPU' if device.type == 'cpu' else 'GPU'} computes slowly in "
+                f"{FORMATS[precision]}; --cfg-options optim_wrapper.precision=... sets another precision."
+            )
     if _class_name(wrapper) != "AmpOptimWrapper" or not on_cpu():
         return
     wrapper["type"] = "OptimWrapper"

@@ -22,6 +22,7 @@ from evidence_data import DATA_SETS, ELPV, SCENES  # noqa: E402
 from evidence_judges import JUDGES  # noqa: E402
 from evidence_run import Run  # noqa: E402
 from evidence_statistics import compare, read_results, summarise  # noqa: E402
+from evidence_tables import sides_of  # noqa: E402
 
 from mmrel.apis.evaluation.protocols import PROTOCOLS  # noqa: E402
 from mmrel.datasets.converters import elpv  # noqa: E402
@@ -49,6 +50,20 @@ def test_difference__paired_interval_of_student() -> None:
     assert not found.decided
     scipy = stats.ttest_rel([11.0, 22.0, 33.0], [10.0, 20.0, 30.0]).confidence_interval()
     assert (found.mean - found.half, found.mean + found.half) == pytest.approx(tuple(scipy))
+
+
+def test_difference__of_several_pairs_is_one_sample() -> None:
+    """4 and 5 on one base, 3 on another; a seed of one base never stands for that of another."""
+    values = {"a": {0: 4.0, 1: 6.0}, "b": {0: 0.0, 1: 1.0}, "c": {1: 5.0}, "d": {0: 9.0, 1: 2.0}}
+    names = dict(zip("abcd", ("dino-sere", "dino", "ibot-sere", "ibot"), strict=True))
+    runs = {
+        names[name]: {seed: {"figures": {"propagation": value}} for seed, value in own.items()}
+        for name, own in values.items()
+    }
+    pairs = [("dino-sere", "dino"), ("ibot-sere", "ibot")]
+    found = compare(*sides_of(runs, pairs, JUDGES[0]))
+    assert found is not None and (found.mean, found.count) == (4.0, 3)
+    assert found.half == pytest.approx(4.30265273 / math.sqrt(3), rel=1e-8)
 
 
 def test_difference__of_one_seed_has_no_interval_and_of_none_is_none() -> None:
@@ -221,6 +236,7 @@ def test_page__means_deviations_differences_and_what_was_not_run(page: str) -> N
     # Equal differences, 4 and 4, have an interval of no width; 1 and 0 have one of 6.4 around 0.5.
     assert "|SEREonDINOagainstDINO|**+4.0±0.0**|-|-|-|+0.5±6.4|-|-|-|-|2|" in lines
     assert "|SelfPatchagainstDINO|-|-|-|-|-|-|-|-|-|notrun|" in lines
+    assert "|SEREagainstitsbase,allthreebases|**+4.0±0.0**|-|-|-|+0.5±6.4|-|-|-|-|2|" in lines
     # Seconds of different processors are not one mean; 100.5 is rounded to even.
     costs = lines[lines.index("##Whataruntakes") :]
     assert "|arm|aprocessor|processor0|processor1|commits|" in costs

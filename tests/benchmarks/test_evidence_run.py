@@ -12,7 +12,7 @@ from mmrel.apis.video import copies_of_first, evaluate_sequences
 from mmrel.datasets.scenes import make_scenes
 from mmrel.evaluation.davis import read_split
 from mmrel.utils import UsageError
-from mmrel.utils.device import cpu_emulates
+from mmrel.utils.device import chosen_device, emulates
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
@@ -88,7 +88,7 @@ def test_trained_arm__twice_from_nothing_gives_the_same_figures(
     assert [step for step, _ in curves["knn/top1_k20"]] == [0, 5, 10]
     assert {"knn/patch_miou", "stat/spatial_of_uniform"} <= set(curves)
     assert first["costs"]["pretraining_processor_seconds"] > 0
-    assert first["precision"] == ("fp32" if cpu_emulates("bf16") else "bf16")
+    assert first["precision"] == ("fp32" if emulates("bf16", chosen_device()) else "bf16")
 
 
 @pytest.mark.slow

@@ -80,7 +80,7 @@ def test_bfloat16__refused_where_a_gpu_has_none(monkeypatch: pytest.MonkeyPatch)
 def test_half_precision__warned_of_where_a_cpu_emulates_it(
     slow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "cpu_emulates", lambda name: slow and name != "fp32")
+    monkeypatch.setattr(precision, "emulates", lambda name, device: slow and name != "fp32")
     told: list[str] = []
     monkeypatch.setattr(precision, "print_log", lambda text, **rest: told.append(text))
     for name in ("bf16", "fp16", "fp32"):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmrel.launch import options
@@ -15,7 +16,9 @@ COCO = ROOT / "configs/detection/mask-rcnn_vit-small-p16_fpn_8xb2-amp-ms-crop-1x
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def choose(cpu: bool, cores: int = 2) -> None:
+        device = torch.device("cpu") if cpu else torch.device("cuda", 0)
         monkeypatch.setattr(options, "on_cpu", lambda: cpu)
+        monkeypatch.setattr(options, "chosen_device", lambda: device)
         monkeypatch.setattr(options, "usable_cores", lambda: cores)
 
     return choose
@@ -44,37 +47,39 @@ def test_amp__stays_on_a_gpu(machine: Any, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("kind", ["OptimWrapper", "mmrel.SelfSupOptimWrapper", dict])
 def test_amp__other_wrappers_stay(kind: Any, machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(cpu=True)
-    monkeypatch.setattr(options, "cpu_emulates", lambda precision: False)
+    monkeypatch.setattr(options, "emulates", lambda precision, device: False)
     config = Config(dict(optim_wrapper=dict(type=kind, precision="fp16")))
     options.leave_out_amp(config)
     assert config.optim_wrapper == dict(type=kind, precision="fp16")
     options.leave_out_amp(Config(dict(model=None)))
 
 
-@pytest.mark.parametrize(("precision", "slow"), [("bf16", True), ("fp16", False), ("fp32", False)])
-def test_amp__float32_where_a_cpu_emulates(
+@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
+def test_amp__float32_where_a_device_emulates(
     precision: str,
-    slow: bool,
+    cpu: bool,
     machine: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(options, "cpu_emulates", lambda precision: precision == "bf16")
-    for cpu in (False, True):
-        machine(cpu=cpu)
-        wrapper = dict(type="mmrel.SelfSupOptimWrapper", precision=precision)
-        config = Config(dict(optim_wrapper=wrapper))
-        options.leave_out_amp(config)
-        assert config.optim_wrapper.precision == ("fp32" if cpu and slow else precision)
-        told = capsys.readouterr().err
-        assert ("computes slowly in bfloat16" in told) if cpu and slow else not told
+    machine(cpu)
+    monkeypatch.setattr(options, "emulates", lambda precision, device: precision == "bf16")
+    wrapper = dict(type="mmrel.SelfSupOptimWrapper", precision=precision)
+    config = Config(dict(optim_wrapper=wrapper))
+    options.leave_out_amp(config)
+    slow = precision == "bf16"
+    assert config.optim_wrapper.precision == ("fp32" if slow else precision)
+    told = capsys.readouterr().err
+    assert (f"this {'CPU' if cpu else 'GPU'} computes slowly in bfloat16" in told) == slow
+    assert slow or not told
 
 
 def test_amp__images_of_ones_own_never_in_float16(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(cpu=True)
-    monkeypatch.setattr(options, "cpu_emulates", lambda precision: False)
+    monkeypatch.setattr(options, "emulates", lambda precision, device: False)
     wrapper = dict(type="mmrel.SelfSupOptimWrapper", precision="fp16")
     config = Config(dict(network="vit-small", optim_wrapper=wrapper))
     options.leave_out_amp(config)
