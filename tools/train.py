@@ -73,7 +73,7 @@ def merge_args(config: Any, args: argparse.Namespace) -> None:
     if args.amp:
         enable_amp(config)
     else:
-        leave_out_amp(config)
+        leave_out_amp(config, args.cfg_options)
     if args.resume is not None:
         config.resume = True
         config.load_from = None if args.resume == "auto" else args.resume

@@ -6,6 +6,7 @@ torch is imported by the functions that need it, so that a mistake in the argume
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +106,22 @@ def enable_amp(config: Any) -> None:
         )
 
 
-def leave_out_amp(config: Any) -> None:
+def leave_out_amp(config: Any, options: Mapping[str, Any] | None = None) -> None:
     """Train in float32 what a recipe trains in mixed precision and this device cannot, or only slowly.
 
     MMEngine's wrapper for it needs a GPU. ``mmrel.SelfSupOptimWrapper`` computes in half precision on CPUs too, but
     many of them, and older GPUs in bfloat16, take several times as long for it as for float32; a recipe for images of
-    one's own (its key ``network``) takes float16 on no CPU. It comes before ``--cfg-options``, which win.
+    one's own (its key ``network``) takes float16 on no CPU.
+
+    Args:
+        config: the configuration.
+        options: what ``--cfg-options`` gave; a precision there stays.
     """
     wrapper = config.get("optim_wrapper") or {}
     precision = wrapper.get("precision", "fp32")
     own = "network" in config and precision == "fp16"
-    if _class_name(wrapper) == "SelfSupOptimWrapper" and precision in FORMATS:
+    chosen = {"precision", "optim_wrapper.precision"} & set(options or {})
+    if _class_name(wrapper) == "SelfSupOptimWrapper" and precision in FORMATS and not chosen:
         device = chosen_device()
         if emulates(precision, device) or (own and device.type == "cpu"):
             wrapper["precision"] = "fp32"

@@ -75,6 +75,20 @@ def test_amp__float32_where_a_device_emulates(
     assert slow or not told
 
 
+@pytest.mark.parametrize("key", ["precision", "optim_wrapper.precision"])
+def test_amp__a_precision_of_the_command_line_stays(
+    key: str, machine: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(cpu=True)
+    monkeypatch.setattr(options, "emulates", lambda precision, device: True)
+    wrapper = dict(type="mmrel.SelfSupOptimWrapper", precision="bf16")
+    config = Config(dict(optim_wrapper=wrapper))
+    options.leave_out_amp(config, {"train_cfg.max_epochs": 1, key: "bf16"})
+    assert config.optim_wrapper.precision == "bf16" and capsys.readouterr().err == ""
+    options.leave_out_amp(config, {"train_cfg.max_epochs": 1})
+    assert config.optim_wrapper.precision == "fp32"
+
+
 def test_amp__images_of_ones_own_never_in_float16(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
