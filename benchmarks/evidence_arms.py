@@ -124,7 +124,7 @@ CLAIMS = {
             ("ibot-sere-paper", "ibot"),
         ),
         {
-            f"{title} against its base, all three bases": tuple(
+            f"{title} against its base, all bases": tuple(
                 _relation_pair(base, part) for base in BASES
             )
             for part, title in PARTS.items()
