@@ -7,6 +7,8 @@ from evidence_arms import ARMS, BASELINES, RANDOM, Pair
 from evidence_judges import Judge
 from evidence_statistics import Difference, compare, summarise, values_of
 
+Values = dict[tuple[str, int], float]
+"""A figure, by the name of a pair's first arm and the seed."""
 Runs = Mapping[str, Mapping[int, Mapping[str, Any]]]
 """By arm and seed, as the statistics read them."""
 
@@ -77,11 +79,9 @@ def differences_row(runs: Runs, pairs: Sequence[Pair], judges: Sequence[Judge]) 
     return [*cells, str(max(counts)) if counts else "not run"]
 
 
-def sides_of(
-    runs: Runs, pairs: Sequence[Pair], judge: Judge
-) -> tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]]:
-    """What the arms and what their opponents reached, by the arm's name and the seed."""
-    found: tuple[dict[tuple[str, int], float], dict[tuple[str, int], float]] = ({}, {})
+def sides_of(runs: Runs, pairs: Sequence[Pair], judge: Judge) -> tuple[Values, Values]:
+    """What the arms reached, and what their opponents did."""
+    found: tuple[Values, Values] = ({}, {})
     for own, other in pairs:
         # Random weights have both features, and are compared in the one that the arm trains.
         features = feature_of(own), feature_of(own if other == RANDOM else other)

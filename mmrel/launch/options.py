@@ -17,6 +17,9 @@ from mmrel.utils.errors import UsageError
 from mmrel.utils.network_keys import AUTO
 
 FORMATS = {"fp16": "float16", "bf16": "bfloat16"}
+PRECISION_OPTIONS = {"precision", "optim_wrapper.precision"}
+"""Options of the command line that choose a precision; the first one, of a recipe for images of one's own."""
+
 MOST_WORKERS = 10
 """Loader processes of one training process where the configuration leaves the number to the machine."""
 
@@ -110,31 +113,33 @@ def leave_out_amp(config: Any, options: Mapping[str, Any] | None = None) -> None
     """Train in float32 what a recipe trains in mixed precision and this device cannot, or only slowly.
 
     MMEngine's wrapper for it needs a GPU. ``mmrel.SelfSupOptimWrapper`` computes in half precision on CPUs too, but
-    many of them, and older GPUs in bfloat16, take several times as long for it as for float32; a recipe for images of
-    one's own (its key ``network``) takes float16 on no CPU.
+    many of them, and older GPUs in bfloat16, take several times as long for it as for float32.
 
     Args:
         config: the configuration.
         options: what ``--cfg-options`` gave; a precision there stays.
     """
     wrapper = config.get("optim_wrapper") or {}
-    precision = wrapper.get("precision", "fp32")
-    own = "network" in config and precision == "fp16"
-    chosen = {"precision", "optim_wrapper.precision"} & set(options or {})
-    if _class_name(wrapper) == "SelfSupOptimWrapper" and precision in FORMATS and not chosen:
-        device = chosen_device()
-        if emulates(precision, device) or (own and device.type == "cpu"):
-            wrapper["precision"] = "fp32"
-            _tell(
-                f"This trains in float32, since this {'CPU' if device.type == 'cpu' else 'GPU'} computes slowly in "
-                f"{FORMATS[precision]}; --cfg-options optim_wrapper.precision=... sets another precision."
-            )
-    if _class_name(wrapper) != "AmpOptimWrapper" or not on_cpu():
-        return
-    wrapper["type"] = "OptimWrapper"
-    for name in ("loss_scale", "dtype", "use_fsdp"):
-        wrapper.pop(name, None)
-    _tell("There is no GPU, so this trains in float32; the recipe's mixed precision needs one.")
+    kind = _class_name(wrapper)
+    if kind == "AmpOptimWrapper" and on_cpu():
+        wrapper["type"] = "OptimWrapper"
+        for name in ("loss_scale", "dtype", "use_fsdp"):
+            wrapper.pop(name, None)
+        _tell("There is no GPU, so this trains in float32; the recipe's mixed precision needs one.")
+    elif kind == "SelfSupOptimWrapper" and PRECISION_OPTIONS.isdisjoint(options or ()):
+        _leave_out_slow_precision(wrapper, own_images="network" in config)
+
+
+def _leave_out_slow_precision(wrapper: Any, own_images: bool) -> None:
+    """Set float32 where it is faster; a recipe for images of one's own takes float16 on no CPU."""
+    precision, device = wrapper.get("precision"), chosen_device()
+    cpu = device.type == "cpu"
+    if emulates(precision, device) or (own_images and precision == "fp16" and cpu):
+        wrapper["precision"] = "fp32"
+        _tell(
+            f"This trains in float32, since this {'CPU' if cpu else 'GPU'} computes slowly in "
+            f"{FORMATS[precision]}; --cfg-options optim_wrapper.precision=... sets another precision."
+        )
 
 
 def fit_workers(config: Any) -> None:

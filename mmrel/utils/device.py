@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
 
 FIRST_WITH_BFLOAT16 = (8, 0)
-"""Compute capability."""
+"""Compute capability of the first GPUs with bfloat16 (Ampere)."""
 
 
 def usable_cores() -> int:

@@ -5,15 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmrel.utils.device import usable_cores
+from mmrel.utils.device import emulates, usable_cores
 from mmrel.utils.errors import UsageError
 from mmrel.utils.machine import processor
 from mmrel.utils.text import counted
 
 GIB = 2**30
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-BF16 = (8, 0)
-"""Compute capability of the first GPUs with bfloat16 (Ampere)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def look_at_machine(preset: str = "auto") -> Machine:
         gpu=torch.cuda.get_device_name() if found else None,
         num_gpus=torch.cuda.device_count() if found else 0,
         gpu_memory=torch.cuda.mem_get_info()[0] if found else 0,
-        bf16=found and torch.cuda.get_device_capability() >= BF16,
+        bf16=found and not emulates("bf16", torch.device("cuda")),
         cores=usable_cores(),
         memory=_free_memory(),
         cpu=processor(),
