@@ -28,9 +28,9 @@ effective rank: mean over seeds, the standard deviation between seeds, and, of d
 95 % interval, paired by seed. Differences in bold have an interval without zero. Rows of several bases take all their
 differences for one sample, as if each came with a base of its own.
 """
-PICTURES = """Three validation scenes as the networks of seed 0 see them: attention of the class token (without one, of
-the mean query), cosine with the patch in the middle, and the first three principal components of the patches of all
-three."""
+PICTURES = """Three validation scenes as one network of each arm sees them (seed 0, unless
+[Evidence](evidence.md) names another): attention of the class token (without one, of the mean query), cosine with the
+patch in the middle, and the first three principal components of the patches of all three."""
 
 
 def write_page(results: Path = RESULTS) -> str:
