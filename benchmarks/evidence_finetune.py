@@ -47,11 +47,11 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _dense(name: str, config: str | None = None) -> Task:
-    """One of the quickstart's, with its measures by their judges' names; ``config`` in place of its own."""
-    shipped, layout = DENSE[name]
+def _dense(name: str) -> Task:
+    """One of the quickstart's, with its measures by their judges' names."""
+    config, layout = DENSE[name]
     scalars = {title.lower().replace(" ", "_"): own for title, own in MEASURES[name].items()}
-    return Task(config or shipped, layout, scalars, options=shorter_schedule(DENSE_ITERATIONS))
+    return Task(config, layout, scalars, options=shorter_schedule(DENSE_ITERATIONS))
 
 
 def _labels(per_cent: int) -> Task:
@@ -60,9 +60,7 @@ def _labels(per_cent: int) -> Task:
 
 
 TASKS = {
-    "mask-rcnn": _dense("mask-rcnn"),
-    # The protocol was written before the quickstart weighted its classes.
-    "upernet": _dense("upernet", "configs/segmentation/vit-tiny-p8_upernet_scenes.py"),
+    **{name: _dense(name) for name in DENSE},
     **{f"labels-{per_cent}": _labels(per_cent) for per_cent in (100, 25, 10)},
 }
 """By name on the command line."""

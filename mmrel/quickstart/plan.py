@@ -19,7 +19,7 @@ from mmrel.version import __version__
 
 TASKS = {
     "mask-rcnn": ("configs/detection/mask-rcnn_vit-tiny-p8_scenes.py", "detection"),
-    "upernet": ("configs/segmentation/vit-tiny-p8_upernet-balanced_scenes.py", "segmentation"),
+    "upernet": ("configs/segmentation/vit-tiny-p8_upernet_scenes.py", "segmentation"),
 }
 """Fine-tunings: their configs, and the folder of the scenes that they read."""
 

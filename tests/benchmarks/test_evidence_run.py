@@ -11,9 +11,7 @@ import pytest
 from mmrel.apis.video import copies_of_first, evaluate_sequences
 from mmrel.datasets.scenes import make_scenes
 from mmrel.evaluation.davis import read_split
-from mmrel.quickstart.plan import TASKS as DENSE
 from mmrel.utils import UsageError
-from mmrel.utils.config import load_config
 from mmrel.utils.device import chosen_device, emulates
 
 ROOT = Path(__file__).parents[2]
@@ -135,15 +133,3 @@ def test_fine_tuning__a_share_of_the_labels_from_random_weights(
     assert path.stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="there is no task 'coco'; choose from mask-rcnn, upernet"):
         evidence_finetune.finetune(run, "coco")
-
-
-def test_fine_tuning__segmentation_without_weights_of_classes() -> None:
-    """As the protocol was written; the quickstart's own UperNet has them."""
-    protocol, quickstart = (
-        load_config(str(ROOT / config))
-        for config in (evidence_finetune.TASKS["upernet"].config, DENSE["upernet"][0])
-    )
-    assert "class_weight" not in protocol.model.decode_head.loss_decode
-    assert quickstart.model.decode_head.loss_decode.pop("class_weight")
-    assert quickstart.model.auxiliary_head.loss_decode.pop("class_weight")
-    assert protocol.model == quickstart.model

@@ -13,8 +13,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from mmrel.datasets.scenes import CLASSES, make_scenes
-from mmrel.datasets.scenes.classes import STUFF
+from mmrel.datasets.scenes import CLASSES
 from mmrel.quickstart import plan as quickstart_plan
 from mmrel.quickstart import report as quickstart_report
 from mmrel.quickstart.plan import Options, Plan, backbone_options, shorter_schedule
@@ -130,20 +129,6 @@ def test_plan__configs_fit_together(options: Options) -> None:
     knn = configs["pretrain"].default_hooks.knn
     assert knn.at_start and tuple(knn.k) == (20,)
     assert shorter_schedule(2)["param_scheduler.1.T_max"] == 1
-
-
-def test_plan__classes_weigh_the_inverse_square_root_of_their_pixels(
-    options: Options, tmp_path: Path
-) -> None:
-    """Grounds 1, shapes 2.5, in both heads: measured on 200 drawn masks."""
-    make_scenes(tmp_path / "drawn", 200, 1, layouts=("segmentation",), workers=1)
-    masks = (tmp_path / "drawn/segmentation/annotations/training").glob("*.png")
-    counts = sum(np.bincount(np.asarray(Image.open(mask)).ravel(), minlength=256) for mask in masks)
-    grounds, shapes = counts[1 : len(STUFF) + 1], counts[len(STUFF) + 1 : 16]
-    assert np.sqrt(grounds.mean() / shapes.mean()) == pytest.approx(2.5, abs=0.1)
-    model = Plan(options).configs["upernet"].model
-    for head in (model.decode_head, model.auxiliary_head):
-        assert head.loss_decode.class_weight == [1.0] * len(STUFF) + [2.5] * len(CLASSES)
 
 
 @pytest.mark.parametrize(
