@@ -13,9 +13,7 @@ from measure import commit
 
 from mmrel.checkpoints.export import export_backbone
 from mmrel.datasets.splits import draw_images, images_by_class
-from mmrel.quickstart.plan import TASKS as DENSE
 from mmrel.quickstart.plan import backbone_options, shorter_schedule
-from mmrel.quickstart.results import MEASURES
 from mmrel.utils import UsageError
 from mmrel.utils.config import load_config
 from mmrel.utils.files import write_text_atomically
@@ -47,20 +45,24 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _dense(name: str) -> Task:
-    """One of the quickstart's, with its measures by their judges' names."""
-    config, layout = DENSE[name]
-    scalars = {title.lower().replace(" ", "_"): own for title, own in MEASURES[name].items()}
-    return Task(config, layout, scalars, options=shorter_schedule(DENSE_ITERATIONS))
-
-
 def _labels(per_cent: int) -> Task:
     scalars = {f"labels_{per_cent}": ("accuracy/top1", 1.0)}
     return Task(None, "classification", scalars, per_cent / 100)
 
 
 TASKS = {
-    **{name: _dense(name) for name in DENSE},
+    "mask-rcnn": Task(
+        "configs/detection/mask-rcnn_vit-tiny-p8_scenes.py",
+        "detection",
+        {"box_ap": ("coco/bbox_mAP", 100.0), "mask_ap": ("coco/segm_mAP", 100.0)},
+        options=shorter_schedule(DENSE_ITERATIONS),
+    ),
+    "upernet": Task(
+        "configs/segmentation/vit-tiny-p8_upernet_scenes.py",
+        "segmentation",
+        {"miou": ("mIoU", 1.0)},
+        options=shorter_schedule(DENSE_ITERATIONS),
+    ),
     **{f"labels-{per_cent}": _labels(per_cent) for per_cent in (100, 25, 10)},
 }
 """By name on the command line."""

@@ -4,9 +4,9 @@
     python tools/quickstart.py --epochs 200    # or: make quickstart EPOCHS=200
 
 Makes annotated scenes, pretrains a small ViT with SERE on MoCo v3, exports the teacher's backbone, fine-tunes Mask
-R-CNN and UperNet from it and from random weights with the same budget, and writes ``report.html``. Stages that are done
-are not repeated; an interrupted training continues. Two stages run side by side where neither needs the other: the
-random baselines take what pretraining leaves of the cores.
+R-CNN from it, trains a linear layer to segment on its frozen patches, repeats both from random weights with the same
+budget, and writes ``report.html``. Stages that are done are not repeated; an interrupted training continues. Two stages
+run side by side where neither needs the other: the random baselines take what pretraining leaves of the cores.
 """
 
 import argparse

@@ -24,7 +24,10 @@ SHOWN_IMAGES = 4
 SIMILARITY_IMAGES = 6
 RELATION_IMAGES = 64
 MIN_SCORE = 0.3
-TITLES = {"mask-rcnn": "Mask R-CNN: training loss", "upernet": "UperNet: training loss"}
+TITLES = {
+    "mask-rcnn": "Mask R-CNN: training loss",
+    "linear": "linear layer on frozen patches: training loss",
+}
 
 
 def draw_curves(plan: Plan, runs: dict[str, Records], knn: Result) -> tuple[Path, Path]:
@@ -98,7 +101,7 @@ def draw_predictions(plan: Plan) -> tuple[Path, Path]:
     paths = folder / "detections.png", folder / "segmentations.png"
     rows = [_detection_row(*pair) for pair in zip(*samples["mask-rcnn"], strict=True)]
     predictions.draw_rows(columns, rows, CLASSES, THING_PALETTE, paths[0])
-    rows = [_segmentation_row(*pair) for pair in zip(*samples["upernet"], strict=True)]
+    rows = [_segmentation_row(*pair) for pair in zip(*samples["linear"], strict=True)]
     predictions.draw_rows(columns, rows, SEGMENTATION_CLASSES, PALETTE, paths[1])
     return paths
 

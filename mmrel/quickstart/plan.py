@@ -1,4 +1,4 @@
-"""What the quickstart runs: scenes, pretraining, export, and fine-tuning from two initialisations."""
+"""What the quickstart runs: scenes, pretraining, export, and two tasks from two initialisations each."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ from mmrel.version import __version__
 
 TASKS = {
     "mask-rcnn": ("configs/detection/mask-rcnn_vit-tiny-p8_scenes.py", "detection"),
-    "upernet": ("configs/segmentation/vit-tiny-p8_upernet_scenes.py", "segmentation"),
+    "linear": ("configs/segmentation/vit-tiny-p8_linear_scenes.py", "segmentation"),
 }
-"""Fine-tunings: their configs, and the folder of the scenes that they read."""
+"""What comes after pretraining: their configs, and the folder of the scenes that they read."""
 
 LAST = "last_checkpoint"
 """MMEngine's file that names a run's newest checkpoint."""
@@ -204,8 +204,8 @@ class Plan:
     def stages(self) -> tuple[Stage, ...]:
         """All stages, the most urgent first; each starts when those that it needs are done.
 
-        A detector from random weights fills the cores that pretraining leaves free, and a segmentor follows it. Of
-        what is left then, the other detector takes about as long as the segmentors do.
+        What starts from random weights fills the cores that pretraining leaves free. The pretrained detector takes
+        longest of what is left then, and starts first.
         """
         detectors, segmentors = ([self.finetune(t, i) for i in self.initialisations] for t in TASKS)
         first = (self.scenes, self.pretrain, self.export)

@@ -68,8 +68,8 @@ def _introduction(plan: Plan) -> str:
     return (
         f"A vision transformer of {backbone.arch.num_layers} blocks, {backbone.arch.embed_dims} wide, was pretrained "
         f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.title}. The {plan.network}'s "
-        "backbone then started Mask R-CNN and UperNet; the same fine-tunings were run from random weights, with "
-        "the same data, iterations, learning rates and seed."
+        "backbone then started Mask R-CNN, and a linear layer on its frozen patches learned to segment; both were "
+        "repeated from random weights, with the same data, iterations, learning rates and seed."
     )
 
 
@@ -122,7 +122,7 @@ def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[Markup]
         ),
         report.picture(
             finetuning,
-            "Fine-tuning with the same budget from both initialisations; mean over three log entries.",
+            "The same budget from both initialisations; mean over three log entries.",
         ),
     ]
     return [report.section("Training", figures)]
@@ -171,7 +171,7 @@ def _prediction_part(detections: Path, segmentations: Path) -> list[Markup]:
         ),
         report.picture(
             segmentations,
-            "UperNet on the same scenes; white in the annotation is the ignored border.",
+            "A linear layer on frozen patches, on the same scenes; white in the annotation is the ignored border.",
         ),
     ]
     return [report.section("Predictions beside the annotation", figures)]

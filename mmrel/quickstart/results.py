@@ -17,7 +17,7 @@ PATCH_KNN = "knn/patch_miou"
 THUMBNAIL_SIZE = 16
 MEASURES = {
     "mask-rcnn": {"box AP": ("coco/bbox_mAP", 100.0), "mask AP": ("coco/segm_mAP", 100.0)},
-    "upernet": {"mIoU": ("mIoU", 1.0)},
+    "linear": {"linear mIoU": ("mIoU", 1.0)},
 }
 """Scalars of the fine-tunings, and the factor that makes per cent of them."""
 
@@ -51,7 +51,7 @@ def read_runs(plan: Plan) -> dict[str, Records]:
 
 
 def read_results(plan: Plan, runs: dict[str, Records]) -> list[Result]:
-    """The table's lines: k-NN of images and of patches, both frozen; box AP, mask AP and mIoU, fine-tuned.
+    """The table's lines: k-NN of images and of patches, both frozen; box AP and mask AP, fine-tuned; mIoU of a linear layer.
 
     Raises:
         ValueError: the pretraining did not evaluate the untrained network.

@@ -64,8 +64,8 @@ def test_plan__stages_in_order(options: Options) -> None:
         ("export", ("pretrain",), False),
         ("mask-rcnn-sere", ("export",), False),
         ("mask-rcnn-random", ("scenes",), True),
-        ("upernet-random", ("scenes",), False),
-        ("upernet-sere", ("export",), False),
+        ("linear-random", ("scenes",), False),
+        ("linear-sere", ("export",), False),
     ]
 
 
@@ -77,14 +77,14 @@ def test_plan__two_finetunings_share_the_cores(
     plan.cores = cores
     assert plan.at_once == at_once
     assert plan.pretrain.environment["OMP_NUM_THREADS"] == str(cores)
-    assert plan.finetune("upernet", "random").environment["OMP_NUM_THREADS"] == str(threads)
+    assert plan.finetune("linear", "random").environment["OMP_NUM_THREADS"] == str(threads)
 
 
 def test_plan__a_changed_epoch_count_reruns_what_depends_on_it(options: Options) -> None:
     """Pretraining, export and the fine-tunings from the backbone; the scenes and the random baselines stay."""
     first, second = stages(Plan(options)), stages(Plan(replace(options, epochs=99)))
     changed = {name for name in first if first[name].inputs != second[name].inputs}
-    assert changed == {"pretrain", "export", "mask-rcnn-sere", "upernet-sere"}
+    assert changed == {"pretrain", "export", "mask-rcnn-sere", "linear-sere"}
     other = stages(Plan(replace(options, seed=1)))
     assert {name for name in first if first[name].inputs == other[name].inputs} == {"scenes"}
 
@@ -97,7 +97,7 @@ def test_plan__commands(options: Options) -> None:
         "tools/train.py",
         "configs/quickstart/mocov3-sere_vit-tiny-p8_scenes.py",
     )
-    for task in ("mask-rcnn", "upernet"):
+    for task in ("mask-rcnn", "linear"):
         own, random = default[f"{task}-sere"].command, default[f"{task}-random"].command
         extra = set(own) - set(random)
         work = str(options.work_dir)
@@ -118,14 +118,17 @@ def test_plan__long_pretraining_evaluates_less_often(options: Options) -> None:
 
 
 def test_plan__configs_fit_together(options: Options) -> None:
-    """The pretrained backbone is the one that both fine-tunings build."""
+    """The pretrained backbone is the one that both tasks build; the linear layer sees it frozen, and no more of it."""
     configs = Plan(options).configs
     own = configs["pretrain"].model.base.backbone
-    for task in ("mask-rcnn", "upernet"):
+    for task in ("mask-rcnn", "linear"):
         other = configs[task].model.backbone
         assert (own.arch, own.patch_size) == (other.arch, other.patch_size)
         scheduler = configs[task].param_scheduler
         assert [s.type for s in scheduler] == ["LinearLR", "CosineAnnealingLR"]
+    linear = configs["linear"].model
+    assert linear.backbone.frozen_stages == own.arch["num_layers"]
+    assert linear.decode_head.num_convs == 0 and linear.auxiliary_head is None
     knn = configs["pretrain"].default_hooks.knn
     assert knn.at_start and tuple(knn.k) == (20,)
     assert shorter_schedule(2)["param_scheduler.1.T_max"] == 1
@@ -158,7 +161,7 @@ def test_plan__both_initialisations_build_the_pretrained_backbone(
     changed = {name: Config(config.to_dict()) for name, config in plan.configs.items()}
     changed["pretrain"].model.base.backbone.update(with_cls_token=False, final_norm=False)
     monkeypatch.setattr(quickstart_plan, "load_configs", lambda root, pretraining: changed)
-    for task in ("mask-rcnn", "upernet"):
+    for task in ("mask-rcnn", "linear"):
         for initialisation in plan.initialisations:
             command = plan.finetune(task, initialisation).command
             assert "model.backbone.with_cls_token=False" in command
@@ -216,7 +219,7 @@ def finished(options: Options) -> Plan:
         box = {"coco/bbox_mAP": 0.20 + bonus, "coco/segm_mAP": 0.15 - bonus, "step": 2}
         write_scalars(plan.folder(f"mask-rcnn-{name}"), [{"loss": 3.0, "step": 1}, box])
         write_scalars(
-            plan.folder(f"upernet-{name}"),
+            plan.folder(f"linear-{name}"),
             [{"loss": 2.0, "step": 1}, {"mIoU": 40 + 100 * bonus, "step": 2}],
         )
     runner = StageRunner(options.work_dir, ROOT, lambda stage, line: None)
@@ -234,7 +237,7 @@ def test_results__come_from_the_runs_files(finished: Plan) -> None:
         ("k-NN top-1", 42.0, 30.0, 12.0),
         ("box AP", 25.0, 20.0, 5.0),
         ("mask AP", 10.0, 15.0, -5.0),
-        ("mIoU", 45.0, 40.0, 5.0),
+        ("linear mIoU", 45.0, 40.0, 5.0),
     ]
     root = finished.options.data_root / "classification"
     assert results[0].thumbnail == thumbnail_accuracy(root)
