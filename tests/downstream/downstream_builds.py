@@ -118,6 +118,8 @@ def strides(path: Path) -> tuple[int, ...]:
     """Strides of the maps that a config's heads get, before an FPN: those of the name's form."""
     if "patch-linear" in path.name:
         return (16,)
+    if path.name == "vit-tiny-p8_linear_scenes.py":
+        return (8,)
     flat = "-flat_" in path.name or "_linear_" in path.name
     return (16, 16, 16, 16) if flat else (4, 8, 16, 32)
 
