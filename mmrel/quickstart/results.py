@@ -51,7 +51,7 @@ def read_runs(plan: Plan) -> dict[str, Records]:
 
 
 def read_results(plan: Plan, runs: dict[str, Records]) -> list[Result]:
-    """The table's lines: k-NN of images and of patches, both frozen; box AP and mask AP, fine-tuned; mIoU of a linear layer.
+    """The lines: k-NN of images and of patches, both frozen; box and mask AP, fine-tuned; mIoU of a linear layer.
 
     Raises:
         ValueError: the pretraining did not evaluate the untrained network.
