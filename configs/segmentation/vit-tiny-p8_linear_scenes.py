@@ -33,6 +33,10 @@ model = dict(
     ),
     auxiliary_head=None,
 )
-optim_wrapper = dict(optimizer=dict(lr=3e-2))
+optim_wrapper = dict(
+    optimizer=dict(lr=3e-2),
+    constructor="DefaultOptimWrapperConstructor",  # a frozen backbone has no rates to decay
+    paramwise_cfg=dict(_delete_=True, bias_decay_mult=0.0),
+)
 default_hooks = _base_.scenes_hooks
 log_processor = dict(window_size=20, by_epoch=False)
