@@ -1,5 +1,5 @@
 # make install                  set up .venv (done by the other targets on first use)
-# make quickstart               pretrain, fine-tune and report on made-up scenes; METHOD=, EPOCHS=, ARGS=
+# make quickstart               pretrain, detect, segment and report on made-up scenes; METHOD=, EPOCHS=, ARGS=
 # make test                     run the tests; TESTS="tests/ops -m slow" for others than the default
 # make test-openmmlab           run those that touch OpenMMLab's packages beside its own; TESTS= too
 # make lint                     ruff and mypy

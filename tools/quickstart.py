@@ -3,10 +3,10 @@
     python tools/quickstart.py                 # or: make quickstart
     python tools/quickstart.py --epochs 200    # or: make quickstart EPOCHS=200
 
-Makes annotated scenes, pretrains a small ViT with SERE on MoCo v3, exports the teacher's backbone, fine-tunes Mask
-R-CNN from it, trains a linear layer to segment on its frozen patches, repeats both from random weights with the same
-budget, and writes ``report.html``. Stages that are done are not repeated; an interrupted training continues. Two stages
-run side by side where neither needs the other: the random baselines take what pretraining leaves of the cores.
+Makes annotated scenes, pretrains a small ViT with SERE on MoCo v3, exports the teacher's backbone, freezes it, trains
+Mask R-CNN and a linear segmentation layer on it, repeats both on random weights with the same budget, and writes
+``report.html``. Stages that are done are not repeated; an interrupted training continues. Two stages run side by side
+where neither needs the other: what needs no pretraining takes what it leaves of the cores.
 """
 
 import argparse
@@ -27,7 +27,7 @@ METHOD = "mocov3-sere"
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Pretrain a small ViT on made-up scenes, fine-tune it, and write a report."
+        description="Pretrain a small ViT on made-up scenes, judge it by two tasks, and write a report."
     )
     parser.add_argument(
         "--method", default=METHOD, help=f"what to pretrain with (default: {METHOD})"
@@ -39,7 +39,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-train", type=positive, default=2000, help="training scenes")
     parser.add_argument("--num-val", type=positive, default=500, help="validation scenes")
     parser.add_argument(
-        "--finetune-iters", type=positive, help="iterations of each of the four fine-tunings"
+        "--task-iters", type=positive, help="iterations of each of the four trainings for a task"
     )
     return parser.parse_args(arguments)
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> str:
             seed=args.seed,
             num_train=args.num_train,
             num_val=args.num_val,
-            finetune_iters=args.finetune_iters,
+            task_iters=args.task_iters,
         )
         plan = Plan(options)
         stages = plan.stages()

@@ -5,7 +5,7 @@ Command: tools/train.py CONFIG --cfg-options model.backbone.init_cfg.checkpoint=
     (without the option, or with None: random weights; for a backbone without class token and final
     norm, as SelfPatch's, also model.backbone.with_cls_token=False model.backbone.out_norm=none)
 Hardware: one CPU core or one GPU.
-Expected: see the quickstart's report; there is no published number.
+Expected: see docs/evidence.md; there is no published number.
 """
 
 _base_ = [

@@ -1,1 +1,1 @@
-"""The bundled story: scenes, pretraining, export, fine-tuning, and a report of it all."""
+"""The bundled story: scenes, pretraining, export, two tasks on the frozen backbone, and a report of it all."""

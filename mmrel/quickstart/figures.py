@@ -25,14 +25,14 @@ SIMILARITY_IMAGES = 6
 RELATION_IMAGES = 64
 MIN_SCORE = 0.3
 TITLES = {
-    "mask-rcnn": "Mask R-CNN: training loss",
+    "mask-rcnn": "Mask R-CNN on a frozen backbone: training loss",
     "linear": "linear layer on frozen patches: training loss",
 }
 
 
 def draw_curves(plan: Plan, runs: dict[str, Records], knn: Result) -> tuple[Path, Path]:
-    """Losses and k-NN of the pretraining, losses of the fine-tunings."""
-    paths = plan.options.work_dir / "pretraining.png", plan.options.work_dir / "finetuning.png"
+    """Losses and k-NN of the pretraining, losses of the tasks."""
+    paths = plan.options.work_dir / "pretraining.png", plan.options.work_dir / "tasks.png"
     levels = {"16x16 thumbnails": knn.thumbnail or 0.0, "random weights": knn.random}
     curves.draw_pretraining(runs["pretrain"], KNN, levels, paths[0])
     names = plan.initialisations
@@ -113,7 +113,7 @@ def _predict(plan: Plan, task: str, initialisation: str) -> list[Any]:
     # The run's paths may be relative to the repository, which need not be the current folder.
     set_data_root(config, str(plan.options.data_root / layout))
     count = min(SHOWN_IMAGES, plan.options.num_val)
-    return predictions.predict(config, plan.finetuned(task, initialisation), range(count))
+    return predictions.predict(config, plan.task_checkpoint(task, initialisation), range(count))
 
 
 def _detection_row(pretrained: Any, random: Any) -> list[Panel]:

@@ -1,4 +1,4 @@
-"""What the quickstart runs: scenes, pretraining, export, and two tasks from two initialisations each."""
+"""What the quickstart runs: scenes, pretraining, export, and two tasks on two frozen backbones each."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from mmrel.utils.device import usable_cores
 from mmrel.version import __version__
 
 TASKS = {
-    "mask-rcnn": ("configs/detection/mask-rcnn_vit-tiny-p8_scenes.py", "detection"),
+    "mask-rcnn": ("configs/detection/mask-rcnn_vit-tiny-p8_frozen_scenes.py", "detection"),
     "linear": ("configs/segmentation/vit-tiny-p8_linear_scenes.py", "segmentation"),
 }
 """What comes after pretraining: their configs, and the folder of the scenes that they read."""
@@ -34,7 +34,7 @@ MAX_CORES = 16
 
 @cache
 def load_configs(root: Path, pretraining: Path) -> dict[str, Config]:
-    """Read the configs once: ``pretrain`` and one per fine-tuning."""
+    """Read the configs once: ``pretrain`` and one per task."""
     files = {"pretrain": pretraining, **{task: Path(config) for task, (config, _) in TASKS.items()}}
     return {name: load_config(str(root / file)) for name, file in files.items()}
 
@@ -49,10 +49,10 @@ class Options:
         data_root: the scenes.
         config: of the pretraining, below ``root``.
         epochs: of the pretraining; ``None``: the config's.
-        seed: of pretraining and fine-tuning.
+        seed: of pretraining and tasks.
         num_train: training scenes of each layout.
         num_val: validation scenes.
-        finetune_iters: iterations of each fine-tuning; ``None``: the configs'.
+        task_iters: iterations of each task; ``None``: the configs'.
     """
 
     root: Path
@@ -63,7 +63,7 @@ class Options:
     seed: int = 0
     num_train: int = 2000
     num_val: int = 500
-    finetune_iters: int | None = None
+    task_iters: int | None = None
 
 
 class Plan:
@@ -84,7 +84,7 @@ class Plan:
 
     @property
     def configs(self) -> dict[str, Config]:
-        """The configs as shipped: ``pretrain`` and one per fine-tuning."""
+        """The configs as shipped: ``pretrain`` and one per task."""
         return load_configs(self.options.root, self.options.config)
 
     @property
@@ -109,8 +109,8 @@ class Plan:
         return self.options.epochs or self.configs["pretrain"].train_cfg.max_epochs
 
     def iterations(self, task: str) -> int:
-        """Iterations of a fine-tuning."""
-        return self.options.finetune_iters or self.configs[task].train_cfg.max_iters
+        """Iterations of a task."""
+        return self.options.task_iters or self.configs[task].train_cfg.max_iters
 
     def folder(self, stage: str) -> Path:
         """Where a stage writes."""
@@ -126,14 +126,14 @@ class Plan:
         """The exported backbone."""
         return self.options.work_dir / "backbone.pth"
 
-    def finetuned(self, task: str, initialisation: str) -> Path:
-        """A fine-tuning's last checkpoint, once there is one."""
+    def task_checkpoint(self, task: str, initialisation: str) -> Path:
+        """A task's last checkpoint, once there is one."""
         folder = self.folder(f"{task}-{initialisation}")
         return folder / Path((folder / LAST).read_text().strip()).name
 
     @property
     def initialisations(self) -> tuple[str, str]:
-        """What fine-tuning starts from: the method's backbone, and random weights."""
+        """The two backbones that tasks are learnt on: the method's, and random weights."""
         return self.method, "random"
 
     @cached_property
@@ -183,13 +183,13 @@ class Plan:
             needs=(self.pretrain.name,),
         )
 
-    def finetune(self, task: str, initialisation: str) -> Stage:
-        """Fine-tune for one task from one initialisation."""
+    def task_stage(self, task: str, initialisation: str) -> Stage:
+        """Learn one task on one backbone."""
         config, layout = TASKS[task]
         choices: dict[str, Any] = {"randomness.seed": self.options.seed}
         choices |= backbone_options(self.configs["pretrain"])
-        if self.options.finetune_iters is not None:
-            choices |= shorter_schedule(self.options.finetune_iters)
+        if self.options.task_iters is not None:
+            choices |= shorter_schedule(self.options.task_iters)
         if initialisation != "random":
             choices["model.backbone.init_cfg.checkpoint"] = self._path(self.backbone)
         return self._training(
@@ -207,7 +207,9 @@ class Plan:
         What starts from random weights fills the cores that pretraining leaves free. The pretrained detector takes
         longest of what is left then, and starts first.
         """
-        detectors, segmentors = ([self.finetune(t, i) for i in self.initialisations] for t in TASKS)
+        detectors, segmentors = (
+            [self.task_stage(t, i) for i in self.initialisations] for t in TASKS
+        )
         first = (self.scenes, self.pretrain, self.export)
         filler = replace(detectors[1], gives_way=True)
         return (*first, detectors[0], filler, segmentors[1], segmentors[0])
@@ -265,9 +267,9 @@ def pretraining_backbone(pretraining: Config) -> Any:
 
 
 def backbone_options(pretraining: Config) -> dict[str, Any]:
-    """Options that take from a fine-tuning's backbone what the pretrained one does not have.
+    """Options that take from a task's backbone what the pretrained one does not have.
 
-    The fine-tunings are written for a class token and a final norm; SelfPatch has neither.
+    The tasks' configs are written for a class token and a final norm; SelfPatch has neither.
 
     Args:
         pretraining: its config.
@@ -282,7 +284,7 @@ def backbone_options(pretraining: Config) -> dict[str, Any]:
 
 
 def shorter_schedule(iterations: int) -> dict[str, int]:
-    """Options that set the length of the scenes' fine-tuning, warm-up and decay included."""
+    """Options that set the length of training for the scenes' tasks, warm-up and decay included."""
     warmup = max(1, iterations // 10)
     return {
         "train_cfg.max_iters": iterations,

@@ -68,8 +68,8 @@ def _introduction(plan: Plan) -> str:
     return (
         f"A vision transformer of {backbone.arch.num_layers} blocks, {backbone.arch.embed_dims} wide, was pretrained "
         f"without labels for {plan.epochs} epochs on {own.num_train} images with {plan.title}. The {plan.network}'s "
-        "backbone then started Mask R-CNN, and a linear layer on its frozen patches learned to segment; both were "
-        "repeated from random weights, with the same data, iterations, learning rates and seed."
+        "backbone was then frozen: Mask R-CNN learned to detect from it, and a linear layer to segment from its "
+        "patches. Both were repeated on random weights, with the same data, iterations, learning rates and seed."
     )
 
 
@@ -113,7 +113,7 @@ def _signed(points: float) -> str:
     return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[Markup]:
+def _curve_part(plan: Plan, pretraining: Path, tasks: Path) -> list[Markup]:
     figures = [
         report.picture(
             pretraining,
@@ -121,8 +121,8 @@ def _curve_part(plan: Plan, pretraining: Path, finetuning: Path) -> list[Markup]
             "different scales). Right: k-NN accuracy; epoch 0 is the random initialisation.",
         ),
         report.picture(
-            finetuning,
-            "The same budget from both initialisations; mean over three log entries.",
+            tasks,
+            "The tasks, with the same budget on both backbones; mean over three log entries.",
         ),
     ]
     return [report.section("Training", figures)]
@@ -167,7 +167,8 @@ def _prediction_part(detections: Path, segmentations: Path) -> list[Markup]:
     figures = [
         report.picture(
             detections,
-            f"Mask R-CNN on the first validation scenes; detections with a score of {MIN_SCORE} or more.",
+            "Mask R-CNN on the frozen backbones, on the first validation scenes; detections with a score of "
+            f"{MIN_SCORE} or more.",
         ),
         report.picture(
             segmentations,
@@ -215,7 +216,7 @@ def _settings(plan: Plan) -> list[tuple[str, str]]:
         ),
         ("crops", crop_text(config.train_dataloader.dataset.pipeline)),
         (
-            "fine-tuning",
+            "tasks",
             "; ".join(
                 f"{task}: {plan.iterations(task)} iterations of {plan.configs[task].train_dataloader.batch_size}"
                 for task in plan.configs

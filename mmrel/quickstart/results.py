@@ -19,7 +19,7 @@ MEASURES = {
     "mask-rcnn": {"box AP": ("coco/bbox_mAP", 100.0), "mask AP": ("coco/segm_mAP", 100.0)},
     "linear": {"linear mIoU": ("mIoU", 1.0)},
 }
-"""Scalars of the fine-tunings, and the factor that makes per cent of them."""
+"""Scalars of the tasks, and the factor that makes per cent of them."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Result:
 
 
 def read_runs(plan: Plan) -> dict[str, Records]:
-    """The scalars of the pretraining and of all fine-tunings, by stage."""
+    """The scalars of the pretraining and of all tasks, by stage."""
     stages = [stage.name for stage in plan.stages() if stage.folder is not None]
     return {name: read_records(plan.folder(name)) for name in stages}
 
 
 def read_results(plan: Plan, runs: dict[str, Records]) -> list[Result]:
-    """The lines: k-NN of images and of patches, both frozen; box and mask AP, fine-tuned; mIoU of a linear layer.
+    """The lines, all of frozen backbones: k-NN of images and of patches, Mask R-CNN's box and mask AP, linear mIoU.
 
     Raises:
         ValueError: the pretraining did not evaluate the untrained network.

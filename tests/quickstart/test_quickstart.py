@@ -70,18 +70,18 @@ def test_plan__stages_in_order(options: Options) -> None:
 
 
 @pytest.mark.parametrize(("cores", "at_once", "threads"), [(1, 1, 1), (2, 2, 1), (16, 2, 8)])
-def test_plan__two_finetunings_share_the_cores(
+def test_plan__two_tasks_share_the_cores(
     options: Options, cores: int, at_once: int, threads: int
 ) -> None:
     plan = Plan(options)
     plan.cores = cores
     assert plan.at_once == at_once
     assert plan.pretrain.environment["OMP_NUM_THREADS"] == str(cores)
-    assert plan.finetune("linear", "random").environment["OMP_NUM_THREADS"] == str(threads)
+    assert plan.task_stage("linear", "random").environment["OMP_NUM_THREADS"] == str(threads)
 
 
 def test_plan__a_changed_epoch_count_reruns_what_depends_on_it(options: Options) -> None:
-    """Pretraining, export and the fine-tunings from the backbone; the scenes and the random baselines stay."""
+    """Pretraining, export and the tasks on the backbone; the scenes and the random baselines stay."""
     first, second = stages(Plan(options)), stages(Plan(replace(options, epochs=99)))
     changed = {name for name in first if first[name].inputs != second[name].inputs}
     assert changed == {"pretrain", "export", "mask-rcnn-sere", "linear-sere"}
@@ -118,7 +118,7 @@ def test_plan__long_pretraining_evaluates_less_often(options: Options) -> None:
 
 
 def test_plan__configs_fit_together(options: Options) -> None:
-    """The pretrained backbone is the one that both tasks build; the linear layer sees it frozen, and no more of it."""
+    """The pretrained backbone is the one that both tasks build, frozen; the linear layer sees no more of it."""
     configs = Plan(options).configs
     own = configs["pretrain"].model.base.backbone
     for task in ("mask-rcnn", "linear"):
@@ -126,8 +126,8 @@ def test_plan__configs_fit_together(options: Options) -> None:
         assert (own.arch, own.patch_size) == (other.arch, other.patch_size)
         scheduler = configs[task].param_scheduler
         assert [s.type for s in scheduler] == ["LinearLR", "CosineAnnealingLR"]
+        assert other.frozen_stages == own.arch["num_layers"]
     linear = configs["linear"].model
-    assert linear.backbone.frozen_stages == own.arch["num_layers"]
     assert linear.decode_head.num_convs == 0 and linear.auxiliary_head is None
     knn = configs["pretrain"].default_hooks.knn
     assert knn.at_start and tuple(knn.k) == (20,)
@@ -156,14 +156,14 @@ def test_backbone_options__take_away_what_the_pretrained_one_lacks(
 def test_plan__both_initialisations_build_the_pretrained_backbone(
     options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pretraining without class token and final norm: so are the fine-tunings, random ones too."""
+    """A pretraining without class token and final norm: so are the tasks' backbones, random ones too."""
     plan = Plan(options)
     changed = {name: Config(config.to_dict()) for name, config in plan.configs.items()}
     changed["pretrain"].model.base.backbone.update(with_cls_token=False, final_norm=False)
     monkeypatch.setattr(quickstart_plan, "load_configs", lambda root, pretraining: changed)
     for task in ("mask-rcnn", "linear"):
         for initialisation in plan.initialisations:
-            command = plan.finetune(task, initialisation).command
+            command = plan.task_stage(task, initialisation).command
             assert "model.backbone.with_cls_token=False" in command
             assert "model.backbone.out_norm=none" in command
 
@@ -320,7 +320,7 @@ def test_report__table_commands_times_and_verdict(
     assert "\N{MINUS SIGN}5.0" in page and "1:15" in page and "torch" in page
     for stage in stages(finished).values():
         assert stage.line() in page.replace("&#39;", "'")
-    for name in ("pretraining.png", "finetuning.png"):
+    for name in ("pretraining.png", "tasks.png"):
         assert (finished.options.work_dir / name).is_file()
 
 
@@ -332,7 +332,7 @@ def test_quickstart__whole_run_in_miniature(tmp_path: Path) -> None:
         str(ROOT / "tools" / "quickstart.py"),
         "--epochs",
         "1",
-        "--finetune-iters",
+        "--task-iters",
         "2",
     ]
     command += ["--num-train", "70", "--num-val", "20"]
@@ -341,7 +341,7 @@ def test_quickstart__whole_run_in_miniature(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     page = (tmp_path / "work" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5 and "random weights" in page
-    for name in ("pretraining", "finetuning", "relations", "detections", "segmentations"):
+    for name in ("pretraining", "tasks", "relations", "detections", "segmentations"):
         assert min(Image.open(tmp_path / "work" / f"{name}.png").size) > 300
     second = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert second.returncode == 0 and second.stdout.count("already done") == 7
