@@ -284,7 +284,7 @@ def backbone_options(pretraining: Config) -> dict[str, Any]:
 
 
 def shorter_schedule(iterations: int) -> dict[str, int]:
-    """Options that set the length of training for the scenes' tasks, warm-up and decay included."""
+    """Options that set the training length of the scenes' tasks, warm-up and decay included."""
     warmup = max(1, iterations // 10)
     return {
         "train_cfg.max_iters": iterations,

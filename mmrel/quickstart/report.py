@@ -54,9 +54,10 @@ def write_report(plan: Plan, runner: StageRunner) -> str:
 
 def summary(results: list[Result], method: str, path: Path) -> str:
     """The table and the verdict as plain text."""
-    lines = [f"{'':12}{method:>10}{'random':>10}{'gain':>8}"]
+    width = max(len(result.name) for result in results)
+    lines = [f"{'':{width}}{method:>10}{'random':>10}{'gain':>8}"]
     for result in results:
-        row = f"{result.name:12}{result.pretrained:10.1f}{result.random:10.1f}{result.gain:+8.1f}"
+        row = f"{result.name:{width}}{result.pretrained:10.1f}{result.random:10.1f}{result.gain:+8.1f}"
         if result.thumbnail is not None:
             row += f"   ({THUMBNAIL_SIZE}x{THUMBNAIL_SIZE} thumbnails: {result.thumbnail:.1f})"
         lines.append(row)

@@ -297,6 +297,15 @@ def test_verdict__says_plainly_where_it_is_not_ahead() -> None:
     )
 
 
+def test_summary__columns_fit_the_longest_name() -> None:
+    results = [Result("box AP", 9.0, 10.0), Result("patch k-NN mIoU", 32.5, 29.3)]
+    assert quickstart_report.summary(results, "SERE", Path("x.html")).splitlines()[:3] == [
+        "                     SERE    random    gain",
+        "box AP                9.0      10.0    -1.0",
+        "patch k-NN mIoU      32.5      29.3    +3.2",
+    ]
+
+
 def test_report__table_commands_times_and_verdict(
     finished: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
