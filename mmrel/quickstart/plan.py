@@ -183,7 +183,7 @@ class Plan:
             needs=(self.pretrain.name,),
         )
 
-    def task_stage(self, task: str, initialisation: str) -> Stage:
+    def learn(self, task: str, initialisation: str) -> Stage:
         """Learn one task on one backbone."""
         config, layout = TASKS[task]
         choices: dict[str, Any] = {"randomness.seed": self.options.seed}
@@ -207,9 +207,7 @@ class Plan:
         What starts from random weights fills the cores that pretraining leaves free. The pretrained detector takes
         longest of what is left then, and starts first.
         """
-        detectors, segmentors = (
-            [self.task_stage(t, i) for i in self.initialisations] for t in TASKS
-        )
+        detectors, segmentors = ([self.learn(t, i) for i in self.initialisations] for t in TASKS)
         first = (self.scenes, self.pretrain, self.export)
         filler = replace(detectors[1], gives_way=True)
         return (*first, detectors[0], filler, segmentors[1], segmentors[0])

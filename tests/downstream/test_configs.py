@@ -398,7 +398,7 @@ def test_pair__no_missing_and_no_unexpected_key(pretraining: Path) -> None:
     arch = next((k for k, v in named.items() if networks[0].arch_settings == v), None)
     found = _scenes_targets(pretraining) if on_scenes else _targets(arch)
     targets = [target for target in found if _is_made_for(target, networks[0])]
-    assert targets and (targets == found or not on_scenes)
+    assert len(targets) == len(found) == 4 if on_scenes else targets
     for model in targets:
         for network in networks:
             state = model.fit_state(network.state_dict())

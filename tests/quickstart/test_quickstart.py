@@ -77,7 +77,7 @@ def test_plan__two_tasks_share_the_cores(
     plan.cores = cores
     assert plan.at_once == at_once
     assert plan.pretrain.environment["OMP_NUM_THREADS"] == str(cores)
-    assert plan.task_stage("linear", "random").environment["OMP_NUM_THREADS"] == str(threads)
+    assert plan.learn("linear", "random").environment["OMP_NUM_THREADS"] == str(threads)
 
 
 def test_plan__a_changed_epoch_count_reruns_what_depends_on_it(options: Options) -> None:
@@ -163,7 +163,7 @@ def test_plan__both_initialisations_build_the_pretrained_backbone(
     monkeypatch.setattr(quickstart_plan, "load_configs", lambda root, pretraining: changed)
     for task in ("mask-rcnn", "linear"):
         for initialisation in plan.initialisations:
-            command = plan.task_stage(task, initialisation).command
+            command = plan.learn(task, initialisation).command
             assert "model.backbone.with_cls_token=False" in command
             assert "model.backbone.out_norm=none" in command
 
