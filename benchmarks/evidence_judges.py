@@ -164,7 +164,6 @@ def _evaluate(
         thumbnails=thumbnails,
         protocols=protocols,
         labels=["network"],
-        device="cpu",
         table=_table(dataset.judges),
         network=arm.network,
     )

@@ -6,7 +6,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,19 +92,27 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of the pretraining: the arm's, and the epochs that the data set needs more of."""
+        """Of the pretraining: the arm's, and what the data set changes: epochs, and sizes of the network."""
         options, passes = dict(self.arm.options), self.dataset.passes
-        if passes == 1 or not self.arm.trained:
-            return options
         config = load_config(str(ROOT / self.arm.config))
         config.merge_from_dict(options)
+        options |= resized(config.model, self.dataset.arch)
+        if passes == 1 or not self.arm.trained:
+            return options
         counts = {name: _value(config, name) for name in EPOCHS}
         return options | {name: passes * count for name, count in counts.items() if count}
 
     @property
+    def config(self) -> Any:
+        """Of the pretraining, with its options."""
+        config = load_config(str(ROOT / self.arm.config))
+        config.merge_from_dict(self.options)
+        return config
+
+    @property
     def precision(self) -> str:
         """Of the pretraining: the recipe's, or float32 on a machine that computes slowly in that."""
-        precision: str = load_config(str(ROOT / self.arm.config)).optim_wrapper.precision
+        precision: str = self.config.optim_wrapper.precision
         return "fp32" if emulates(precision, chosen_device()) else precision
 
     @property
@@ -127,6 +135,27 @@ class Run:
     def done(self) -> bool:
         """Whether its figures are there, of the same inputs."""
         return is_done(self.file, self.inputs)
+
+
+def resized(model: Mapping[str, Any], arch: Mapping[str, int]) -> dict[str, int]:
+    """Options that give a model's backbone other sizes, and what reads its tokens their channels.
+
+    Args:
+        model: of a config; any part of it with an ``arch`` is the backbone.
+        arch: the sizes, all that a ViT's ``arch`` has; empty: nothing changes.
+    """
+    entries = dict(_entries(model, "model")) if arch else {}
+    old = next(
+        (value for name, value in entries.items() if name.endswith(".arch.embed_dims")), None
+    )
+    found = {}
+    for name, value in entries.items():
+        *_, parent, key = name.split(".")
+        if parent == "arch" and key in arch:
+            found[name] = arch[key]
+        elif key == "in_channels" and value == old:
+            found[name] = arch["embed_dims"]
+    return found
 
 
 def is_done(file: Path, inputs: Mapping[str, Any]) -> bool:
@@ -177,6 +206,8 @@ def pretrain(run: Run) -> dict[str, float]:
         "optim_wrapper.precision": run.precision,
         "default_hooks.knn.max_bank": 2000,
         "default_hooks.knn.interval": run.dataset.passes,
+        # A GPU is faster than one process that loads between its steps.
+        "train_dataloader.num_workers": int(chosen_device().type == "cuda"),
         **run.options,
     }
     resumed = bool(run.checkpoints)
@@ -212,7 +243,7 @@ def train(folder: Path, config: Path, options: Mapping[str, Any], resume: bool =
 
 def write_random(run: Run) -> Path:
     """The backbone of the arm's config with weights drawn from the seed, as a checkpoint."""
-    config = load_config(str(ROOT / run.arm.config))
+    config = run.config
     network = random_like(get_backbone(config), run.seed)
     state = {f"backbone.{name}": value for name, value in network.state_dict().items()}
     path = run.folder / "random.pth"
@@ -265,6 +296,15 @@ def _value(config: Any, name: str) -> int:
     for part in name.split("."):
         config = config[int(part)] if part.isdecimal() else config.get(part, {})
     return config or 0
+
+
+def _entries(part: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    """Names such as ``a.b``, and what stands there."""
+    for key, value in part.items():
+        if isinstance(value, Mapping):
+            yield from _entries(value, f"{name}.{key}")
+        else:
+            yield f"{name}.{key}", value
 
 
 def _epoch(path: Path) -> int:

@@ -18,7 +18,7 @@ import evidence  # noqa: E402
 import evidence_page  # noqa: E402
 import evidence_pictures  # noqa: E402
 from evidence_arms import ARMS, CLAIMS, RANDOM, find_arm  # noqa: E402
-from evidence_data import DATA_SETS, ELPV, SCENES  # noqa: E402
+from evidence_data import DATA_SETS, ELPV, LARGE, SCENES, VIT_SMALL  # noqa: E402
 from evidence_judges import JUDGES  # noqa: E402
 from evidence_run import Run  # noqa: E402
 from evidence_statistics import compare, read_results, summarise  # noqa: E402
@@ -26,6 +26,7 @@ from evidence_tables import sides_of  # noqa: E402
 
 from mmrel.apis.evaluation.protocols import PROTOCOLS  # noqa: E402
 from mmrel.datasets.converters import elpv  # noqa: E402
+from mmrel.registry import MODELS  # noqa: E402
 from mmrel.utils import UsageError  # noqa: E402
 from mmrel.utils.config import load_config  # noqa: E402
 
@@ -79,7 +80,7 @@ def test_claims__name_arms_and_every_arm_decides_a_claim() -> None:
         find_arm("byol")
     assert "SERE on iBOT against iBOT" not in evidence.listing()
     assert "  ibot-sere against ibot" in evidence.listing()
-    assert evidence.listing().endswith(f"  {ELPV.title}")
+    assert evidence.listing().endswith(f"  {LARGE.title}")
 
 
 @pytest.mark.parametrize("arm", TRAINED, ids=lambda arm: arm.name)
@@ -152,6 +153,28 @@ def test_elpv__four_passes_for_an_epoch_of_the_recipe(arm: Any) -> None:
         config.default_hooks.get("last_layer_freeze", {}).pop("epochs", None)
     assert own._cfg_dict == scenes._cfg_dict
     assert run_of(RANDOM, 0, ELPV).options == {}
+
+
+@pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
+def test_vit_small__takes_the_place_of_the_small_network_and_no_more(arm: Any) -> None:
+    """The network builds, what reads its tokens has their width, and ten epochs stand for one."""
+    own, scenes = (run_of(arm.name, 0, dataset).config for dataset in (LARGE, SCENES))
+    network = MODELS.build(own.model)
+    sizes = sum(p.numel() for p in get_backbone_module(network).parameters())
+    assert sizes == pytest.approx(21.3e6, rel=0.01)
+    assert own.train_cfg.max_epochs == scenes.train_cfg.max_epochs * (10 if arm.trained else 1)
+    model = own.model.get("base", own.model)
+    assert model.backbone.arch == VIT_SMALL
+    model.backbone.arch = scenes.model.get("base", scenes.model).backbone.arch
+    for part in (model.get("neck"), model.get("decoder")):
+        if part is not None:
+            assert part.in_channels == 384
+            part.in_channels = 128
+    assert own.model == scenes.model
+
+
+def get_backbone_module(network: Any) -> Any:
+    return getattr(network, "base", network).backbone
 
 
 def test_elpv__photos_are_shrunk_and_made_once(
