@@ -53,6 +53,7 @@ EPOCHS = (
     "default_hooks.checkpoint.interval",
 )
 """What a recipe counts in epochs, where it has it."""
+RATE = "optim_wrapper.optimizer.lr"
 
 
 @dataclass(frozen=True)
@@ -92,15 +93,19 @@ class Run:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Of the pretraining: the arm's, and what the data set changes: epochs, and sizes of the network."""
-        options, passes = dict(self.arm.options), self.dataset.passes
+        """Of the pretraining: the arm's, and what the data set changes: the network, epochs, the learning rate."""
+        options, passes, factor = dict(self.arm.options), self.dataset.passes, self.dataset.rate
         config = load_config(str(ROOT / self.arm.config))
         config.merge_from_dict(options)
         options |= resized(config.model, self.dataset.arch)
-        if passes == 1 or not self.arm.trained:
+        if not self.arm.trained:
             return options
-        counts = {name: _value(config, name) for name in EPOCHS}
-        return options | {name: passes * count for name, count in counts.items() if count}
+        if factor != 1:
+            options[RATE] = factor * _value(config, RATE)
+        if passes != 1:
+            counts = {name: passes * _value(config, name) for name in EPOCHS}
+            options |= {name: count for name, count in counts.items() if count}
+        return options
 
     @property
     def config(self) -> Any:
@@ -291,7 +296,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-def _value(config: Any, name: str) -> int:
+def _value(config: Any, name: str) -> Any:
     """An entry of a config, such as ``a.0.b``; 0 if it is not there."""
     for part in name.split("."):
         config = config[int(part)] if part.isdecimal() else config.get(part, {})

@@ -268,9 +268,13 @@ def _symmetric_maps(teacher: Tensor, scale: float, dtype: torch.dtype) -> Tensor
     return maps
 
 
+# Asked here, since torch.compile before 2.14 cannot trace the question.
+_HAS_WIDE_PRODUCT = "dtype" in torch.ops.aten.bmm.overloads()
+
+
 def _wide_product(left: Tensor, right: Tensor) -> Tensor:
     """Batched product of half-precision matrices in float32, as it is accumulated."""
-    if left.device.type == "cuda" and "dtype" in torch.ops.aten.bmm.overloads():
+    if left.device.type == "cuda" and _HAS_WIDE_PRODUCT:
         return torch.bmm(left, right, out_dtype=torch.float32)
     wide = torch.promote_types(left.dtype, torch.float32)
     return torch.bmm(left.to(wide), right.to(wide))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 
@@ -157,11 +158,14 @@ def test_elpv__four_passes_for_an_epoch_of_the_recipe(arm: Any) -> None:
 
 @pytest.mark.parametrize("arm", ARMS.values(), ids=lambda arm: arm.name)
 def test_vit_small__takes_the_place_of_the_small_network_and_no_more(arm: Any) -> None:
-    """The network builds, what reads its tokens has their width, and ten epochs stand for one."""
+    """It builds, what reads its tokens has their width, ten epochs stand for one, and the rate is a quarter."""
     own, scenes = (run_of(arm.name, 0, dataset).config for dataset in (LARGE, SCENES))
-    network = MODELS.build(own.model)
-    sizes = sum(p.numel() for p in get_backbone_module(network).parameters())
-    assert sizes == pytest.approx(21.3e6, rel=0.01)
+    rates = [config.optim_wrapper.optimizer.lr for config in (own, scenes)]
+    assert rates[0] == rates[1] * (0.25 if arm.trained else 1)
+    with torch.device("meta"):
+        network = MODELS.build(own.model)
+    backbone = getattr(network, "base", network).backbone
+    assert sum(p.numel() for p in backbone.parameters()) == pytest.approx(21.3e6, rel=0.01)
     assert own.train_cfg.max_epochs == scenes.train_cfg.max_epochs * (10 if arm.trained else 1)
     model = own.model.get("base", own.model)
     assert model.backbone.arch == VIT_SMALL
@@ -171,10 +175,6 @@ def test_vit_small__takes_the_place_of_the_small_network_and_no_more(arm: Any) -
             assert part.in_channels == 384
             part.in_channels = 128
     assert own.model == scenes.model
-
-
-def get_backbone_module(network: Any) -> Any:
-    return getattr(network, "base", network).backbone
 
 
 def test_elpv__photos_are_shrunk_and_made_once(
