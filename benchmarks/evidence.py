@@ -5,7 +5,7 @@
     python benchmarks/evidence.py run --jobs 2 --hours 2                 # all arms and seeds, what two hours allow
     python benchmarks/evidence.py run ibot --seeds 0 1 2 --tasks mask-rcnn upernet labels-10    # and fine-tunes
     python benchmarks/evidence.py run mocov3 --dataset elpv              # on photos of solar cells
-    python benchmarks/evidence.py run --dataset scenes-vit-small --jobs 6    # as ViT-S for ten times the steps, on a GPU
+    python benchmarks/evidence.py run --dataset scenes-vit-small --jobs 6    # as ViT-S, longer, on a GPU
     python benchmarks/evidence.py run ibot --seeds 0 --results work_dirs/again --work-dir work_dirs/again   # again
     python benchmarks/evidence.py page                                   # tables and plots from the files
 
