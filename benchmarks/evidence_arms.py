@@ -11,6 +11,8 @@ CONFIGS = Path("configs/evidence")
 CLASSIFIER = "configs/relvit/benchmarks/vit-tiny-p8_scenes.py"
 JOINT = "configs/relvit/relvit-joint_vit-tiny-p8_scenes.py"
 RANDOM, THUMBNAILS, FIRST_MASK = "random", "thumbnails", "first-mask"
+RANDOM_SELFPATCH = "random-selfpatch"
+"""Random weights without class token and norms, as SelfPatch's network is: UperNet makes more of such a one."""
 BASELINES = {THUMBNAILS: "16 x 16 thumbnails", FIRST_MASK: "first mask copied"}
 """What needs no network, and has no seed: titles in tables, by name."""
 
@@ -96,6 +98,7 @@ ARMS = {
         *_sere_on("ibot", "iBOT"),
         Arm("ibot-sere-paper", "SERE on iBOT, the paper's weights", "ibot-sere", PAPER),
         Arm("selfpatch", "SelfPatch", "selfpatch", feature="avg"),
+        Arm(RANDOM_SELFPATCH, "random weights, SelfPatch's network", "selfpatch", feature="avg", trained=False),
         Arm("dino-longer", "DINO, SelfPatch's time", "dino", {"train_cfg.max_epochs": 4}),
         Arm("sit", "SiT", "sit"),
         Arm("sit-reconstruction", "SiT, reconstruction only", "sit", {"model.head.loss_weight": 0.0}, "avg"),
@@ -132,8 +135,8 @@ CLAIMS = {
     ),
     "selfpatch": Claim(
         "SelfPatch is better than DINO on dense tasks",
-        "Is it, at equal steps and at equal time?",
-        (("selfpatch", "dino"), ("selfpatch", "dino-longer")),
+        "Is it, at equal steps and at equal time? And what does its network, without class token and norms, do alone?",
+        (("selfpatch", "dino"), ("selfpatch", "dino-longer"), ("selfpatch", RANDOM_SELFPATCH)),
     ),
     "sit": Claim(
         "SiT is better than training from scratch",
