@@ -12,7 +12,7 @@ CLASSIFIER = "configs/relvit/benchmarks/vit-tiny-p8_scenes.py"
 JOINT = "configs/relvit/relvit-joint_vit-tiny-p8_scenes.py"
 RANDOM, THUMBNAILS, FIRST_MASK = "random", "thumbnails", "first-mask"
 RANDOM_SELFPATCH = "random-selfpatch"
-"""Random weights without class token and norms, as SelfPatch's network is: UperNet makes more of such a one."""
+"""Random weights without class token and norms, as SelfPatch's network is: UperNet's figures depend on that."""
 BASELINES = {THUMBNAILS: "16 x 16 thumbnails", FIRST_MASK: "first mask copied"}
 """What needs no network, and has no seed: titles in tables, by name."""
 
