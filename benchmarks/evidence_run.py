@@ -6,8 +6,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from evidence_arms import RANDOM, Arm
 from evidence_data import DataSet
 from evidence_judges import ALONG_THE_RUN, judge, judge_baselines
+from evidence_options import config_of, options_of
 from evidence_pictures import keep_pictures
 from measure import commit
 
@@ -22,7 +24,6 @@ from mmrel.apis.backbone import get_backbone
 from mmrel.apis.baselines import random_like
 from mmrel.quickstart.environment import process_environment
 from mmrel.utils.checkpoint_file import read_checkpoint
-from mmrel.utils.config import load_config
 from mmrel.utils.device import chosen_device, emulates
 from mmrel.utils.files import read_json_object, write_text_atomically
 from mmrel.utils.machine import machine
@@ -45,15 +46,6 @@ SCALARS = (
     "stat/channel_of_uniform",
 )
 """What is kept of a run's log, where it has it."""
-EPOCHS = (
-    "train_cfg.max_epochs",
-    "train_cfg.val_interval",
-    "param_scheduler.0.warmup",
-    "default_hooks.last_layer_freeze.epochs",
-    "default_hooks.checkpoint.interval",
-)
-"""What a recipe counts in epochs, where it has it."""
-RATE = "optim_wrapper.optimizer.lr"
 
 
 @dataclass(frozen=True)
@@ -91,28 +83,15 @@ class Run:
         """Where its figures are kept."""
         return self.results / self.dataset.name / f"{self.name}.json"
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         """Of the pretraining: the arm's, and what the data set changes: the network, epochs, the learning rate."""
-        options, passes, factor = dict(self.arm.options), self.dataset.passes, self.dataset.rate
-        config = load_config(str(ROOT / self.arm.config))
-        config.merge_from_dict(options)
-        options |= resized(config.model, self.dataset.arch)
-        if not self.arm.trained:
-            return options
-        if factor != 1:
-            options[RATE] = factor * _value(config, RATE)
-        if passes != 1:
-            counts = {name: passes * _value(config, name) for name in EPOCHS}
-            options |= {name: count for name, count in counts.items() if count}
-        return options
+        return options_of(self.arm, self.dataset)
 
     @property
     def config(self) -> Any:
         """Of the pretraining, with its options."""
-        config = load_config(str(ROOT / self.arm.config))
-        config.merge_from_dict(self.options)
-        return config
+        return config_of(self.arm, self.options)
 
     @property
     def precision(self) -> str:
@@ -140,27 +119,6 @@ class Run:
     def done(self) -> bool:
         """Whether its figures are there, of the same inputs."""
         return is_done(self.file, self.inputs)
-
-
-def resized(model: Mapping[str, Any], arch: Mapping[str, int]) -> dict[str, int]:
-    """Options that give a model's backbone other sizes, and what reads its tokens their channels.
-
-    Args:
-        model: of a config; any part of it with an ``arch`` is the backbone.
-        arch: the sizes, all that a ViT's ``arch`` has; empty: nothing changes.
-    """
-    entries = dict(_entries(model, "model")) if arch else {}
-    old = next(
-        (value for name, value in entries.items() if name.endswith(".arch.embed_dims")), None
-    )
-    found = {}
-    for name, value in entries.items():
-        *_, parent, key = name.split(".")
-        if parent == "arch" and key in arch:
-            found[name] = arch[key]
-        elif key == "in_channels" and value == old:
-            found[name] = arch["embed_dims"]
-    return found
 
 
 def is_done(file: Path, inputs: Mapping[str, Any]) -> bool:
@@ -294,22 +252,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(path, json.dumps(content, indent=1) + "\n")
-
-
-def _value(config: Any, name: str) -> Any:
-    """An entry of a config, such as ``a.0.b``; 0 if it is not there."""
-    for part in name.split("."):
-        config = config[int(part)] if part.isdecimal() else config.get(part, {})
-    return config or 0
-
-
-def _entries(part: Mapping[str, Any], name: str) -> Iterator[tuple[str, Any]]:
-    """Names such as ``a.b``, and what stands there."""
-    for key, value in part.items():
-        if isinstance(value, Mapping):
-            yield from _entries(value, f"{name}.{key}")
-        else:
-            yield f"{name}.{key}", value
 
 
 def _epoch(path: Path) -> int:
