@@ -16,6 +16,10 @@ NUM_TRAIN, NUM_VAL, SCENES_SEED = 8000, 2000, 1
 CELL_SIDE = 96
 """Pixels of a solar cell's photo, of 300: as many as the scenes' class folders have, so that crops keep their scale."""
 EVERY_IMAGE = {"max_train": None, "max_val": None}
+LABEL_SHARES = (100, 25, 10)
+"""Per cent of the labels that classifiers are fine-tuned with."""
+LABEL_TASKS = tuple(f"labels-{share}" for share in LABEL_SHARES)
+"""Their names among the tasks of ``evidence_finetune``."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class DataSet:
         passes: over the images for one epoch of the recipes, which count in those of the scenes.
         arch: sizes of the arms' ViT; empty: those of their configs.
         rate: factor of the recipes' learning rates.
-        finetuned: whether the tasks of ``evidence_finetune`` can be trained on it.
+        tasks: of ``evidence_finetune``, those that can be trained on it.
+        classifier: options of the arms' classifier: the number of classes, where it is not that of their config.
         about: what a reader of its part of the page must know.
     """
 
@@ -41,7 +46,8 @@ class DataSet:
     passes: int = 1
     arch: Mapping[str, int] = field(default_factory=dict)
     rate: float = 1.0
-    finetuned: bool = False
+    tasks: tuple[str, ...] = ()
+    classifier: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
 
 
@@ -96,7 +102,7 @@ SCENES = DataSet(
         "correspondence": {"max_images": 100, "radius": 1},
         "pictures": {"max_images": 3},
     },
-    finetuned=True,
+    tasks=("mask-rcnn", "upernet", *LABEL_TASKS),
 )
 ELPV = DataSet(
     "elpv",
@@ -111,6 +117,8 @@ ELPV = DataSet(
         "correspondence": {"max_images": 100, "radius": 1},
     },
     passes=4,
+    tasks=LABEL_TASKS,
+    classifier={"model.head.num_classes": 4, "data_preprocessor.num_classes": 4},
     about="Four classes: mono- or polycrystalline, functional or defective. The largest has 40.2 % of the validation\n"
     "photos. Whole ones are read at 96 pixels.",
 )
@@ -123,7 +131,7 @@ LARGE = replace(
     arch=VIT_SMALL,
     # DINO's own rule for 64 images, 5e-4 times 64 / 256. The small network's rate draws this one's tokens together.
     rate=0.25,
-    finetuned=False,
+    tasks=(),
     about="ViT-S with patches of 8 pixels, 21 million parameters, for ten times the steps and at a quarter\n"
     "of the learning rates, on a GPU.",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_arms import Arm
-from evidence_data import DataSet
+from evidence_data import LABEL_SHARES, LABEL_TASKS, DataSet
 from evidence_run import ROOT, Run, is_done, pretrain, train, write_json
 from measure import commit
 
@@ -63,7 +63,7 @@ TASKS = {
         {"miou": ("mIoU", 1.0)},
         options=shorter_schedule(DENSE_ITERATIONS),
     ),
-    **{f"labels-{per_cent}": _labels(per_cent) for per_cent in (100, 25, 10)},
+    **dict(zip(LABEL_TASKS, map(_labels, LABEL_SHARES), strict=True)),
 }
 """By name on the command line."""
 
@@ -74,10 +74,11 @@ def find_task(name: str, arm: Arm, dataset: DataSet) -> Task:
     Raises:
         UsageError: there is none, or none of that arm or on that data set.
     """
-    if not dataset.finetuned:
+    if not dataset.tasks:
         raise UsageError(f"there are no tasks on {dataset.name}; leave --tasks out")
-    if name not in TASKS:
-        raise UsageError(f"there is no task {name!r}; choose from {', '.join(TASKS)}")
+    if name not in dataset.tasks:
+        known = ", ".join(dataset.tasks)
+        raise UsageError(f"there is no task {name!r} on {dataset.name}; choose from {known}")
     if not arm.judged and TASKS[name].share is None:
         raise UsageError(f"{arm.name} has no backbone of its own; its tasks are those with labels")
     return TASKS[name]
@@ -148,6 +149,7 @@ def task_options(run: Run, task: Task) -> dict[str, Any]:
     epochs = max(1, round(LABEL_STEPS * LABEL_BATCH / len(chosen)))
     return {
         **options,
+        **run.dataset.classifier,
         "train_dataloader.dataset.ann_file": listing,
         "train_dataloader.dataset.indices": None,
         "train_cfg.max_epochs": epochs,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_arms import FIRST_MASK, THUMBNAILS, Arm
-from evidence_data import DataSet
+from evidence_data import LABEL_SHARES, LABEL_TASKS, DataSet
 
 from mmrel.apis.evaluation import evaluate
 from mmrel.apis.evaluation.data import EvaluationData, find_data
@@ -58,8 +58,8 @@ FINETUNED = (
     Judge("mask_ap", "mask AP", "mask-rcnn", "mask_ap"),
     Judge("miou", "UperNet mIoU", "upernet", "miou"),
     *(
-        Judge(f"labels_{n}", f"{n} % of labels", f"labels-{n}", f"labels_{n}")
-        for n in (100, 25, 10)
+        Judge(f"labels_{share}", f"{share} % of labels", task, f"labels_{share}")
+        for share, task in zip(LABEL_SHARES, LABEL_TASKS, strict=True)
     ),
 )
 """Those of ``evidence_finetune``, whose tasks are called their protocols here."""

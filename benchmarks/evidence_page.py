@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evidence_arms import ARMS, BASELINES, CLAIMS, RANDOM, Claim
+from evidence_arms import ARMS, BASELINES, CLAIMS, RANDOM, Claim, Pair
 from evidence_data import DATA_SETS, SCENES, DataSet
 from evidence_judges import FEATURES, FINETUNED, JUDGES, Judge
 from evidence_pictures import draw_pictures, shown_arms
@@ -47,7 +47,7 @@ def write_page(results: Path = RESULTS) -> str:
     if not runs:
         raise UsageError(f"{folder} holds no results; run some arms first")
     for name, claim in CLAIMS.items():
-        draw_curves(arms_of(claim), runs, IMAGES / f"{name}.png")
+        draw_curves(arms_of(claim.pairs), runs, IMAGES / f"{name}.png")
         draw_pictures(shown(claim, folder), folder, IMAGES / f"{name}-pictures.png")
     write_text_atomically(PAGE, page_text(results))
     return f"written: {PAGE}"
@@ -67,24 +67,23 @@ def page_text(results: Path) -> str:
     return "\n".join([HEAD, *sections, costs, *others])
 
 
-def arms_of(claim: Claim) -> list[str]:
-    """Of its pairs, each once, a base before what stands on it."""
-    return list(dict.fromkeys(name for pair in claim.pairs for name in reversed(pair)))
+def arms_of(pairs: Sequence[Pair]) -> list[str]:
+    """Each once, a base before what stands on it."""
+    return list(dict.fromkeys(name for pair in pairs for name in reversed(pair)))
 
 
 def shown(claim: Claim, folder: Path) -> list[str]:
     """The claim's arms of which there are pictures, below random weights; empty if there are only those."""
     found = shown_arms(folder)
-    own = [name for name in arms_of(claim) if name in found and name != RANDOM]
+    own = [name for name in arms_of(claim.pairs) if name in found and name != RANDOM]
     return [RANDOM, *own] if own and RANDOM in found else own
 
 
 def claim_section(name: str, claim: Claim, runs: Runs, pictures: bool) -> str:
     """Figures of the claim's arms, differences of its pairs, its curves and pictures."""
     lines = [f"## {claim.title}", "", claim.question, "", *frozen_tables(claim, runs)]
-    if tuned := finetuned_tables(claim, runs):
-        lines += ["", "Fine-tuned:", "", *tuned]
-    if has_curves(arms_of(claim), runs):
+    lines += finetuned_tables(claim.pairs, runs)
+    if has_curves(arms_of(claim.pairs), runs):
         lines += ["", f"![{claim.title}: over steps](images/evidence/{name}.png)"]
     if pictures:
         image = f"![{claim.title}: pictures](images/evidence/{name}-pictures.png)"
@@ -94,38 +93,37 @@ def claim_section(name: str, claim: Claim, runs: Runs, pictures: bool) -> str:
 
 def frozen_tables(claim: Claim, runs: Runs) -> list[str]:
     """What frozen features give, beside the baselines and both features of random weights."""
-    arms = [name for name in arms_of(claim) if name != RANDOM and ARMS[name].judged]
+    arms = [name for name in arms_of(claim.pairs) if name != RANDOM and ARMS[name].judged]
     pairs = [pair for pair in claim.pairs if ARMS[pair[0]].judged]
     rows = frozen_rows([*BASELINES, RANDOM, *arms])
     return two_tables(rows, pairs, runs, JUDGES, claim.together)
 
 
-def finetuned_tables(claim: Claim, runs: Runs) -> list[str]:
-    """What fine-tunings gave, of the pairs of which both were fine-tuned; empty without any."""
+def finetuned_tables(pairs: Sequence[Pair], runs: Runs) -> list[str]:
+    """What fine-tunings gave, below a line that says so, of pairs of which both were fine-tuned; empty without any."""
 
     def tuned(name: str) -> bool:
         return bool(_used(FINETUNED, runs, [name]))
 
-    pairs = [pair for pair in claim.pairs if all(map(tuned, pair))]
-    if not pairs:
+    compared = [pair for pair in pairs if all(map(tuned, pair))]
+    if not compared:
         return []
-    arms = [name for name in arms_of(claim) if name != RANDOM and tuned(name)]
+    arms = [name for name in arms_of(pairs) if name != RANDOM and tuned(name)]
     rows = [(title(name), name, feature_of(name)) for name in (RANDOM, *arms)]
-    return two_tables(rows, pairs, runs, _used(FINETUNED, runs, arms))
+    tables = two_tables(rows, compared, runs, _used(FINETUNED, runs, arms))
+    return ["", "Fine-tuned:", "", *tables]
 
 
 def data_section(dataset: DataSet, runs: Runs) -> str:
     """A further data set: what was run and judged there, and no more."""
-    arms = [name for name in (*BASELINES, *ARMS) if name in runs]
-    pairs = [
-        pair
-        for claim in CLAIMS.values()
-        for pair in claim.pairs
-        if all(arm in runs for arm in pair)
-    ]
-    tables = two_tables(frozen_rows(arms), pairs, runs, _used(JUDGES, runs, arms))
-    lines = [f"## {dataset.title}", "", dataset.about, "", *tables, *cost_lines(runs)]
-    return "\n".join([*lines, ""])
+    judged = {name for name in runs if name in BASELINES or ARMS[name].judged}
+    arms = [name for name in (*BASELINES, *ARMS) if name in judged]
+    pairs = [pair for claim in CLAIMS.values() for pair in claim.pairs]
+    frozen = [pair for pair in pairs if judged.issuperset(pair)]
+    lines = [f"## {dataset.title}", "", dataset.about, ""]
+    lines += two_tables(frozen_rows(arms), frozen, runs, _used(JUDGES, runs, arms))
+    lines += finetuned_tables(pairs, runs)
+    return "\n".join([*lines, *cost_lines(runs), ""])
 
 
 def cost_lines(runs: Runs) -> list[str]:

@@ -20,7 +20,8 @@ import evidence_page  # noqa: E402
 import evidence_pictures  # noqa: E402
 from evidence_arms import ARMS, CLAIMS, RANDOM, find_arm  # noqa: E402
 from evidence_data import DATA_SETS, ELPV, LARGE, SCENES, VIT_SMALL  # noqa: E402
-from evidence_judges import JUDGES  # noqa: E402
+from evidence_finetune import TASKS, find_task  # noqa: E402
+from evidence_judges import FINETUNED, JUDGES  # noqa: E402
 from evidence_run import Run  # noqa: E402
 from evidence_statistics import compare, read_results, summarise  # noqa: E402
 from evidence_tables import sides_of  # noqa: E402
@@ -28,7 +29,7 @@ from evidence_tables import sides_of  # noqa: E402
 from mmrel.apis.evaluation.protocols import PROTOCOLS  # noqa: E402
 from mmrel.datasets.converters import elpv  # noqa: E402
 from mmrel.registry import MODELS  # noqa: E402
-from mmrel.utils import UsageError  # noqa: E402
+from mmrel.utils import UsageError, register_all_modules  # noqa: E402
 from mmrel.utils.config import load_config  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "evidence"
@@ -177,6 +178,26 @@ def test_vit_small__takes_the_place_of_the_small_network_and_no_more(arm: Any) -
     assert own.model == scenes.model
 
 
+@pytest.mark.parametrize("path", sorted({arm.classifier for arm in ARMS.values()}))
+def test_elpv__classifiers_have_its_four_classes_and_differ_in_no_more(path: str) -> None:
+    register_all_modules()
+    own, scenes = (load_config(str(ROOT / path)) for _ in range(2))
+    own.merge_from_dict(dict(ELPV.classifier))
+    with torch.device("meta"):
+        assert MODELS.build(own.model).head.fc.out_features == 4
+    assert own.data_preprocessor.num_classes == 4
+    scenes.model.head.num_classes = scenes.data_preprocessor.num_classes = 4
+    assert own._cfg_dict == scenes._cfg_dict
+
+
+def test_tasks__of_a_data_set_exist_and_have_judges() -> None:
+    assert {judge.protocol for judge in FINETUNED} == set(TASKS) == set(SCENES.tasks)
+    assert set(ELPV.tasks) == {name for name, task in TASKS.items() if task.share is not None}
+    assert find_task("labels-10", find_arm("sit"), ELPV).share == 0.1
+    with pytest.raises(UsageError, match="no tasks on scenes-vit-small; leave --tasks out"):
+        find_task("labels-10", find_arm("sit"), LARGE)
+
+
 def test_elpv__photos_are_shrunk_and_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +309,26 @@ def test_page__a_further_data_set_shows_what_was_run_and_judged_there(tmp_path: 
         "|arm|aprocessor|commits|",
         "|---|---|---|",
         "|SiT|100(1)|abc|",
+    ]
+
+
+def test_page__a_further_data_set_s_fine_tunings(tmp_path: Path) -> None:
+    """An arm that has nothing else is not among the frozen ones."""
+    write(tmp_path, "scenes", record("dino", 0, 60.0, 40.0))
+    write(tmp_path, "elpv", record(RANDOM, 0, 50.0, 35.0))
+    for arm, value in ((RANDOM, 38.0), ("relvit-joint", 40.0)):
+        write(tmp_path, "elpv", tuned(arm, 0, "labels-10", {"labels_10": value}))
+    text = evidence_page.page_text(tmp_path)
+    frozen, _, finetuned = text.partition(f"## {ELPV.title}\n")[2].partition("Fine-tuned:")
+    assert "RelViT" not in frozen
+    assert [line for line in squeezed(finetuned) if line.startswith("|")] == [
+        "|arm|10%oflabels|seeds|",
+        "|---|---|---|",
+        "|randomweights|38.0|1|",
+        "|RelViT,joint|40.0|1|",
+        "|pair|10%oflabels|seeds|",
+        "|---|---|---|",
+        "|RelViT,jointagainstrandomweights|+2.0|1|",
     ]
 
 

@@ -1,6 +1,7 @@
 """A run of the evidence from data to file, at toy size."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmrel.apis.video import copies_of_first, evaluate_sequences
 from mmrel.datasets.scenes import make_scenes
 from mmrel.evaluation.davis import read_split
 from mmrel.utils import UsageError
+from mmrel.utils.checkpoint_file import read_checkpoint
 from mmrel.utils.device import chosen_device, emulates
 
 ROOT = Path(__file__).parents[2]
@@ -92,10 +94,14 @@ def test_trained_arm__twice_from_nothing_gives_the_same_figures(
 
 
 @pytest.mark.slow
-def test_elpv__class_folders_alone(scenes: Path, tmp_path: Path) -> None:
-    """Scenes' class folders in the place of cells: one epoch of the recipe is four passes of five steps."""
-    (tmp_path / "cells").mkdir()
-    (tmp_path / "cells" / "classification").symlink_to(scenes / "classification")
+def test_elpv__class_folders_alone(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scenes, in four classes, in the place of cells: one epoch of the recipe is four passes of five steps."""
+    for split in ("train", "val"):
+        for number, folder in enumerate(sorted((scenes / "classification" / split).iterdir())):
+            own = tmp_path / "cells/classification" / split / str(number % 4)
+            shutil.copytree(folder, own, dirs_exist_ok=True)
     arm = replace(find_arm("dino"), options={**FAST, "train_cfg.max_epochs": 1})
     settings = {name: ELPV.judges[name] for name in ("knn", "tokens", "correspondence")}
     run = run_of(arm, tmp_path / "cells", tmp_path, settings, ELPV)
@@ -112,8 +118,20 @@ def test_elpv__class_folders_alone(scenes: Path, tmp_path: Path) -> None:
     assert [step for step, _ in found["curves"]["knn/top1_k20"]] == [0, 20]
     assert [path.name for path in run.checkpoints] == ["epoch_4.pth"]
     assert not {"propagation", "knn/patch_miou"} & set(found["curves"])
-    with pytest.raises(UsageError, match="there are no tasks on elpv; leave --tasks out"):
-        evidence_finetune.finetune(run, "labels-25")
+    monkeypatch.setattr(evidence_finetune, "LABEL_STEPS", 1)
+    monkeypatch.setattr(evidence_finetune, "LABEL_BATCH", 16)
+    # The backbone of the run, in a classifier of its four classes.
+    path = evidence_finetune.finetune(run, "labels-25")
+    assert path == tmp_path / "results/elpv/dino-seed0.labels-25.json"
+    assert 0 <= figures(path)["labels_25"] <= 100
+    folder = tmp_path / "work/elpv/dino-seed0"
+    assert (folder / "backbone.pth").is_file()
+    [checkpoint] = (folder / "labels-25").glob("epoch_*.pth")
+    assert read_checkpoint(checkpoint)["state_dict"]["head.fc.weight"].shape == (4, 128)
+    with pytest.raises(
+        UsageError, match="no task 'upernet' on elpv; choose from labels-100, labels-25, labels-10"
+    ):
+        evidence_finetune.finetune(run, "upernet")
 
 
 @pytest.mark.slow
@@ -131,5 +149,7 @@ def test_fine_tuning__a_share_of_the_labels_from_random_weights(
     before = path.stat().st_mtime_ns
     assert evidence_finetune.finetune(run, "labels-25") == path
     assert path.stat().st_mtime_ns == before
-    with pytest.raises(UsageError, match="there is no task 'coco'; choose from mask-rcnn, upernet"):
+    with pytest.raises(
+        UsageError, match="there is no task 'coco' on scenes; choose from mask-rcnn, upernet"
+    ):
         evidence_finetune.finetune(run, "coco")
