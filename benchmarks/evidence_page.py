@@ -82,7 +82,7 @@ def shown(claim: Claim, folder: Path) -> list[str]:
 def claim_section(name: str, claim: Claim, runs: Runs, pictures: bool) -> str:
     """Figures of the claim's arms, differences of its pairs, its curves and pictures."""
     lines = [f"## {claim.title}", "", claim.question, "", *frozen_tables(claim, runs)]
-    lines += finetuned_tables(claim.pairs, runs)
+    lines += finetuned_tables(claim.pairs, runs, claim.together)
     if has_curves(arms_of(claim.pairs), runs):
         lines += ["", f"![{claim.title}: over steps](images/evidence/{name}.png)"]
     if pictures:
@@ -99,7 +99,9 @@ def frozen_tables(claim: Claim, runs: Runs) -> list[str]:
     return two_tables(rows, pairs, runs, JUDGES, claim.together)
 
 
-def finetuned_tables(pairs: Sequence[Pair], runs: Runs) -> list[str]:
+def finetuned_tables(
+    pairs: Sequence[Pair], runs: Runs, together: Mapping[str, Sequence[Pair]] | None = None
+) -> list[str]:
     """What fine-tunings gave, below a line that says so, of pairs of which both were fine-tuned; empty without any."""
 
     def tuned(name: str) -> bool:
@@ -110,7 +112,10 @@ def finetuned_tables(pairs: Sequence[Pair], runs: Runs) -> list[str]:
         return []
     arms = [name for name in arms_of(pairs) if name != RANDOM and tuned(name)]
     rows = [(title(name), name, feature_of(name)) for name in (RANDOM, *arms)]
-    tables = two_tables(rows, compared, runs, _used(FINETUNED, runs, arms))
+    groups = {
+        name: group for name, group in (together or {}).items() if set(compared).issuperset(group)
+    }
+    tables = two_tables(rows, compared, runs, _used(FINETUNED, runs, arms), groups)
     return ["", "Fine-tuned:", "", *tables]
 
 

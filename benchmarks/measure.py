@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mmrel.utils.files import write_text_atomically
+from mmrel.utils.machine import processor
 
 RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 2e-5
@@ -111,7 +111,7 @@ def print_table(rows: dict[str, dict[str, float]], title: str) -> None:
 def save_results(name: str, device: str, results: dict[str, Any]) -> Path:
     """Write ``benchmarks/results/<name>_<device>.json`` with what the figures were measured on."""
     kind = torch.device(device).type
-    machine = torch.cuda.get_device_name() if kind == "cuda" else _processor()
+    machine = torch.cuda.get_device_name() if kind == "cuda" else processor()
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}_{kind}.json"
     environment = {
@@ -123,13 +123,6 @@ def save_results(name: str, device: str, results: dict[str, Any]) -> Path:
     write_text_atomically(path, json.dumps({**environment, **results}, indent=2) + "\n")
     print(f"written to {path}")
     return path
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def commit() -> str:

@@ -360,6 +360,19 @@ def test_results__a_fine_tuning_adds_to_its_run(tmp_path: Path) -> None:
     assert "|SEREonDINOagainstDINO|+1.0|1|" in lines
 
 
+def test_page__fine_tunings_of_all_bases_are_one_sample_when_all_are_there(tmp_path: Path) -> None:
+    """Differences of 1, 2 and 3, one per base; of the single relations nothing was fine-tuned."""
+    title = "|SEREagainstitsbase,allbases|"
+    for number, base in enumerate(("dino", "mocov3", "ibot"), start=1):
+        write(tmp_path, "scenes", record(base, 0, 60.0, 40.0))
+        for arm, value in ((base, 12.0), (f"{base}-sere", 12.0 + number)):
+            write(tmp_path, "scenes", tuned(arm, 0, "mask-rcnn", {"box_ap": value}))
+        lines = squeezed(evidence_page.page_text(tmp_path))
+        finetuned = lines[lines.index("Fine-tuned:") :]
+        own = [line for line in finetuned if "allbases" in line]
+        assert own == ([f"{title}+2.0±2.5|3|"] if number == 3 else [])
+
+
 def test_results__of_an_arm_that_has_no_frozen_features(tmp_path: Path) -> None:
     """RelViT's joint mode is a training with labels, compared with the same from random weights."""
     for seed in (0, 1):
