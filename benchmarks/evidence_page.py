@@ -134,9 +134,12 @@ def data_section(dataset: DataSet, runs: Runs) -> str:
 def cost_lines(runs: Runs) -> list[str]:
     """What a pretraining took, so that equal steps can be told from equal time, on each processor."""
     rows: list[tuple[str, list[str]]] = []
-    processors = sorted({_processor(run) for own in runs.values() for run in own.values()})
-    for name in ARMS:
-        own = [run for run in runs.get(name, {}).values() if SECONDS in run["costs"]]
+    timed = {
+        name: [run for run in runs.get(name, {}).values() if SECONDS in run["costs"]]
+        for name in ARMS
+    }
+    processors = sorted({_processor(run) for own in timed.values() for run in own})
+    for name, own in timed.items():
         if own:
             commits = sorted({run["commit"] for run in own})
             cells = [_seconds(own, processor) for processor in processors]

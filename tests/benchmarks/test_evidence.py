@@ -281,10 +281,10 @@ def test_page__means_deviations_differences_and_what_was_not_run(page: str) -> N
     assert "|SEREonDINOagainstDINO|**+4.0±0.0**|-|-|-|+0.5±6.4|-|-|-|-|2|" in lines
     assert "|SelfPatchagainstDINO|-|-|-|-|-|-|-|-|-|notrun|" in lines
     assert "|SEREagainstitsbase,allbases|**+4.0±0.0**|-|-|-|+0.5±6.4|-|-|-|-|2|" in lines
-    # Seconds of different processors are not one mean; 100.5 is rounded to even.
+    # Seconds of different processors are not one mean, and random weights have none; 100.5 is rounded to even.
     costs = lines[lines.index("##Whataruntakes") :]
-    assert "|arm|aprocessor|processor0|processor1|commits|" in costs
-    assert "|DINO|-|100(1)|101(1)|abc|" in costs and "|SEREonDINO|-|100(2)|-|abc|" in costs
+    assert "|arm|processor0|processor1|commits|" in costs
+    assert "|DINO|100(1)|101(1)|abc|" in costs and "|SEREonDINO|100(2)|-|abc|" in costs
     assert "ELPV" not in page
 
 
@@ -313,11 +313,13 @@ def test_page__a_further_data_set_shows_what_was_run_and_judged_there(tmp_path: 
 
 
 def test_page__a_further_data_set_s_fine_tunings(tmp_path: Path) -> None:
-    """An arm that has nothing else is not among the frozen ones."""
+    """An arm that has nothing else is not among the frozen ones, and its processor not among those with times."""
     write(tmp_path, "scenes", record("dino", 0, 60.0, 40.0))
     write(tmp_path, "elpv", record(RANDOM, 0, 50.0, 35.0))
+    write(tmp_path, "elpv", record("dino", 0, 50.0, 35.0))
     for arm, value in ((RANDOM, 38.0), ("relvit-joint", 40.0)):
-        write(tmp_path, "elpv", tuned(arm, 0, "labels-10", {"labels_10": value}))
+        own = tuned(arm, 0, "labels-10", {"labels_10": value})
+        write(tmp_path, "elpv", {**own, "machine": {"processor": "another"}})
     text = evidence_page.page_text(tmp_path)
     frozen, _, finetuned = text.partition(f"## {ELPV.title}\n")[2].partition("Fine-tuned:")
     assert "RelViT" not in frozen
@@ -329,6 +331,9 @@ def test_page__a_further_data_set_s_fine_tunings(tmp_path: Path) -> None:
         "|pair|10%oflabels|seeds|",
         "|---|---|---|",
         "|RelViT,jointagainstrandomweights|+2.0|1|",
+        "|arm|aprocessor|commits|",
+        "|---|---|---|",
+        "|DINO|100(1)|abc|",
     ]
 
 
