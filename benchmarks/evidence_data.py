@@ -16,10 +16,8 @@ NUM_TRAIN, NUM_VAL, SCENES_SEED = 8000, 2000, 1
 CELL_SIDE = 96
 """Pixels of a solar cell's photo, of 300: as many as the scenes' class folders have, so that crops keep their scale."""
 EVERY_IMAGE = {"max_train": None, "max_val": None}
-LABEL_SHARES = (100, 25, 10)
-"""Per cent of the labels that classifiers are fine-tuned with."""
-LABEL_TASKS = tuple(f"labels-{share}" for share in LABEL_SHARES)
-"""Their names among the tasks of ``evidence_finetune``."""
+LABEL_TASKS = {f"labels-{share}": share for share in (100, 25, 10)}
+"""Tasks of ``evidence_finetune`` with labels of images, and the per cent of them that each uses."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ ELPV = DataSet(
         "correspondence": {"max_images": 100, "radius": 1},
     },
     passes=4,
-    tasks=LABEL_TASKS,
+    tasks=tuple(LABEL_TASKS),
     classifier={"model.head.num_classes": 4, "data_preprocessor.num_classes": 4},
     about="Four classes: mono- or polycrystalline, functional or defective. The largest has 40.2 % of the validation\n"
     "photos. Whole ones are read at 96 pixels.",

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from evidence_arms import Arm
-from evidence_data import LABEL_SHARES, LABEL_TASKS, DataSet
-from evidence_run import ROOT, Run, is_done, pretrain, train, write_json
+from evidence_data import LABEL_TASKS, DataSet
+from evidence_run import Run, is_done, pretrain, train, write_json
 from measure import commit
 
 from mmrel.checkpoints.export import export_backbone
 from mmrel.datasets.splits import draw_images, images_by_class
 from mmrel.quickstart.plan import backbone_options, shorter_schedule
 from mmrel.utils import UsageError
-from mmrel.utils.config import load_config
 from mmrel.utils.files import write_text_atomically
 from mmrel.utils.machine import machine
 from mmrel.visualization.records import last_value, read_records
@@ -63,7 +62,7 @@ TASKS = {
         {"miou": ("mIoU", 1.0)},
         options=shorter_schedule(DENSE_ITERATIONS),
     ),
-    **dict(zip(LABEL_TASKS, map(_labels, LABEL_SHARES), strict=True)),
+    **{name: _labels(share) for name, share in LABEL_TASKS.items()},
 }
 """By name on the command line."""
 
@@ -97,7 +96,7 @@ def finetune(run: Run, name: str) -> Path:
     config = Path(task.config or run.arm.classifier)
     options = {
         "randomness.seed": run.seed,
-        **backbone_options(load_config(str(ROOT / run.arm.config))),
+        **backbone_options(run.config),
         **task_options(run, task),
     }
     settings = {key: str(value) for key, value in options.items() if key not in PLACES}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence_arms import FIRST_MASK, THUMBNAILS, Arm
-from evidence_data import LABEL_SHARES, LABEL_TASKS, DataSet
+from evidence_data import LABEL_TASKS, DataSet
 
 from mmrel.apis.evaluation import evaluate
 from mmrel.apis.evaluation.data import EvaluationData, find_data
@@ -59,7 +59,7 @@ FINETUNED = (
     Judge("miou", "UperNet mIoU", "upernet", "miou"),
     *(
         Judge(f"labels_{share}", f"{share} % of labels", task, f"labels_{share}")
-        for share, task in zip(LABEL_SHARES, LABEL_TASKS, strict=True)
+        for task, share in LABEL_TASKS.items()
     ),
 )
 """Those of ``evidence_finetune``, whose tasks are called their protocols here."""

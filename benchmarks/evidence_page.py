@@ -135,15 +135,15 @@ def cost_lines(runs: Runs) -> list[str]:
     """What a pretraining took, so that equal steps can be told from equal time, on each processor."""
     rows: list[tuple[str, list[str]]] = []
     timed = {
-        name: [run for run in runs.get(name, {}).values() if SECONDS in run["costs"]]
+        name: own
         for name in ARMS
+        if (own := [run for run in runs.get(name, {}).values() if SECONDS in run["costs"]])
     }
     processors = sorted({_processor(run) for own in timed.values() for run in own})
     for name, own in timed.items():
-        if own:
-            commits = sorted({run["commit"] for run in own})
-            cells = [_seconds(own, processor) for processor in processors]
-            rows.append((title(name), [*cells, ", ".join(commits)]))
+        commits = sorted({run["commit"] for run in own})
+        cells = [_seconds(own, processor) for processor in processors]
+        rows.append((title(name), [*cells, ", ".join(commits)]))
     about = "Processor seconds of a pretraining on one core, mean and number of seeds:"
     return ["", about, "", *table("arm", rows, (*processors, "commits"))] if rows else []
 
